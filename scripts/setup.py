@@ -1,0 +1,344 @@
+"""Puts what is missing into this clone: `.venv` (Python packages) and `.tools` (programs pinned in tools.json).
+
+Runs before anything is installed, so it uses the standard library only. What is already there is left alone: a run that
+finds everything takes a fraction of a second. Programs come from PATH when the version fits, else from their release
+(checked against the release's SHA-256 list), else they are built with Go from the module proxy (checked against the
+module hash in tools.json and against Go's checksum database).
+"""
+
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036 - the message is for whoever has an older one
+    sys.exit("setup: Python 3.11 or newer is needed, this is %d.%d: make setup PYTHON=python3.12" % sys.version_info[:2])
+
+import argparse
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TOOLS = ROOT / ".tools"
+BIN = TOOLS / "bin"
+VENV = ROOT / ".venv"
+PINS = json.loads((ROOT / "tools.json").read_text())
+
+OS = platform.system().lower()
+ARCH = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+
+#: Where Terraform itself looks for provider mirrors, then where machines are commonly given one. Searched a few folders deep.
+MIRROR_PLACES = (
+    Path.home() / ".terraform.d/plugins",
+    Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local/share")) / "terraform/plugins",
+    *(Path(place) for place in ("/usr/local/share", "/usr/share", "/opt", "/usr/local", "/usr/lib", "/var/lib", "/srv")),
+)
+MIRROR_DEPTH = 4
+
+#: What the local cloud and a deployment need; linting and the tests need the rest as well.
+RUNTIME = ("python", "terraform", "provider", "terragrunt")
+
+
+class SetupError(Exception):
+    """Something is missing that setup cannot provide; the message names the fix."""
+
+
+def say(message: str) -> None:
+    print(f"setup: {message}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def working(message: str) -> Iterator[None]:
+    """Says what is going on and, at a terminal, for how long; a build takes minutes and must not look hung."""
+    say(f"{message} …")
+    started, done = time.monotonic(), threading.Event()
+
+    def tick() -> None:
+        while not done.wait(1):
+            print(f"\r  {time.monotonic() - started:.0f} s ", end="", file=sys.stderr, flush=True)
+
+    ticker = threading.Thread(target=tick, daemon=True)
+    if sys.stderr.isatty():
+        ticker.start()
+    try:
+        yield
+    finally:
+        done.set()
+        if ticker.is_alive():
+            ticker.join()
+            print("\r", end="", file=sys.stderr)
+    say(f"done in {time.monotonic() - started:.0f} s")
+
+
+def run(*command: str | Path, env: dict[str, str] | None = None) -> str:
+    """Runs a command quietly and returns what it printed; its last lines become the error if it fails."""
+    finished = subprocess.run([str(part) for part in command], capture_output=True, text=True, env=env)
+    if finished.returncode:
+        tail = "\n".join((finished.stderr or finished.stdout).strip().splitlines()[-8:])
+        raise SetupError(f"`{' '.join(map(str, command))}` failed:\n{tail}")
+    return finished.stdout
+
+
+def fingerprint(*parts: str | bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part if isinstance(part, bytes) else part.encode())
+        digest.update(b"\0")
+    return digest.hexdigest()
+
+
+def on_path(name: str) -> str | None:
+    """Where the machine has `name`, our own .tools/bin (which `make env` puts on PATH) left out."""
+    places = [place for place in os.environ.get("PATH", "").split(os.pathsep) if Path(place or ".").resolve() != BIN]
+    return shutil.which(name, path=os.pathsep.join(places))
+
+
+# --- Python packages ---------------------------------------------------------------------------------------------------
+
+
+def python_fingerprint() -> str:
+    inputs = ((ROOT / name).read_bytes() for name in ("requirements.txt", "pyproject.toml"))
+    return fingerprint(sys.version, str(VENV), *inputs)
+
+
+def python_ready() -> bool:
+    return (VENV / "bin/python").exists() and (VENV / "bin/imagepipe").exists()
+
+
+def install_python() -> None:
+    with working("Python packages into .venv"):
+        try:
+            run(sys.executable, "-m", "venv", "--clear", VENV)
+        except SetupError as error:
+            raise SetupError(f"no virtual environment could be made (Debian: apt install python3-venv)\n{error}") from None
+        pip = (VENV / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+        run(*pip, "--require-hashes", "-r", ROOT / "requirements.txt")
+        run(*pip, "--no-deps", "--no-build-isolation", "--editable", ROOT)
+
+
+# --- programs ------------------------------------------------------------------------------------------------------------
+
+
+def link(name: str, target: str) -> None:
+    (BIN / name).unlink(missing_ok=True)
+    (BIN / name).symlink_to(target)
+
+
+def download(url: str, checksums_url: str) -> bytes | None:
+    """Fetches a release file and checks it against the release's list of SHA-256; None where the site is out of reach.
+
+    Raises:
+        SetupError: the file is not the one the list names.
+    """
+    try:
+        with urllib.request.urlopen(checksums_url, timeout=10) as answer:
+            checksums = answer.read().decode()
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            content: bytes = answer.read()
+    except (urllib.error.URLError, OSError):
+        return None
+    name = url.rsplit("/", 1)[1]
+    if not re.search(rf"^{hashlib.sha256(content).hexdigest()}\s+\*?(\S*/)?{re.escape(name)}$", checksums, re.MULTILINE):
+        raise SetupError(f"{url} does not have the SHA-256 that {checksums_url} names: not installed")
+    return content
+
+
+def unpack(content: bytes, asset: str, name: str) -> None:
+    """Puts the program `name` out of a release file (zip, tar.gz or the bare program) into .tools/bin."""
+    with tempfile.TemporaryDirectory(dir=TOOLS) as folder:
+        file, program = Path(folder) / asset, Path(folder) / "unpacked" / name
+        file.write_bytes(content)
+        program.parent.mkdir()
+        if asset.endswith(".zip"):
+            with zipfile.ZipFile(file) as archive:
+                archive.extract(name, program.parent)
+        elif asset.endswith(".tar.gz"):
+            with tarfile.open(file) as archive:
+                archive.extract(name, program.parent, filter="data")
+        else:
+            file.rename(program)
+        program.chmod(0o755)
+        program.replace(BIN / name)
+
+
+def build_with_go(name: str, pin: dict[str, str]) -> None:
+    """Builds inside the module cache, where the module's own go.sum and replacements apply (`go install` refuses those)."""
+    version = pin["version"]
+    go = shutil.which("go")
+    if not go:
+        raise SetupError(f"{name}: github.com is out of reach and there is no Go: install Go 1.26, or put {name} {version} on PATH")
+    environment = {**os.environ, "GOWORK": "off", "GOFLAGS": "", "CGO_ENABLED": "0"}
+    with working(f"building {name} {version} with Go, as its release is out of reach (a minute or three on two cores)"):
+        found = json.loads(run(go, "mod", "download", "-json", f"{pin['module']}@v{version}", env=environment))
+        if found["Sum"] != pin["sum"]:
+            raise SetupError(f"{name} {version}: module hash {found['Sum']} is not the pinned {pin['sum']}")
+        flags = "-s -w " + pin.get("ldflags", "").format(version=version)
+        build = ("build", "-C", found["Dir"], "-trimpath", "-ldflags", flags, "-o", BIN / name)
+        run(go, *build, pin.get("package", "."), env=environment)
+
+
+def install_go_tool(name: str) -> None:
+    pin = PINS["go-tools"][name]
+    version = pin["version"]
+    if found := on_path(name):
+        printed = subprocess.run([found, "--version"], capture_output=True, text=True).stdout
+        if re.search(rf"(?<![\d.]){re.escape(version)}(?![\d.])", printed):
+            link(name, found)
+            return
+    asset, checksums = (pin[key].format(version=version, os=OS, arch=ARCH) for key in ("asset", "checksums"))
+    base = f"https://{pin['module']}/releases/download/v{version}"
+    content = download(f"{base}/{asset}", f"{base}/{checksums}")
+    if content is None:
+        build_with_go(name, pin)
+    else:
+        unpack(content, asset, name)
+        say(f"{name} {version} downloaded")
+
+
+def without_cli_config() -> dict[str, str]:
+    """The environment without a Terraform CLI configuration: ours is not written yet, and the machine's may point nowhere."""
+    return {key: value for key, value in os.environ.items() if key != "TF_CLI_CONFIG_FILE"}
+
+
+def terraform_fits(program: str) -> bool:
+    version = json.loads(run(program, "version", "-json", env=without_cli_config()))["terraform_version"]
+    pin = PINS["terraform"]
+    low, have, high = ([int(n) for n in re.findall(r"\d+", v)[:3]] for v in (pin["minimum"], version, pin["below"]))
+    return low <= have < high
+
+
+def terraform_fingerprint() -> str:
+    found = on_path("terraform")
+    stat = os.stat(found) if found else None
+    return fingerprint(json.dumps(PINS["terraform"]), str(found), str(stat and (stat.st_mtime_ns, stat.st_size)))
+
+
+def install_terraform() -> None:
+    pin = PINS["terraform"]
+    if (found := on_path("terraform")) and terraform_fits(found):
+        link("terraform", found)
+        return
+    version = pin["download"]
+    base, asset = f"https://releases.hashicorp.com/terraform/{version}", f"terraform_{version}_{OS}_{ARCH}.zip"
+    content = download(f"{base}/{asset}", f"{base}/terraform_{version}_SHA256SUMS")
+    if content is None:
+        needed = f">= {pin['minimum']}, < {pin['below']}"
+        raise SetupError(f"releases.hashicorp.com is out of reach and PATH has no Terraform {needed}: put one there")
+    unpack(content, asset, "terraform")
+    say(f"terraform {version} downloaded")
+
+
+# --- the AWS provider ----------------------------------------------------------------------------------------------------
+
+
+def find_mirror() -> Path | None:
+    """The first folder that holds the pinned AWS provider, unpacked, in Terraform's mirror layout."""
+    wanted = f"registry.terraform.io/hashicorp/aws/{PINS['terraform-provider-aws']}/{OS}_{ARCH}"
+    for place in MIRROR_PLACES:
+        for folder, children, _ in os.walk(place):
+            if "registry.terraform.io" in children and (Path(folder) / wanted).is_dir():
+                return Path(folder)
+            if len(Path(folder).relative_to(place).parts) >= MIRROR_DEPTH:
+                children.clear()
+    return None
+
+
+def install_provider() -> None:
+    """Writes .tools/terraform.rc, which gives Terraform the provider from a folder: a mirror of the machine, or our own.
+
+    From an unpacked mirror Terraform links the provider instead of copying 700 MB into every unit, and nothing races.
+    """
+    mirror = find_mirror()
+    if mirror is None:
+        mirror = TOOLS / "providers"
+        mirror.mkdir(exist_ok=True)
+        with working("the AWS provider into .tools/providers"), tempfile.TemporaryDirectory(dir=TOOLS) as folder:
+            needed = {"aws": {"source": "hashicorp/aws", "version": PINS["terraform-provider-aws"]}}
+            (Path(folder) / "main.tf.json").write_text(json.dumps({"terraform": {"required_providers": needed}}))
+            environment = {**without_cli_config(), "TF_PLUGIN_CACHE_DIR": str(mirror)}
+            run(BIN / "terraform", f"-chdir={folder}", "init", "-input=false", env=environment)
+    (TOOLS / "terraform.rc").write_text(
+        f"""disable_checkpoint = true
+
+provider_installation {{
+  filesystem_mirror {{
+    path    = "{mirror}"
+    include = ["registry.terraform.io/hashicorp/aws"]
+  }}
+  direct {{
+    exclude = ["registry.terraform.io/hashicorp/aws"]
+  }}
+}}
+"""
+    )
+
+
+# --- all together --------------------------------------------------------------------------------------------------------
+
+#: fingerprint of what the thing is made from, whether it is there, how to get it
+Step = tuple[Callable[[], str], Callable[[], bool], Callable[[], None]]
+
+
+def steps() -> dict[str, Step]:
+    def go_tool(name: str) -> Step:
+        return (
+            lambda: fingerprint(json.dumps(PINS["go-tools"][name])),
+            lambda: (BIN / name).exists(),
+            lambda: install_go_tool(name),
+        )
+
+    return {
+        "python": (python_fingerprint, python_ready, install_python),
+        "terraform": (terraform_fingerprint, lambda: (BIN / "terraform").exists(), install_terraform),
+        "provider": (
+            lambda: fingerprint(PINS["terraform-provider-aws"], str(TOOLS)),
+            lambda: (TOOLS / "terraform.rc").exists(),
+            install_provider,
+        ),
+        **{name: go_tool(name) for name in PINS["go-tools"]},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--runtime", action="store_true", help="leave out what only linting and the tests need")
+    arguments = parser.parse_args()
+
+    BIN.mkdir(parents=True, exist_ok=True)
+    stamps_file = TOOLS / "stamps.json"
+    with (TOOLS / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            stamps = json.loads(stamps_file.read_text())
+        except (OSError, ValueError):
+            stamps = {}
+        for name, (expected, ready, install) in steps().items():
+            if arguments.runtime and name not in RUNTIME:
+                continue
+            stamp = expected()
+            if stamps.get(name) != stamp or not ready():
+                install()
+                stamps[name] = stamp
+                stamps_file.write_text(json.dumps(stamps, indent=2))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except SetupError as error:
+        sys.exit(f"setup: {error}")
+    except KeyboardInterrupt:
+        sys.exit("setup: interrupted; run it again to go on")
