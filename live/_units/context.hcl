@@ -1,0 +1,38 @@
+# What a unit needs to know of its surroundings: read by the root and by every unit definition beside this file.
+
+locals {
+  project = "image-pipeline"
+
+  repository = get_repo_root()
+  directory  = dirname(get_original_terragrunt_dir())
+  env_file   = "${local.directory}/env.hcl"
+
+  # The root, read alone by `terragrunt find` or `hcl validate` in the repository's top, is in no environment.
+  env = read_terragrunt_config(local.env_file, {
+    locals = { environment = "none", account_id = "", region = "" }
+  }).locals
+
+  name_prefix = "${local.project}-${local.env.environment}"
+
+  # release.json is what a promotion changes. `worktree` stands for what this checkout holds: its modules, its image.
+  release_file = "${local.directory}/release.json"
+  release      = fileexists(local.release_file) ? jsondecode(file(mark_as_read(local.release_file))) : { modules = "worktree", image = "worktree" }
+
+  # A ref is one of this very repository: no other registry, no URL to edit, no network.
+  module_source = (
+    local.release.modules == "worktree"
+    ? "${local.repository}/modules//%s"
+    : "git::file://${local.repository}//modules/%s?ref=${local.release.modules}"
+  )
+
+  # The one registry, in the shared account. Its address is data, so that no environment needs to read another account's state.
+  registry         = read_terragrunt_config("${local.repository}/live/shared/env.hcl").locals
+  image_repository = "${local.project}/processor"
+  built_image_file = "${local.repository}/build/image.json"
+  image_digest = (
+    local.release.image == "worktree"
+    ? try(jsondecode(file(local.built_image_file)).digest, "not-built")
+    : local.release.image
+  )
+  image_uri = "${local.registry.account_id}.dkr.ecr.${local.registry.region}.amazonaws.com/${local.image_repository}@${local.image_digest}"
+}

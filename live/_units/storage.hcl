@@ -1,0 +1,15 @@
+# Where images land and where everything made of them is kept: buckets, queue and dead-letter queue, metadata table.
+
+locals {
+  context = read_terragrunt_config("${get_repo_root()}/live/_units/context.hcl").locals
+}
+
+terraform {
+  source = format(local.context.module_source, "storage")
+}
+
+inputs = merge(local.context.env.storage, {
+  account_id  = local.context.env.account_id
+  name_prefix = local.context.name_prefix
+  region      = local.context.env.region
+})

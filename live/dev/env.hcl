@@ -1,0 +1,62 @@
+# Dev: runs the working tree, fits the free tier, may be thrown away at any time.
+
+locals {
+  environment = "dev"
+  account_id  = "111111111111"
+  region      = "eu-west-1"
+
+  storage = {
+    customer_managed_key = false
+    deletion_protection  = false
+    force_destroy        = true
+
+    lifecycle = {
+      incomplete_upload_days  = 7
+      noncurrent_version_days = 7
+      test_data_days          = 1
+    }
+
+    queue = {
+      visibility_timeout_seconds        = 360
+      max_receive_count                 = 3
+      retention_days                    = 4
+      dead_letter_retention_days        = 14
+    }
+  }
+
+  compute = {
+    architecture       = "arm64"
+    log_level          = "DEBUG"
+    log_retention_days = 7
+
+    processor = {
+      memory_mb            = 1769
+      timeout_seconds      = 60
+      ephemeral_storage_mb = 512
+      batch_size           = 4
+      maximum_concurrency  = 5
+    }
+
+    api = {
+      memory_mb       = 512
+      timeout_seconds = 10
+      url_ttl_seconds = 900
+    }
+  }
+
+  api = {
+    cors               = { allow_origins = ["*"] }
+    log_retention_days = 7
+    throttling         = { burst_limit = 20, rate_limit = 10 }
+  }
+
+  monitoring = {
+    alarm_emails = []
+
+    thresholds = {
+      queue_age_seconds        = 900
+      processor_duration_share = 0.8
+      api_latency_ms           = 3000
+    }
+  }
+}

@@ -1,0 +1,62 @@
+# Prod: protected against deletion; nothing in it may be lost.
+
+locals {
+  environment = "prod"
+  account_id  = "333333333333"
+  region      = "eu-west-1"
+
+  storage = {
+    customer_managed_key = false
+    deletion_protection  = true
+    force_destroy        = false
+
+    lifecycle = {
+      incomplete_upload_days  = 7
+      noncurrent_version_days = 90
+      test_data_days          = 1
+    }
+
+    queue = {
+      visibility_timeout_seconds        = 360
+      max_receive_count                 = 5
+      retention_days                    = 4
+      dead_letter_retention_days        = 14
+    }
+  }
+
+  compute = {
+    architecture       = "arm64"
+    log_level          = "INFO"
+    log_retention_days = 365
+
+    processor = {
+      memory_mb            = 1769
+      timeout_seconds      = 60
+      ephemeral_storage_mb = 512
+      batch_size           = 8
+      maximum_concurrency  = 50
+    }
+
+    api = {
+      memory_mb       = 512
+      timeout_seconds = 10
+      url_ttl_seconds = 900
+    }
+  }
+
+  api = {
+    cors               = { allow_origins = ["*"] }
+    log_retention_days = 365
+    throttling         = { burst_limit = 200, rate_limit = 100 }
+  }
+
+  monitoring = {
+    alarm_emails = []
+
+    thresholds = {
+      queue_age_seconds        = 300
+      processor_duration_share = 0.8
+      api_latency_ms           = 1500
+    }
+  }
+}

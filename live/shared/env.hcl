@@ -1,0 +1,12 @@
+# What the environments share: the account of the image registry. It must be in their region, because Lambda pulls from its own only.
+
+locals {
+  environment = "shared"
+  account_id  = "444444444444"
+  region      = "eu-west-1"
+
+  registry = {
+    force_destroy           = true
+    untagged_retention_days = 7
+  }
+}

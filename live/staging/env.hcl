@@ -1,0 +1,62 @@
+# Staging: the dress rehearsal of prod, smaller.
+
+locals {
+  environment = "staging"
+  account_id  = "222222222222"
+  region      = "eu-west-1"
+
+  storage = {
+    customer_managed_key = false
+    deletion_protection  = false
+    force_destroy        = true
+
+    lifecycle = {
+      incomplete_upload_days  = 7
+      noncurrent_version_days = 14
+      test_data_days          = 1
+    }
+
+    queue = {
+      visibility_timeout_seconds        = 360
+      max_receive_count                 = 3
+      retention_days                    = 4
+      dead_letter_retention_days        = 14
+    }
+  }
+
+  compute = {
+    architecture       = "arm64"
+    log_level          = "INFO"
+    log_retention_days = 30
+
+    processor = {
+      memory_mb            = 1769
+      timeout_seconds      = 60
+      ephemeral_storage_mb = 512
+      batch_size           = 8
+      maximum_concurrency  = 10
+    }
+
+    api = {
+      memory_mb       = 512
+      timeout_seconds = 10
+      url_ttl_seconds = 900
+    }
+  }
+
+  api = {
+    cors               = { allow_origins = ["*"] }
+    log_retention_days = 30
+    throttling         = { burst_limit = 50, rate_limit = 25 }
+  }
+
+  monitoring = {
+    alarm_emails = []
+
+    thresholds = {
+      queue_age_seconds        = 600
+      processor_duration_share = 0.8
+      api_latency_ms           = 2000
+    }
+  }
+}

@@ -1,0 +1,114 @@
+"""What Terragrunt makes of the files: state, provider, versions, sources, dependencies."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import ENVIRONMENTS, render_all, terragrunt
+
+
+def test_every_unit_keeps_its_state_in_a_place_of_its_own(units: dict[str, Any]) -> None:
+    places = {name: (unit["remote_state"]["config"]["bucket"], unit["remote_state"]["config"]["key"]) for name, unit in units.items()}
+    assert len(set(places.values())) == len(units) == 13
+    assert places["dev/storage"] == ("image-pipeline-tfstate-111111111111-eu-west-1", "live/dev/storage/terraform.tfstate")
+
+
+def test_state_is_encrypted_and_locked(units: dict[str, Any]) -> None:
+    for unit in units.values():
+        config = unit["remote_state"]["config"]
+        assert unit["remote_state"]["backend"] == "s3"
+        assert config["encrypt"] is True
+        assert config["dynamodb_table"] == "image-pipeline-tflock"
+
+
+def test_provider_refuses_every_account_but_the_environments_own(units: dict[str, Any]) -> None:
+    accounts = {"dev": "111111111111", "staging": "222222222222", "prod": "333333333333", "shared": "444444444444"}
+    for name, unit in units.items():
+        provider = unit["generate"]["provider"]["contents"]
+        assert f'allowed_account_ids = ["{accounts[name.split("/")[0]]}"]' in provider
+        assert f'"Environment":"{name.split("/")[0]}"' in provider
+        assert f'"Unit":"live/{name}"' in provider
+
+
+def test_versions_come_from_the_one_file_that_pins_them(units: dict[str, Any], root: Path) -> None:
+    pins = json.loads((root / "tools.json").read_text())
+    for unit in units.values():
+        assert f'version = "{pins["terraform-provider-aws"]}"' in unit["generate"]["versions"]["contents"]
+        assert unit["terraform_version_constraint"] == ">= 1.11.0, < 2.0.0"
+
+
+def test_dependencies_form_the_documented_order(root: Path) -> None:
+    found = json.loads(terragrunt("find", "--dag", "--dependencies", "--json", cwd=root / "live/dev").stdout)
+    edges = {unit["path"]: sorted(unit.get("dependencies", [])) for unit in found}
+    assert edges == {
+        "storage": [],
+        "compute": ["storage"],
+        "api": ["compute"],
+        "monitoring": ["api", "compute", "storage"],
+    }
+
+
+def test_no_environment_reads_another_ones_state(root: Path) -> None:
+    found = json.loads(terragrunt("find", "--dependencies", "--json", cwd=root / "live").stdout)
+    for unit in found:
+        environment = unit["path"].split("/")[0]
+        assert all(dependency.split("/")[0] == environment for dependency in unit.get("dependencies", []))
+
+
+def test_worktree_and_ref_give_the_two_kinds_of_source(copy: Path) -> None:
+    (copy / "live/staging/release.json").write_text(json.dumps({"image": f"sha256:{'a' * 64}", "modules": "v1.2.3"}))
+    units = render_all(copy / "live")
+    assert units["dev/compute"]["terraform"]["source"] == f"{copy}/modules//compute"
+    assert units["staging/compute"]["terraform"]["source"] == f"git::file://{copy}//modules/compute?ref=v1.2.3"
+    assert units["staging/compute"]["inputs"]["image_uri"] == (
+        f"444444444444.dkr.ecr.eu-west-1.amazonaws.com/image-pipeline/processor@sha256:{'a' * 64}"
+    )
+
+
+def test_worktree_image_is_the_one_that_was_built(copy: Path) -> None:
+    (copy / "build").mkdir()
+    (copy / "build/image.json").write_text(json.dumps({"digest": f"sha256:{'b' * 64}"}))
+    rendered = json.loads(terragrunt("render", "--json", cwd=copy / "live/dev/compute").stdout)
+    assert rendered["inputs"]["image_uri"].endswith(f"@sha256:{'b' * 64}")
+
+
+def test_environments_in_one_account_clash_nowhere(copy: Path) -> None:
+    for environment in ENVIRONMENTS:
+        file = copy / "live" / environment / "env.hcl"
+        file.write_text(re.sub(r'account_id  = "\d+"', 'account_id  = "999999999999"', file.read_text()))
+    units = {name: unit for name, unit in render_all(copy / "live").items() if not name.startswith("shared")}
+    keys = [unit["remote_state"]["config"]["key"] for unit in units.values()]
+    assert len(set(keys)) == len(keys) == 12
+    assert {unit["remote_state"]["config"]["bucket"] for unit in units.values()} == {"image-pipeline-tfstate-999999999999-eu-west-1"}
+    prefixes = {name.split("/")[0]: unit["inputs"]["name_prefix"] for name, unit in units.items()}
+    assert len(set(prefixes.values())) == 3
+
+
+def test_registry_can_be_read_by_every_environments_account(units: dict[str, Any]) -> None:
+    assert sorted(units["shared/registry"]["inputs"]["reader_account_ids"]) == ["111111111111", "222222222222", "333333333333"]
+
+
+def test_configuration_is_valid_and_formatted(root: Path) -> None:
+    terragrunt("hcl", "validate", "--working-dir", "live", cwd=root)
+    terragrunt("hcl", "fmt", "--check", "--working-dir", "live", cwd=root)
+
+
+def test_every_input_is_a_variable_of_its_module(root: Path) -> None:
+    """Strict: an input that no variable takes is an error, and so is a required variable without input."""
+    terragrunt("hcl", "validate", "--inputs", "--strict", "--working-dir", "live", cwd=root)
+
+
+@pytest.mark.parametrize("command", [("plan",), ("run", "--all", "--", "plan")])
+def test_repository_top_is_no_unit(copy: Path, command: tuple[str, ...]) -> None:
+    """The root configuration has the file name of a unit; run there, it must leave itself alone."""
+    (copy / "live").rename(copy.parent / "elsewhere")  # so that `run --all` finds nothing else
+    (copy / "live/_units").mkdir(parents=True)
+    (copy.parent / "elsewhere/_units/context.hcl").rename(copy / "live/_units/context.hcl")
+    (copy / "live/shared").mkdir()
+    (copy.parent / "elsewhere/shared/env.hcl").rename(copy / "live/shared/env.hcl")
+    finished = terragrunt(*command, cwd=copy, check=False)
+    assert finished.returncode == 0, finished.stderr
+    assert not list(copy.rglob("backend.tf"))
