@@ -9,7 +9,9 @@ module hash in tools.json and against Go's checksum database).
 import sys
 
 if sys.version_info < (3, 11):  # noqa: UP036 - the message is for whoever has an older one
-    sys.exit("setup: Python 3.11 or newer is needed, this is %d.%d: make setup PYTHON=python3.12" % sys.version_info[:2])
+    sys.exit(
+        "setup: Python 3.11 or newer is needed, this is %d.%d: make setup PYTHON=python3.12" % sys.version_info[:2]
+    )
 
 import argparse
 import contextlib
@@ -29,6 +31,7 @@ import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,11 +43,14 @@ PINS = json.loads((ROOT / "tools.json").read_text())
 OS = platform.system().lower()
 ARCH = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
-#: Where Terraform itself looks for provider mirrors, then where machines are commonly given one. Searched a few folders deep.
+#: Where Terraform itself looks for provider mirrors, then where machines commonly have one. A few folders deep.
 MIRROR_PLACES = (
     Path.home() / ".terraform.d/plugins",
     Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local/share")) / "terraform/plugins",
-    *(Path(place) for place in ("/usr/local/share", "/usr/share", "/opt", "/usr/local", "/usr/lib", "/var/lib", "/srv")),
+    *(
+        Path(place)
+        for place in ("/usr/local/share", "/usr/share", "/opt", "/usr/local", "/usr/lib", "/var/lib", "/srv")
+    ),
 )
 MIRROR_DEPTH = 4
 
@@ -106,7 +112,7 @@ def on_path(name: str) -> str | None:
     return shutil.which(name, path=os.pathsep.join(places))
 
 
-# --- Python packages ---------------------------------------------------------------------------------------------------
+# --- Python packages --------------------------------------------------------------------------------------------------
 
 
 def python_fingerprint() -> str:
@@ -123,13 +129,15 @@ def install_python() -> None:
         try:
             run(sys.executable, "-m", "venv", "--clear", VENV)
         except SetupError as error:
-            raise SetupError(f"no virtual environment could be made (Debian: apt install python3-venv)\n{error}") from None
+            raise SetupError(
+                f"no virtual environment could be made (Debian: apt install python3-venv)\n{error}"
+            ) from None
         pip = (VENV / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
         run(*pip, "--require-hashes", "-r", ROOT / "requirements.txt")
         run(*pip, "--no-deps", "--no-build-isolation", "--editable", ROOT)
 
 
-# --- programs ------------------------------------------------------------------------------------------------------------
+# --- programs ---------------------------------------------------------------------------------------------------------
 
 
 def link(name: str, target: str) -> None:
@@ -151,7 +159,9 @@ def download(url: str, checksums_url: str) -> bytes | None:
     except (urllib.error.URLError, OSError):
         return None
     name = url.rsplit("/", 1)[1]
-    if not re.search(rf"^{hashlib.sha256(content).hexdigest()}\s+\*?(\S*/)?{re.escape(name)}$", checksums, re.MULTILINE):
+    if not re.search(
+        rf"^{hashlib.sha256(content).hexdigest()}\s+\*?(\S*/)?{re.escape(name)}$", checksums, re.MULTILINE
+    ):
         raise SetupError(f"{url} does not have the SHA-256 that {checksums_url} names: not installed")
     return content
 
@@ -175,11 +185,13 @@ def unpack(content: bytes, asset: str, name: str) -> None:
 
 
 def build_with_go(name: str, pin: dict[str, str]) -> None:
-    """Builds inside the module cache, where the module's own go.sum and replacements apply (`go install` refuses those)."""
+    """Builds in the module cache, where the module's own go.sum and replacements apply: `go install` refuses those."""
     version = pin["version"]
     go = shutil.which("go")
     if not go:
-        raise SetupError(f"{name}: github.com is out of reach and there is no Go: install Go 1.26, or put {name} {version} on PATH")
+        raise SetupError(
+            f"{name}: github.com is out of reach and there is no Go: install Go 1.26, or put {name} {version} on PATH"
+        )
     environment = {**os.environ, "GOWORK": "off", "GOFLAGS": "", "CGO_ENABLED": "0"}
     with working(f"building {name} {version} with Go, as its release is out of reach (a minute or three on two cores)"):
         found = json.loads(run(go, "mod", "download", "-json", f"{pin['module']}@v{version}", env=environment))
@@ -209,7 +221,7 @@ def install_go_tool(name: str) -> None:
 
 
 def without_cli_config() -> dict[str, str]:
-    """The environment without a Terraform CLI configuration: ours is not written yet, and the machine's may point nowhere."""
+    """The environment without a Terraform CLI configuration: ours is not there yet, the machine's may point nowhere."""
     return {key: value for key, value in os.environ.items() if key != "TF_CLI_CONFIG_FILE"}
 
 
@@ -241,7 +253,7 @@ def install_terraform() -> None:
     say(f"terraform {version} downloaded")
 
 
-# --- the AWS provider ----------------------------------------------------------------------------------------------------
+# --- the AWS provider -------------------------------------------------------------------------------------------------
 
 
 def find_mirror() -> Path | None:
@@ -257,9 +269,9 @@ def find_mirror() -> Path | None:
 
 
 def install_provider() -> None:
-    """Writes .tools/terraform.rc, which gives Terraform the provider from a folder: a mirror of the machine, or our own.
+    """Writes .tools/terraform.rc, which gives Terraform the provider from a folder: a mirror or our own.
 
-    From an unpacked mirror Terraform links the provider instead of copying 700 MB into every unit, and nothing races.
+    From an unpacked mirror Terraform links the provider instead of copying 700 MB into every unit; nothing races.
     """
     mirror = find_mirror()
     if mirror is None:
@@ -286,7 +298,7 @@ provider_installation {{
     )
 
 
-# --- all together --------------------------------------------------------------------------------------------------------
+# --- all together -----------------------------------------------------------------------------------------------------
 
 #: fingerprint of what the thing is made from, whether it is there, how to get it
 Step = tuple[Callable[[], str], Callable[[], bool], Callable[[], None]]
@@ -296,16 +308,16 @@ def steps() -> dict[str, Step]:
     def go_tool(name: str) -> Step:
         return (
             lambda: fingerprint(json.dumps(PINS["go-tools"][name])),
-            lambda: (BIN / name).exists(),
-            lambda: install_go_tool(name),
+            (BIN / name).exists,
+            partial(install_go_tool, name),
         )
 
     return {
         "python": (python_fingerprint, python_ready, install_python),
-        "terraform": (terraform_fingerprint, lambda: (BIN / "terraform").exists(), install_terraform),
+        "terraform": (terraform_fingerprint, (BIN / "terraform").exists, install_terraform),
         "provider": (
             lambda: fingerprint(PINS["terraform-provider-aws"], str(TOOLS)),
-            lambda: (TOOLS / "terraform.rc").exists(),
+            (TOOLS / "terraform.rc").exists,
             install_provider,
         ),
         **{name: go_tool(name) for name in PINS["go-tools"]},

@@ -37,10 +37,9 @@ def units(root: Path) -> dict[str, Any]:
 @pytest.fixture
 def copy(root: Path, tmp_path: Path) -> Path:
     """A repository of its own with the Terragrunt layer and the modules, for tests that change files."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "live", "modules", "scripts", "*.hcl", "*.json"],
-        cwd=root, capture_output=True, text=True, check=True,
-    ).stdout.splitlines()  # fmt: skip
+    kept = ["live", "modules", "scripts", "*.hcl", "*.json"]
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *kept]
+    listed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout.splitlines()
     for name in listed:
         target = tmp_path / name
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -50,7 +50,10 @@ def test_unit_files_are_a_few_lines(root: Path, environment: str) -> None:
 
 
 def test_hcl_knows_of_no_stand_in_for_aws(root: Path) -> None:
-    files = [root / "terragrunt.hcl", *(file for top in ("live", "modules") for file in (root / top).rglob("*") if file.is_file())]
+    files = [
+        root / "terragrunt.hcl",
+        *(file for top in ("live", "modules") for file in (root / top).rglob("*") if file.is_file()),
+    ]
     checked = [file for file in files if not {".terragrunt-cache", ".terraform"} & set(file.parts)]
     words = re.compile(r"ministack|localhost|127\.0\.0\.1|endpoint_url|emulat", re.IGNORECASE)
     assert [str(file) for file in checked if words.search(file.read_text())] == []

@@ -11,9 +11,15 @@ from .conftest import ENVIRONMENTS, render_all, terragrunt
 
 
 def test_every_unit_keeps_its_state_in_a_place_of_its_own(units: dict[str, Any]) -> None:
-    places = {name: (unit["remote_state"]["config"]["bucket"], unit["remote_state"]["config"]["key"]) for name, unit in units.items()}
+    places = {
+        name: (unit["remote_state"]["config"]["bucket"], unit["remote_state"]["config"]["key"])
+        for name, unit in units.items()
+    }
     assert len(set(places.values())) == len(units) == 13
-    assert places["dev/storage"] == ("image-pipeline-tfstate-111111111111-eu-west-1", "live/dev/storage/terraform.tfstate")
+    assert places["dev/storage"] == (
+        "image-pipeline-tfstate-111111111111-eu-west-1",
+        "live/dev/storage/terraform.tfstate",
+    )
 
 
 def test_state_is_encrypted_and_locked(units: dict[str, Any]) -> None:
@@ -82,13 +88,19 @@ def test_environments_in_one_account_clash_nowhere(copy: Path) -> None:
     units = {name: unit for name, unit in render_all(copy / "live").items() if not name.startswith("shared")}
     keys = [unit["remote_state"]["config"]["key"] for unit in units.values()]
     assert len(set(keys)) == len(keys) == 12
-    assert {unit["remote_state"]["config"]["bucket"] for unit in units.values()} == {"image-pipeline-tfstate-999999999999-eu-west-1"}
+    assert {unit["remote_state"]["config"]["bucket"] for unit in units.values()} == {
+        "image-pipeline-tfstate-999999999999-eu-west-1"
+    }
     prefixes = {name.split("/")[0]: unit["inputs"]["name_prefix"] for name, unit in units.items()}
     assert len(set(prefixes.values())) == 3
 
 
 def test_registry_can_be_read_by_every_environments_account(units: dict[str, Any]) -> None:
-    assert sorted(units["shared/registry"]["inputs"]["reader_account_ids"]) == ["111111111111", "222222222222", "333333333333"]
+    assert sorted(units["shared/registry"]["inputs"]["reader_account_ids"]) == [
+        "111111111111",
+        "222222222222",
+        "333333333333",
+    ]
 
 
 def test_configuration_is_valid_and_formatted(root: Path) -> None:

@@ -85,7 +85,9 @@ def test_every_kind_of_release_file_becomes_a_program(setup: ModuleType, asset: 
     assert subprocess.run([setup.BIN / "tool"], capture_output=True, text=True).stdout == "ran\n"
 
 
-def test_program_on_path_of_the_pinned_version_is_linked(setup: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_program_on_path_of_the_pinned_version_is_linked(
+    setup: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     program = tmp_path / "elsewhere/terragrunt"
     program.parent.mkdir()
     program.write_text(f"#!/bin/sh\necho terragrunt version v{setup.PINS['go-tools']['terragrunt']['version']}\n")
@@ -95,14 +97,18 @@ def test_program_on_path_of_the_pinned_version_is_linked(setup: ModuleType, tmp_
     assert (setup.BIN / "terragrunt").resolve() == program
 
 
-def test_neither_release_nor_go_is_one_line_that_names_the_fix(setup: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_neither_release_nor_go_is_one_line_that_names_the_fix(
+    setup: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
     serve(setup, monkeypatch, {})
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(setup.SetupError, match=r"^terragrunt: .* install Go 1\.26, or put terragrunt 1\.1\.3 on PATH$"):
         setup.install_go_tool("terragrunt")
 
 
-def test_terraform_that_does_not_fit_is_not_taken(setup: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_terraform_that_does_not_fit_is_not_taken(
+    setup: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     program = tmp_path / "old/terraform"
     program.parent.mkdir()
     program.write_text('#!/bin/sh\necho \'{"terraform_version": "1.10.9"}\'\n')
@@ -121,7 +127,9 @@ def test_mirror_is_found_by_search(setup: ModuleType, tmp_path: Path, monkeypatc
     assert setup.find_mirror() == folder
 
 
-def test_mirror_with_another_version_is_none(setup: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mirror_with_another_version_is_none(
+    setup: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "share/registry.terraform.io/hashicorp/aws/4.0.0/linux_amd64").mkdir(parents=True)
     monkeypatch.setattr(setup, "MIRROR_PLACES", (tmp_path / "share",))
     assert setup.find_mirror() is None

@@ -1,0 +1,29 @@
+"""What every test may count on: the tools of `make setup`, and no AWS settings of whoever runs the tests."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from imagepipe.cloud import tool_variables
+
+ROOT = Path(__file__).resolve().parent.parent
+
+for name in [name for name in os.environ if name.startswith(("AWS_", "TG_", "TERRAGRUNT_"))]:
+    del os.environ[name]
+os.environ.update(tool_variables())
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository's top."""
+    return ROOT
+
+
+def pytest_sessionstart() -> None:
+    """A missing tool fails the run at once, by name; nothing is skipped for it."""
+    missing = [
+        tool for tool in ("git", "terraform", "terragrunt", "tflint", "terraform-docs") if not shutil.which(tool)
+    ]
+    if missing:
+        pytest.exit(f"missing: {', '.join(missing)}; run make setup", returncode=2)

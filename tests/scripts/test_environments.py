@@ -1,0 +1,78 @@
+"""env.hcl and release.json: what is accepted, and what is said of the rest."""
+
+from pathlib import Path
+
+import pytest
+from imagepipe import environments
+from imagepipe.errors import PipelineError
+
+ENV = 'locals {\n  environment = "dev"\n  account_id  = "111111111111"\n  region      = "eu-west-1"\n}\n'
+RELEASE = '{"image": "worktree", "modules": "worktree"}'
+
+
+@pytest.fixture
+def dev(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A live folder with one good environment in it."""
+    folder = tmp_path / "live/dev"
+    folder.mkdir(parents=True)
+    (folder / "env.hcl").write_text(ENV)
+    (folder / "release.json").write_text(RELEASE)
+    monkeypatch.setattr(environments, "ROOT", tmp_path)
+    monkeypatch.setattr(environments, "LIVE", tmp_path / "live")
+    return folder
+
+
+def test_good_files_are_read(dev: Path) -> None:
+    found = environments.load("dev")
+    assert (found.account_id, found.region) == ("111111111111", "eu-west-1")
+    assert found.release is not None
+    assert found.release.image == "worktree"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("111111111111", "1111", "live/dev/env.hcl: account_id: String should match pattern"),
+        ("eu-west-1", "Ireland", "live/dev/env.hcl: region: String should match pattern"),
+        ('"dev"', '"qa"', "environment is 'qa', but its folder is 'dev'"),
+        ('account_id  = "111111111111"', "", "live/dev/env.hcl: account_id: Field required"),
+        ('"eu-west-1"', "", r"live/dev/env.hcl: Unexpected token .* at line 4"),
+    ],
+)
+def test_malformed_env_hcl_is_named_with_its_field(dev: Path, old: str, new: str, message: str) -> None:
+    (dev / "env.hcl").write_text(ENV.replace(old, new))
+    with pytest.raises(PipelineError, match=message) as raised:
+        environments.load("dev")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "live/dev/release.json is not JSON"),
+        ('{"modules": "worktree"}', "live/dev/release.json: image: Field required"),
+        ('{"image": "latest", "modules": "worktree"}', r"image: String should match pattern .* \(found 'latest'\)"),
+        ('{"image": "sha256:abc", "modules": "worktree"}', "image: String should match pattern"),
+        ('{"image": "worktree", "modules": "--upload-pack=x"}', '"worktree", or a tag, branch or commit'),
+        ('{"image": "worktree", "modules": ""}', '"worktree", or a tag, branch or commit'),
+    ],
+)
+def test_malformed_release_is_named_with_its_field(dev: Path, content: str, message: str) -> None:
+    (dev / "release.json").write_text(content)
+    with pytest.raises(PipelineError, match=message):
+        environments.load("dev")
+
+
+def test_missing_release_is_named(dev: Path) -> None:
+    (dev / "release.json").unlink()
+    with pytest.raises(PipelineError, match=r"live/dev/release.json is missing"):
+        environments.load("dev")
+
+
+def test_unknown_environment_names_the_known_ones(dev: Path) -> None:
+    with pytest.raises(PipelineError, match="no environment 'qa': ENV is one of dev"):
+        environments.load("qa")
+
+
+def test_order_is_the_one_of_a_release(root: Path) -> None:
+    assert environments.names() == ["shared", "dev", "staging", "prod"]

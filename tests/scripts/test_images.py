@@ -1,0 +1,97 @@
+"""Uploading and downloading, against a mocked S3."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from imagepipe.errors import PipelineError
+from imagepipe.images import Upload, Uploader, collect, content_type
+from moto import mock_aws
+
+BUCKET = "uploads"
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    with mock_aws():
+        client = boto3.client("s3", region_name="us-east-1")
+        client.create_bucket(Bucket=BUCKET)
+        client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+        yield client
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("a photo.jpg", "été/1+1.png", 'quote"s.webp'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / ".hidden").write_text("x")
+    return tmp_path
+
+
+def upload(s3: Any, files: dict[str, Path], **options: bool) -> list[Upload]:
+    return Uploader(s3, BUCKET, **options).upload(files, lambda _: None)  # type: ignore[arg-type]
+
+
+def test_keys_are_the_paths_below_the_folder(folder: Path) -> None:
+    assert set(collect([folder])) == {"a photo.jpg", "été/1+1.png", 'quote"s.webp'}
+
+
+def test_nothing_to_upload_is_an_error_that_names_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=f"no files in {tmp_path}"):
+        collect([tmp_path])
+
+
+def test_missing_path_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match="no file or folder"):
+        collect([tmp_path / "nowhere"])
+
+
+def test_objects_have_content_type_and_the_uploads_their_version(s3: Any, folder: Path) -> None:
+    uploads = upload(s3, collect([folder]))
+    for each in uploads:
+        head = s3.head_object(Bucket=BUCKET, Key=each.key)
+        assert head["ContentType"] == content_type(each.file)
+        assert head["VersionId"] == each.version_id
+        assert not each.skipped
+
+
+def test_second_run_uploads_only_what_changed(s3: Any, folder: Path) -> None:
+    upload(s3, collect([folder]))
+    (folder / "a photo.jpg").write_bytes(b"another")
+    again = {each.key: each.skipped for each in upload(s3, collect([folder]))}
+    assert again == {"a photo.jpg": False, "été/1+1.png": True, 'quote"s.webp': True}
+
+
+@pytest.mark.parametrize(("test_data", "tags"), [(True, [{"Key": "purpose", "Value": "test-data"}]), (False, [])])
+def test_only_test_data_is_tagged_so(s3: Any, folder: Path, test_data: bool, tags: list[dict[str, str]]) -> None:
+    upload(s3, collect([folder]), test_data=test_data)
+    assert s3.get_object_tagging(Bucket=BUCKET, Key="a photo.jpg")["TagSet"] == tags
+
+
+def test_missing_bucket_is_an_error_that_names_it(s3: Any, folder: Path) -> None:
+    with pytest.raises(PipelineError, match="could not be uploaded to elsewhere"):
+        Uploader(s3, "elsewhere").upload(collect([folder]), lambda _: None)
+
+
+def test_waiting_for_what_was_never_uploaded_is_an_error(s3: Any, folder: Path) -> None:
+    with pytest.raises(PipelineError, match="is not in uploads"):
+        Uploader(s3, BUCKET).find(collect([folder]))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.JPG", "image/jpeg"),
+        ("a.avif", "image/avif"),
+        ("a.heic", "image/heic"),
+        ("a.webp", "image/webp"),
+        ("a", "application/octet-stream"),
+    ],
+)
+def test_content_type_goes_by_the_name(name: str, kind: str) -> None:
+    assert content_type(Path(name)) == kind
