@@ -17,10 +17,10 @@ locals {
     }
 
     queue = {
-      visibility_timeout_seconds        = 360
-      max_receive_count                 = 3
-      retention_days                    = 4
-      dead_letter_retention_days        = 14
+      visibility_timeout_seconds = 360
+      max_receive_count          = 3
+      retention_days             = 4
+      dead_letter_retention_days = 14
     }
   }
 
