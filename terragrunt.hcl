@@ -73,7 +73,7 @@ terraform {
   copy_terraform_lock_file = false
 
   extra_arguments "wait_for_lock" {
-    commands  = get_terraform_commands_that_need_locking()
+    commands  = ["apply", "destroy", "plan"]
     arguments = ["-lock-timeout=5m"]
   }
 

@@ -10,7 +10,7 @@ locals {
     deletion_protection  = true
     force_destroy        = false
 
-    lifecycle = {
+    expiry = {
       incomplete_upload_days  = 7
       noncurrent_version_days = 90
       test_data_days          = 1

@@ -10,7 +10,7 @@ locals {
     deletion_protection  = false
     force_destroy        = true
 
-    lifecycle = {
+    expiry = {
       incomplete_upload_days  = 7
       noncurrent_version_days = 14
       test_data_days          = 1
