@@ -1,0 +1,95 @@
+# The HTTP API: a list of routes in front of one function. What is not on the list does not reach the function.
+
+data "aws_partition" "current" {}
+
+locals {
+  # The handler knows the same paths. Removing takes a signed request; reading is open to whoever knows the address.
+  routes = {
+    "DELETE /images/{id}"              = { authorization = "AWS_IAM" }
+    "GET /health"                      = { authorization = "NONE" }
+    "GET /images"                      = { authorization = "NONE" }
+    "GET /images/{id}"                 = { authorization = "NONE" }
+    "GET /images/{id}/variants/{name}" = { authorization = "NONE" }
+  }
+
+  log_group_name = "/aws/apigateway/${var.name_prefix}"
+
+  # One JSON object per request. Times are in milliseconds, sizes in bytes.
+  access_log_fields = {
+    error              = "$context.error.message"
+    integration_error  = "$context.integrationErrorMessage"
+    integration_time   = "$context.integrationLatency"
+    integration_status = "$context.integrationStatus"
+    method             = "$context.httpMethod"
+    path               = "$context.path"
+    request_id         = "$context.requestId"
+    response_bytes     = "$context.responseLength"
+    response_time      = "$context.responseLatency"
+    route              = "$context.routeKey"
+    source_ip          = "$context.identity.sourceIp"
+    status             = "$context.status"
+    time               = "$context.requestTimeEpoch"
+  }
+}
+
+resource "aws_apigatewayv2_api" "images" {
+  name          = var.name_prefix
+  description   = "Images of ${var.name_prefix}"
+  protocol_type = "HTTP"
+
+  cors_configuration {
+    allow_headers  = var.cors.allow_headers
+    allow_methods  = var.cors.allow_methods
+    allow_origins  = var.cors.allow_origins
+    expose_headers = var.cors.expose_headers
+    max_age        = var.cors.max_age_seconds
+  }
+}
+
+resource "aws_apigatewayv2_integration" "function" {
+  api_id                 = aws_apigatewayv2_api.images.id
+  integration_type       = "AWS_PROXY"
+  integration_uri        = var.function.invoke_arn
+  payload_format_version = "2.0"
+}
+
+resource "aws_apigatewayv2_route" "images" {
+  for_each = local.routes
+
+  api_id             = aws_apigatewayv2_api.images.id
+  route_key          = each.key
+  authorization_type = each.value.authorization
+  target             = "integrations/${aws_apigatewayv2_integration.function.id}"
+}
+
+resource "aws_cloudwatch_log_group" "access" {
+  name              = local.log_group_name
+  retention_in_days = var.log_retention_days
+}
+
+resource "aws_apigatewayv2_stage" "default" {
+  api_id      = aws_apigatewayv2_api.images.id
+  name        = "$default"
+  auto_deploy = true
+
+  access_log_settings {
+    destination_arn = "arn:${data.aws_partition.current.partition}:logs:${var.region}:${var.account_id}:log-group:${aws_cloudwatch_log_group.access.name}"
+    format          = jsonencode(local.access_log_fields)
+  }
+
+  default_route_settings {
+    throttling_burst_limit = var.throttling.burst_limit
+    throttling_rate_limit  = var.throttling.rate_limit
+  }
+}
+
+# This API may call the alias, no other API and no other version.
+resource "aws_lambda_permission" "api" {
+  statement_id   = "AllowHttpApi"
+  action         = "lambda:InvokeFunction"
+  function_name  = var.function.name
+  qualifier      = var.function.alias
+  principal      = "apigateway.amazonaws.com"
+  source_account = var.account_id
+  source_arn     = "${aws_apigatewayv2_api.images.execution_arn}/*"
+}

@@ -1,0 +1,51 @@
+provider "aws" {
+  region = "eu-west-1"
+}
+
+module "compute" {
+  source = "../.."
+
+  account_id         = "333333333333"
+  image_uri          = "444444444444.dkr.ecr.eu-west-1.amazonaws.com/image-pipeline/processor@sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
+  log_retention_days = 365
+  name_prefix        = "image-pipeline-prod"
+  region             = "eu-west-1"
+
+  # In a deployment: the outputs of the storage unit, handed on whole.
+  storage = {
+    processed_bucket = {
+      arn  = "arn:aws:s3:::image-pipeline-prod-processed-333333333333-eu-west-1"
+      name = "image-pipeline-prod-processed-333333333333-eu-west-1"
+    }
+    queue = {
+      arn                        = "arn:aws:sqs:eu-west-1:333333333333:image-pipeline-prod-uploads"
+      max_receive_count          = 5
+      visibility_timeout_seconds = 360
+    }
+    table = {
+      arn     = "arn:aws:dynamodb:eu-west-1:333333333333:table/image-pipeline-prod-images"
+      indexes = ["by-status", "newest"]
+      name    = "image-pipeline-prod-images"
+    }
+    upload_bucket = {
+      arn  = "arn:aws:s3:::image-pipeline-prod-uploads-333333333333-eu-west-1"
+      name = "image-pipeline-prod-uploads-333333333333-eu-west-1"
+    }
+  }
+
+  processor = {
+    batch_size          = 8
+    maximum_concurrency = 50
+    memory_mb           = 1769
+    timeout_seconds     = 60
+
+    recipe = {
+      widths = [320, 640, 1280, 2560]
+    }
+  }
+}
+
+output "image_digest" {
+  description = "Digest of the image that runs."
+  value       = module.compute.image_digest
+}

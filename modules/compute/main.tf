@@ -1,0 +1,122 @@
+# What makes the variants and what answers the API: two functions of one image, the command decides which is which.
+
+data "aws_partition" "current" {}
+
+locals {
+  image_digest = split("@", var.image_uri)[1]
+
+  functions = {
+    api = {
+      command              = ["image_processor.handlers.api"]
+      memory_mb            = var.api.memory_mb
+      timeout_seconds      = var.api.timeout_seconds
+      ephemeral_storage_mb = 512
+
+      environment = {
+        URL_TTL_SECONDS = var.api.url_ttl_seconds
+      }
+    }
+
+    processor = {
+      command              = ["image_processor.handlers.process"]
+      memory_mb            = var.processor.memory_mb
+      timeout_seconds      = var.processor.timeout_seconds
+      ephemeral_storage_mb = var.processor.ephemeral_storage_mb
+
+      environment = {
+        IMAGE_DIGEST      = local.image_digest
+        LIMITS            = local.settings.limits
+        MAX_RECEIVE_COUNT = var.storage.queue.max_receive_count
+        RECIPE            = local.settings.recipe
+      }
+    }
+  }
+
+  function_names  = { for function in keys(local.functions) : function => "${var.name_prefix}-${function}" }
+  log_group_names = { for function, name in local.function_names : function => "/aws/lambda/${name}" }
+
+  # What is not set is left out, so that the processor's own defaults stay the only ones.
+  settings = {
+    for name, setting in { limits = var.processor.limits, recipe = var.processor.recipe } :
+    name => setting == null ? null : jsonencode({ for field, value in setting : field => value if value != null })
+  }
+}
+
+# Made here and not by Lambda's first line, which would keep logs for ever.
+resource "aws_cloudwatch_log_group" "function" {
+  for_each = local.log_group_names
+
+  name              = each.value
+  retention_in_days = var.log_retention_days
+}
+
+resource "aws_lambda_function" "function" {
+  for_each = local.functions
+
+  function_name = local.function_names[each.key]
+  role          = aws_iam_role.function[each.key].arn
+  package_type  = "Image"
+  image_uri     = var.image_uri
+  architectures = [var.architecture]
+  memory_size   = each.value.memory_mb
+  timeout       = each.value.timeout_seconds
+  publish       = true
+
+  image_config {
+    command = each.value.command
+  }
+
+  ephemeral_storage {
+    size = each.value.ephemeral_storage_mb
+  }
+
+  environment {
+    variables = {
+      for name, value in merge(each.value.environment, {
+        POWERTOOLS_LOG_LEVEL         = var.log_level
+        POWERTOOLS_METRICS_NAMESPACE = var.name_prefix
+        POWERTOOLS_SERVICE_NAME      = each.key
+        PROCESSED_BUCKET             = var.storage.processed_bucket.name
+        TABLE_NAME                   = var.storage.table.name
+        UPLOAD_BUCKET                = var.storage.upload_bucket.name
+      }) : name => value if value != null
+    }
+  }
+
+  # Lines are JSON already, metrics among them: Lambda passes them on as they are and filters none by level.
+  logging_config {
+    log_format = "Text"
+    log_group  = aws_cloudwatch_log_group.function[each.key].name
+  }
+
+  # A function that starts without its rights fails its first messages.
+  depends_on = [aws_iam_role_policy.function]
+}
+
+# Callers know this name only; what it stands for is one published version, code and configuration together.
+resource "aws_lambda_alias" "live" {
+  for_each = aws_lambda_function.function
+
+  name             = "live"
+  function_name    = each.value.function_name
+  function_version = each.value.version
+}
+
+resource "aws_lambda_event_source_mapping" "uploads" {
+  event_source_arn        = var.storage.queue.arn
+  function_name           = aws_lambda_alias.live["processor"].arn
+  batch_size              = var.processor.batch_size
+  function_response_types = ["ReportBatchItemFailures"]
+
+  scaling_config {
+    maximum_concurrency = var.processor.maximum_concurrency
+  }
+
+  lifecycle {
+    # AWS's own advice. Below it, messages come back while they are still being worked on, and soon every image is made twice.
+    precondition {
+      condition     = var.storage.queue.visibility_timeout_seconds >= 6 * var.processor.timeout_seconds
+      error_message = "The queue's visibility timeout is ${var.storage.queue.visibility_timeout_seconds} s; it must be at least ${6 * var.processor.timeout_seconds} s, six times the processor's timeout of ${var.processor.timeout_seconds} s."
+    }
+  }
+}

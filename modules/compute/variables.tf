@@ -1,0 +1,222 @@
+variable "account_id" {
+  description = "Account that the functions are made in."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[0-9]{12}$", var.account_id))
+    error_message = "account_id must be 12 digits, not '${var.account_id}'."
+  }
+}
+
+variable "api" {
+  description = "Size of the function that answers the API, and how long the addresses of variants that it signs are good for."
+  type = object({
+    memory_mb       = optional(number, 512)
+    timeout_seconds = optional(number, 10)
+    url_ttl_seconds = optional(number, 900)
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = var.api.memory_mb >= 128 && var.api.memory_mb <= 10240
+    error_message = "api.memory_mb must be from 128 to 10240, not ${var.api.memory_mb}."
+  }
+
+  validation {
+    condition     = var.api.timeout_seconds >= 1 && var.api.timeout_seconds <= 29
+    error_message = "api.timeout_seconds must be from 1 to 29, because API Gateway waits for 30 s, not ${var.api.timeout_seconds}."
+  }
+
+  # Whatever it says, an address dies with the credentials that signed it, and those of a role live for hours.
+  validation {
+    condition     = var.api.url_ttl_seconds >= 60 && var.api.url_ttl_seconds <= 3600
+    error_message = "api.url_ttl_seconds must be from 60 to 3600 (an hour), not ${var.api.url_ttl_seconds}."
+  }
+}
+
+variable "architecture" {
+  description = "Processor that the image was built for: `arm64` or `x86_64`."
+  type        = string
+  default     = "arm64"
+  nullable    = false
+
+  validation {
+    condition     = contains(["arm64", "x86_64"], var.architecture)
+    error_message = "architecture must be arm64 or x86_64, not '${var.architecture}'."
+  }
+}
+
+variable "image_uri" {
+  description = "Image that both functions run, by digest: `<repository>@sha256:<64 hex digits>`."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[0-9]{12}\\.dkr\\.ecr\\.[a-z0-9-]+\\.amazonaws\\.com(\\.cn)?/[a-z0-9._/-]+@sha256:[0-9a-f]{64}$", var.image_uri))
+    error_message = "image_uri must be an ECR repository and a digest, <repository>@sha256:<64 hex digits>, not '${var.image_uri}'. Run `make build` to get one."
+  }
+
+  validation {
+    condition     = strcontains(var.image_uri, ".dkr.ecr.${var.region}.")
+    error_message = "image_uri must be in ${var.region}, because Lambda pulls from its own region only, not '${var.image_uri}'."
+  }
+}
+
+variable "log_level" {
+  description = "Least important lines that the functions log."
+  type        = string
+  default     = "INFO"
+  nullable    = false
+
+  validation {
+    condition     = contains(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], var.log_level)
+    error_message = "log_level must be DEBUG, INFO, WARNING, ERROR or CRITICAL, not '${var.log_level}'."
+  }
+}
+
+variable "log_retention_days" {
+  description = "Days that logs are kept."
+  type        = number
+  nullable    = false
+
+  validation {
+    condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days)
+    error_message = "log_retention_days must be a number of days that CloudWatch knows (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400 ... 3653), not ${var.log_retention_days}."
+  }
+}
+
+variable "name_prefix" {
+  description = "Start of every name and namespace of the processor's metrics, `<project>-<environment>`."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{1,38}[a-z0-9]$", var.name_prefix))
+    error_message = "name_prefix must be 3 to 40 lower-case letters, digits and hyphens, like image-pipeline-dev, not '${var.name_prefix}'."
+  }
+}
+
+variable "processor" {
+  description = "Size of the function that makes the variants, how many images it takes at a time and how many of it run at most; what it makes (`recipe`) and what it refuses (`limits`) where the image's own defaults do not fit. `max_pixels` counts width x height x frames."
+  type = object({
+    batch_size           = optional(number, 4)
+    ephemeral_storage_mb = optional(number, 512)
+    maximum_concurrency  = optional(number, 10)
+    memory_mb            = optional(number, 1769)
+    timeout_seconds      = optional(number, 60)
+
+    limits = optional(object({
+      max_bytes              = optional(number)
+      max_pixels             = optional(number)
+      max_progressive_pixels = optional(number)
+      max_side               = optional(number)
+    }))
+
+    recipe = optional(object({
+      background       = optional(string)
+      fallback_quality = optional(number)
+      modern_format    = optional(string)
+      modern_quality   = optional(number)
+      thumbnail_size   = optional(number)
+      widths           = optional(list(number))
+    }))
+  })
+  default  = {}
+  nullable = false
+
+  # More than ten would need a batching window, and a window makes every single upload wait.
+  validation {
+    condition     = var.processor.batch_size >= 1 && var.processor.batch_size <= 10
+    error_message = "processor.batch_size must be from 1 to 10, not ${var.processor.batch_size}."
+  }
+
+  validation {
+    condition     = var.processor.ephemeral_storage_mb >= 512 && var.processor.ephemeral_storage_mb <= 10240
+    error_message = "processor.ephemeral_storage_mb must be from 512 to 10240, not ${var.processor.ephemeral_storage_mb}."
+  }
+
+  validation {
+    condition     = var.processor.maximum_concurrency >= 2 && var.processor.maximum_concurrency <= 1000
+    error_message = "processor.maximum_concurrency must be from 2 to 1000, not ${var.processor.maximum_concurrency}."
+  }
+
+  validation {
+    condition     = var.processor.memory_mb >= 128 && var.processor.memory_mb <= 10240
+    error_message = "processor.memory_mb must be from 128 to 10240, not ${var.processor.memory_mb}."
+  }
+
+  validation {
+    condition     = var.processor.timeout_seconds >= 1 && var.processor.timeout_seconds <= 900
+    error_message = "processor.timeout_seconds must be from 1 to 900, not ${var.processor.timeout_seconds}."
+  }
+
+  # The processor checks its settings too, but only once it runs. What is refused here never gets that far.
+
+  validation {
+    condition = alltrue([
+      for limit, most in { max_bytes = 5368709120, max_pixels = 2147483648, max_progressive_pixels = 2147483648, max_side = 65535 } :
+      alltrue([for value in [try(var.processor.limits[limit], null)] : value >= 1 && value <= most && floor(value) == value if value != null])
+    ])
+    error_message = "processor.limits must be whole numbers from 1: max_bytes to 5368709120, max_pixels and max_progressive_pixels to 2147483648, max_side to 65535; not ${jsonencode(var.processor.limits)}."
+  }
+
+  validation {
+    condition     = alltrue([for colour in [try(var.processor.recipe.background, null)] : can(regex("^#[0-9a-f]{6}$", colour)) if colour != null])
+    error_message = "processor.recipe.background must be a colour like #ffffff, not ${jsonencode(try(var.processor.recipe.background, null))}."
+  }
+
+  validation {
+    condition     = alltrue([for format in [try(var.processor.recipe.modern_format, null)] : contains(["avif", "webp"], format) if format != null])
+    error_message = "processor.recipe.modern_format must be avif or webp, not ${jsonencode(try(var.processor.recipe.modern_format, null))}."
+  }
+
+  validation {
+    condition = alltrue([
+      for quality in [try(var.processor.recipe.fallback_quality, null), try(var.processor.recipe.modern_quality, null)] :
+      quality >= 1 && quality <= 100 && floor(quality) == quality if quality != null
+    ])
+    error_message = "processor.recipe: fallback_quality and modern_quality must be whole numbers from 1 to 100, not ${jsonencode(var.processor.recipe)}."
+  }
+
+  validation {
+    condition     = alltrue([for size in [try(var.processor.recipe.thumbnail_size, null)] : size >= 16 && size <= 2048 && floor(size) == size if size != null])
+    error_message = "processor.recipe.thumbnail_size must be a whole number from 16 to 2048, not ${jsonencode(try(var.processor.recipe.thumbnail_size, null))}."
+  }
+
+  validation {
+    condition = alltrue([
+      for widths in [try(var.processor.recipe.widths, null)] :
+      length(widths) > 0 && alltrue([
+        for index, width in widths :
+        width >= 16 && width <= 8192 && floor(width) == width && (index == 0 ? true : width > widths[index - 1])
+      ])
+      if widths != null
+    ])
+    error_message = "processor.recipe.widths must be whole numbers from 16 to 8192 that ascend, at least one, not ${jsonencode(try(var.processor.recipe.widths, null))}."
+  }
+}
+
+variable "region" {
+  description = "Region that the functions are made in."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
+    error_message = "region must be a region's code, like eu-west-1, not '${var.region}'."
+  }
+}
+
+variable "storage" {
+  description = "Buckets, queue, table and key: outputs of the storage module."
+  type = object({
+    kms_key_arn      = optional(string)
+    processed_bucket = object({ arn = string, name = string })
+    queue            = object({ arn = string, max_receive_count = number, visibility_timeout_seconds = number })
+    table            = object({ arn = string, indexes = list(string), name = string })
+    upload_bucket    = object({ arn = string, name = string })
+  })
+  nullable = false
+}

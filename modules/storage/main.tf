@@ -1,0 +1,30 @@
+# Where images land and where everything made of them is kept. One module, because the parts only work together: the bucket
+# announces to the queue, whose policy names the bucket, which may use the key.
+
+data "aws_partition" "current" {}
+
+# Names are known before anything exists, so ARNs are built from them. Policies can then be read in the plan, and a
+# resource waits for another only where AWS itself asks for that.
+locals {
+  bucket_names = {
+    for purpose in ["processed", "uploads"] :
+    purpose => "${var.name_prefix}-${purpose}-${var.account_id}-${var.region}"
+  }
+  bucket_arns = { for purpose, name in local.bucket_names : purpose => "arn:${data.aws_partition.current.partition}:s3:::${name}" }
+
+  queue_names = {
+    dead_letters = "${var.name_prefix}-uploads-dlq"
+    uploads      = "${var.name_prefix}-uploads"
+  }
+  queue_arns = {
+    for purpose, name in local.queue_names :
+    purpose => "arn:${data.aws_partition.current.partition}:sqs:${var.region}:${var.account_id}:${name}"
+  }
+
+  buckets = {
+    for purpose, bucket in aws_s3_bucket.images :
+    purpose => { arn = bucket.arn, name = bucket.bucket }
+  }
+
+  kms_key_arn = one(aws_kms_key.storage[*].arn)
+}

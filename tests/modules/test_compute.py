@@ -1,0 +1,214 @@
+"""compute: functions, roles, event source mapping."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+from image_processor.recipe import Limits, Recipe
+
+from .conftest import ACCOUNT, NAMES, Resources, Workspace, statements
+
+DIGEST = f"sha256:{'5f70bf18' * 8}"
+UPLOADS = "arn:aws:s3:::image-pipeline-prod-uploads-333333333333-eu-west-1"
+PROCESSED = "arn:aws:s3:::image-pipeline-prod-processed-333333333333-eu-west-1"
+QUEUE = "arn:aws:sqs:eu-west-1:333333333333:image-pipeline-prod-uploads"
+TABLE = "arn:aws:dynamodb:eu-west-1:333333333333:table/image-pipeline-prod-images"
+KEY = "arn:aws:kms:eu-west-1:333333333333:key/5b1c2f0e-8b54-4a6e-9d6c-6d2c3a1f0e11"
+
+STORAGE: dict[str, Any] = {
+    "processed_bucket": {"arn": PROCESSED, "name": PROCESSED.rpartition(":")[2]},
+    "queue": {"arn": QUEUE, "max_receive_count": 4, "visibility_timeout_seconds": 720},
+    "table": {"arn": TABLE, "indexes": ["by-status", "newest"], "name": "image-pipeline-prod-images"},
+    "upload_bucket": {"arn": UPLOADS, "name": UPLOADS.rpartition(":")[2]},
+}
+SETTINGS: dict[str, Any] = {
+    "limits": {
+        "max_bytes": 20_000_000,
+        "max_pixels": 50_000_000,
+        "max_progressive_pixels": 12_000_000,
+        "max_side": 16_000,
+    },
+    "recipe": {
+        "background": "#000000",
+        "fallback_quality": 80,
+        "modern_format": "webp",
+        "modern_quality": 70,
+        "thumbnail_size": 160,
+        "widths": [320, 960],
+    },
+}
+INPUTS: dict[str, Any] = {
+    **NAMES,
+    "api": {"memory_mb": 640, "timeout_seconds": 12, "url_ttl_seconds": 1200},
+    "architecture": "x86_64",
+    "image_uri": f"444444444444.dkr.ecr.eu-west-1.amazonaws.com/image-pipeline/processor@{DIGEST}",
+    "log_level": "WARNING",
+    "log_retention_days": 90,
+    "processor": {
+        "batch_size": 6,
+        "ephemeral_storage_mb": 1024,
+        "maximum_concurrency": 40,
+        "memory_mb": 3008,
+        "timeout_seconds": 120,
+    },
+    "storage": STORAGE,
+}
+
+
+@pytest.fixture(scope="session")
+def compute(planned: Callable[..., Resources]) -> Resources:
+    return planned("compute", **INPUTS)
+
+
+@pytest.fixture(scope="session")
+def compute_with_everything(planned: Callable[..., Resources]) -> Resources:
+    """With all that is optional: a key, a recipe, limits."""
+    processor, storage = INPUTS["processor"] | SETTINGS, STORAGE | {"kms_key_arn": KEY}
+    return planned("compute", **INPUTS | {"processor": processor, "storage": storage})
+
+
+def function(resources: Resources, name: str) -> dict[str, Any]:
+    return resources[f'aws_lambda_function.function["{name}"]']
+
+
+def environment(resources: Resources, name: str) -> dict[str, str]:
+    return function(resources, name)["environment"][0]["variables"]
+
+
+def rights(resources: Resources, name: str) -> dict[str, tuple[list[str], list[str]]]:
+    """What a role may do: actions and resources by statement."""
+    found = statements(resources[f'aws_iam_role_policy.function["{name}"]']["policy"])
+    assert all(statement["Effect"] == "Allow" for statement in found.values())
+    return {sid: (statement["Action"], statement["Resource"]) for sid, statement in found.items()}
+
+
+@pytest.mark.parametrize("name", ["api", "processor"])
+class TestFunction:
+    def test_runs_the_image_by_its_digest(self, compute: Resources, name: str) -> None:
+        assert function(compute, name)["function_name"] == f"image-pipeline-prod-{name}"
+        assert function(compute, name)["package_type"] == "Image"
+        assert function(compute, name)["image_uri"] == INPUTS["image_uri"]
+        assert function(compute, name)["architectures"] == ["x86_64"]
+
+    def test_publishes_versions_behind_an_alias(self, compute: Resources, name: str) -> None:
+        assert function(compute, name)["publish"] is True
+        alias = compute[f'aws_lambda_alias.live["{name}"]']
+        assert (alias["name"], alias["function_name"]) == ("live", f"image-pipeline-prod-{name}")
+
+    def test_logs_to_a_group_of_its_own_that_forgets(self, compute: Resources, name: str) -> None:
+        group = compute[f'aws_cloudwatch_log_group.function["{name}"]']
+        assert (group["name"], group["retention_in_days"]) == (f"/aws/lambda/image-pipeline-prod-{name}", 90)
+        assert function(compute, name)["logging_config"][0]["log_group"] == group["name"]
+        assert function(compute, name)["logging_config"][0]["log_format"] == "Text"
+
+    def test_knows_its_surroundings(self, compute: Resources, name: str) -> None:
+        common = {
+            "POWERTOOLS_LOG_LEVEL": "WARNING",
+            "POWERTOOLS_METRICS_NAMESPACE": "image-pipeline-prod",
+            "POWERTOOLS_SERVICE_NAME": name,
+            "PROCESSED_BUCKET": STORAGE["processed_bucket"]["name"],
+            "TABLE_NAME": "image-pipeline-prod-images",
+            "UPLOAD_BUCKET": STORAGE["upload_bucket"]["name"],
+        }
+        assert common.items() <= environment(compute, name).items()
+
+    def test_role_can_be_taken_by_lambda_of_this_account_only(self, compute: Resources, name: str) -> None:
+        role = compute[f'aws_iam_role.function["{name}"]']
+        assert role["name"] == f"image-pipeline-prod-{name}"
+        (trust,) = json.loads(role["assume_role_policy"])["Statement"]
+        assert trust["Principal"] == {"Service": "lambda.amazonaws.com"}
+        assert trust["Action"] == "sts:AssumeRole"
+        assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
+
+    def test_role_writes_its_own_log_only(self, compute: Resources, name: str) -> None:
+        group = f"arn:aws:logs:eu-west-1:333333333333:log-group:/aws/lambda/image-pipeline-prod-{name}:*"
+        assert rights(compute, name)["WriteLogs"] == (["logs:CreateLogStream", "logs:PutLogEvents"], [group])
+
+    def test_role_uses_the_key_through_the_stores_only(self, compute_with_everything: Resources, name: str) -> None:
+        policy = compute_with_everything[f'aws_iam_role_policy.function["{name}"]']["policy"]
+        statement = statements(policy)["UseStorageKey"]
+        assert statement["Resource"] == [KEY]
+        assert "kms:Decrypt" in statement["Action"]
+        assert ("kms:GenerateDataKey" in statement["Action"]) == (name == "processor")
+        services = ["dynamodb.eu-west-1.amazonaws.com", "s3.eu-west-1.amazonaws.com", "sqs.eu-west-1.amazonaws.com"]
+        assert statement["Condition"] == {"StringEquals": {"kms:ViaService": services}}
+
+    def test_role_has_nothing_to_do_with_keys_otherwise(self, compute: Resources, name: str) -> None:
+        assert "kms" not in compute[f'aws_iam_role_policy.function["{name}"]']["policy"]
+
+
+def test_the_command_decides_which_function_it_is(compute: Resources) -> None:
+    commands = {name: function(compute, name)["image_config"][0]["command"] for name in ("api", "processor")}
+    assert commands == {"api": ["image_processor.handlers.api"], "processor": ["image_processor.handlers.process"]}
+
+
+def test_sizes_are_data(compute: Resources) -> None:
+    sizes = {
+        name: (
+            function(compute, name)["memory_size"],
+            function(compute, name)["timeout"],
+            function(compute, name)["ephemeral_storage"][0]["size"],
+        )
+        for name in ("api", "processor")
+    }
+    assert sizes == {"api": (640, 12, 512), "processor": (3008, 120, 1024)}
+
+
+def test_processor_knows_its_image_and_its_last_try(compute: Resources) -> None:
+    assert environment(compute, "processor")["IMAGE_DIGEST"] == DIGEST
+    assert environment(compute, "processor")["MAX_RECEIVE_COUNT"] == "4"
+
+
+def test_api_signs_addresses_for_as_long_as_asked(compute: Resources) -> None:
+    assert environment(compute, "api")["URL_TTL_SECONDS"] == "1200"
+
+
+def test_recipe_and_limits_stay_the_images_own_unless_set(compute: Resources) -> None:
+    assert not {"RECIPE", "LIMITS"} & environment(compute, "processor").keys()
+
+
+def test_recipe_and_limits_reach_the_processor_in_its_own_words(compute_with_everything: Resources) -> None:
+    """Read as the processor reads them; all its fields are given, so that one that is renamed there is missed here."""
+    variables = environment(compute_with_everything, "processor")
+    assert asdict(Recipe.parse(variables["RECIPE"])) == SETTINGS["recipe"] | {"widths": (320, 960)}
+    assert asdict(Limits.parse(variables["LIMITS"])) == SETTINGS["limits"]
+
+
+def test_processor_may_do_what_it_does_and_nothing_else(compute: Resources) -> None:
+    found = rights(compute, "processor")
+    del found["WriteLogs"]
+    assert found == {
+        "ReceiveEvents": (["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"], [QUEUE]),
+        "ReadUploads": (["s3:GetObject", "s3:GetObjectVersion"], [f"{UPLOADS}/*"]),
+        "WriteVariants": (["s3:DeleteObject", "s3:PutObject"], [f"{PROCESSED}/*"]),
+        "ListObjects": (["s3:ListBucket"], [PROCESSED, UPLOADS]),
+        "WriteRecords": (["dynamodb:GetItem", "dynamodb:PutItem"], [TABLE]),
+    }
+
+
+def test_api_may_do_what_it_does_and_nothing_else(compute: Resources) -> None:
+    found = rights(compute, "api")
+    del found["WriteLogs"]
+    assert found == {
+        "ReadRecords": (["dynamodb:GetItem"], [TABLE]),
+        "ListRecords": (["dynamodb:Query"], [f"{TABLE}/index/by-status", f"{TABLE}/index/newest"]),
+        "SignVariantUrls": (["s3:GetObject"], [f"{PROCESSED}/*"]),
+        "RemoveUploads": (["s3:DeleteObject"], [f"{UPLOADS}/*"]),
+    }
+
+
+def test_queue_feeds_the_alias_and_hears_of_each_message(compute: Resources) -> None:
+    mapping = compute["aws_lambda_event_source_mapping.uploads"]
+    assert mapping["event_source_arn"] == QUEUE
+    assert mapping["batch_size"] == 6
+    assert mapping["function_response_types"] == ["ReportBatchItemFailures"]
+    assert mapping["scaling_config"] == [{"maximum_concurrency": 40}]
+
+
+def test_a_queue_that_hides_messages_too_briefly_is_refused(workspace: Workspace) -> None:
+    queue = STORAGE["queue"] | {"visibility_timeout_seconds": 719}
+    refusal = workspace.refusal("compute", INPUTS | {"storage": STORAGE | {"queue": queue}})
+    assert "visibility timeout is 719 s; it must be at least 720 s" in refusal
+    assert "timeout of 120 s" in refusal

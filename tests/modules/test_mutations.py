@@ -1,0 +1,187 @@
+"""The tests above can see: each weakening of a module, one word or line of it, makes the test that guards it fail."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from . import test_api, test_compute, test_monitoring, test_registry, test_storage
+from .conftest import Resources, Workspace, resources
+from .test_validation import INPUTS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+Check = Callable[[Resources], None]
+
+
+def of_bucket(test: str) -> Check:
+    return lambda plan: getattr(test_storage.TestBucket(), test)(plan, "uploads")
+
+
+def of_function(test: str) -> Check:
+    return lambda plan: getattr(test_compute.TestFunction(), test)(plan, "processor")
+
+
+def of_runbook(plan: Resources) -> None:
+    test_monitoring.test_every_alarm_names_its_section_of_the_runbook(plan, ROOT)
+
+
+#: By module: file, what stands there, what is put in its place, and the test that must notice.
+MUTATIONS: dict[str, list[tuple[str, str, str, Check]]] = {
+    "api": [
+        ("main.tf", '"AWS_IAM"', '"NONE"', test_api.test_routes_are_exactly_these_and_removing_needs_a_signature),
+        (
+            "main.tf",
+            "allow_origins  = var.cors.allow_origins",
+            'allow_origins  = ["*"]',
+            test_api.test_other_origins_may_do_what_the_data_says,
+        ),
+        (
+            "main.tf",
+            "throttling_rate_limit  = var.throttling.rate_limit",
+            "throttling_rate_limit  = 10000",
+            test_api.test_callers_share_a_limit,
+        ),
+    ],
+    "compute": [
+        (
+            "main.tf",
+            '["ReportBatchItemFailures"]',
+            "[]",
+            test_compute.test_queue_feeds_the_alias_and_hears_of_each_message,
+        ),
+        (
+            "main.tf",
+            "publish       = true",
+            "publish       = false",
+            of_function("test_publishes_versions_behind_an_alias"),
+        ),
+        (
+            "main.tf",
+            "retention_in_days = var.log_retention_days",
+            "retention_in_days = 0",
+            of_function("test_logs_to_a_group_of_its_own_that_forgets"),
+        ),
+        (
+            "roles.tf",
+            '"aws:SourceAccount"',
+            '"aws:PrincipalAccount"',
+            of_function("test_role_can_be_taken_by_lambda_of_this_account_only"),
+        ),
+        (
+            "roles.tf",
+            '["s3:DeleteObject", "s3:PutObject"]',
+            '["s3:*"]',
+            test_compute.test_processor_may_do_what_it_does_and_nothing_else,
+        ),
+        (
+            "roles.tf",
+            "${var.storage.table.arn}/index/${index}",
+            "*",
+            test_compute.test_api_may_do_what_it_does_and_nothing_else,
+        ),
+    ],
+    "monitoring": [
+        ("alarms.tf", "#${each.key}", "", of_runbook),
+        (
+            "alarms.tf",
+            '"notBreaching"',
+            '"missing"',
+            test_monitoring.test_alarms_fire_above_their_threshold_and_stay_quiet_without_traffic,
+        ),
+        (
+            "main.tf",
+            '"aws:SourceAccount"',
+            '"aws:PrincipalAccount"',
+            test_monitoring.test_only_alarms_of_this_account_may_use_the_topic,
+        ),
+    ],
+    "registry": [
+        ("main.tf", '"IMMUTABLE"', '"MUTABLE"', test_registry.test_tags_cannot_be_moved),
+        ("main.tf", "scan_on_push = true", "scan_on_push = false", test_registry.test_images_are_scanned_and_encrypted),
+        ("main.tf", "countNumber   = 9999", "countNumber   = 10", test_registry.test_a_released_image_never_expires),
+        ("main.tf", ":function:*", ":*", test_registry.test_environments_and_their_functions_may_pull_and_nothing_else),
+    ],
+    "storage": [
+        (
+            "buckets.tf",
+            "block_public_policy     = true",
+            "block_public_policy     = false",
+            of_bucket("test_is_closed_to_the_public"),
+        ),
+        (
+            "buckets.tf",
+            '"BucketOwnerEnforced"',
+            '"BucketOwnerPreferred"',
+            of_bucket("test_belongs_to_its_owner_without_acls"),
+        ),
+        (
+            "buckets.tf",
+            '    status = "Enabled"\n  }\n}',
+            '    status = "Suspended"\n  }\n}',
+            of_bucket("test_keeps_versions"),
+        ),
+        ("buckets.tf", '["s3:*"]', '["s3:GetObject"]', of_bucket("test_speaks_tls_only")),
+        (
+            "buckets.tf",
+            'value = "test-data"',
+            'value = "data"',
+            of_bucket("test_expires_current_images_only_when_they_are_test_data"),
+        ),
+        (
+            "queues.tf",
+            '"aws:SourceArn"',
+            '"aws:PrincipalArn"',
+            test_storage.test_only_the_upload_bucket_may_send_to_the_queue,
+        ),
+        (
+            "queues.tf",
+            '"byQueue"',
+            '"allowAll"',
+            test_storage.test_messages_that_fail_go_to_the_dead_letter_queue_and_stay_longer,
+        ),
+        ("queues.tf", "? null : true", "? null : false", test_storage.test_queues_are_encrypted),
+        (
+            "table.tf",
+            "point_in_time_recovery {\n    enabled = true",
+            "point_in_time_recovery {\n    enabled = false",
+            test_storage.test_table_is_paid_per_request_and_survives_mistakes,
+        ),
+    ],
+}
+
+
+@pytest.fixture(scope="session")
+def mutated(workspace: Workspace) -> Callable[[str], Resources]:
+    """Plans a module with all its mutations at once: they do not touch each other, and one plan is enough."""
+    plans: dict[str, Resources] = {}
+
+    def plan(module: str) -> Resources:
+        if module not in plans:
+            copy = f"{module}-mutated"
+            shutil.copytree(
+                ROOT / "modules" / module, workspace.folder / copy, ignore=shutil.ignore_patterns(".terraform*")
+            )
+            for name, before, after, _ in MUTATIONS[module]:
+                file = workspace.folder / copy / name
+                assert before in file.read_text(), f"{module}/{name} has no {before}"
+                file.write_text(file.read_text().replace(before, after))
+            plans[module] = resources(workspace.plan(copy, INPUTS[module]))
+        return plans[module]
+
+    return plan
+
+
+@pytest.mark.parametrize(
+    ("module", "check"),
+    [
+        pytest.param(module, check, id=f"{module}: {before.strip()} -> {after.strip()}")
+        for module, mutations in MUTATIONS.items()
+        for _, before, after, check in mutations
+    ],
+)
+def test_weakened_module_is_noticed(mutated: Callable[[str], Resources], module: str, check: Check) -> None:
+    plan = mutated(module)
+    with pytest.raises(AssertionError):
+        check(plan)
