@@ -1,0 +1,89 @@
+"""A client of the pipeline's own HTTP API: reads need nothing, a removal is signed with the caller's credentials."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import urllib3
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from imagepipe.errors import PipelineError
+
+Record = dict[str, Any]
+
+#: The processor leaves a record in one of these for good, until its object changes again.
+FINAL = frozenset({"READY", "REJECTED", "FAILED", "DELETED"})
+
+#: The stage's throttle answers 429; everything else that is transient answers 5xx.
+_RETRIES = urllib3.Retry(total=6, backoff_factor=0.2, status_forcelist=[429, 502, 503, 504], raise_on_status=False)
+
+
+class ApiClient:
+    """Raises PipelineError with the API's own words for every answer that is not a success."""
+
+    def __init__(self, url: str, region: str, credentials: Callable[[], Credentials], ca_bundle: str | None) -> None:
+        self._url, self._region, self._credentials = url, region, credentials
+        self._http = _pool(url, ca_bundle)
+        self._downloads = urllib3.PoolManager(ca_certs=ca_bundle, retries=_RETRIES)
+
+    def images(self, status: str | None = None, limit: int | None = None) -> Iterator[Record]:
+        """Every image, newest first, page by page; stops after `limit`."""
+        parameters = {"limit": str(min(limit or 100, 100)), **({"status": status} if status else {})}
+        count = 0
+        while True:
+            page = json.loads(_checked(self._send("GET", f"/images?{urlencode(parameters)}")).data)
+            for record in page["images"]:
+                yield record
+                count += 1
+                if count == limit:
+                    return
+            if not page.get("cursor"):
+                return
+            parameters["cursor"] = page["cursor"]
+
+    def image(self, image_id: str) -> Record | None:
+        """One image, or None where there is none of that id."""
+        answer = self._send("GET", f"/images/{image_id}")
+        return None if answer.status == 404 else json.loads(_checked(answer).data)
+
+    def variant(self, image_id: str, name: str) -> bytes:
+        """The bytes of one variant, from where the API's redirect points."""
+        answer = self._send("GET", f"/images/{image_id}/variants/{name}")
+        if answer.status != 302:
+            return _checked(answer).data
+        return _checked(self._downloads.request("GET", answer.headers["Location"])).data
+
+    def remove(self, image_id: str) -> None:
+        _checked(self._send("DELETE", f"/images/{image_id}", signed=True))
+
+    def _send(self, method: str, path: str, *, signed: bool = False) -> urllib3.BaseHTTPResponse:
+        headers = {"Host": urlsplit(self._url).netloc}
+        if signed:
+            request = AWSRequest(method=method, url=self._url + path, headers=headers)
+            SigV4Auth(self._credentials(), "execute-api", self._region).add_auth(request)
+            headers = dict(request.headers.items())
+        try:
+            return self._http.request(method, path, headers=headers, redirect=False, retries=_RETRIES)
+        except urllib3.exceptions.HTTPError as error:
+            raise PipelineError(f"{urlsplit(self._url).netloc} does not answer: {error}") from None
+
+
+def _pool(url: str, ca_bundle: str | None) -> urllib3.HTTPSConnectionPool:
+    """Connections to the API. Names under .localhost are the loopback address (RFC 6761, 6.3)."""
+    host, port = urlsplit(url).hostname or "", urlsplit(url).port or 443
+    address = "127.0.0.1" if host.endswith(".localhost") else host
+    return urllib3.HTTPSConnectionPool(address, port, ca_certs=ca_bundle, server_hostname=host, assert_hostname=host)
+
+
+def _checked(answer: urllib3.BaseHTTPResponse) -> urllib3.BaseHTTPResponse:
+    if 200 <= answer.status < 300:
+        return answer
+    try:
+        problem = json.loads(answer.data)
+        detail = problem.get("detail") or problem.get("title") or problem.get("message")
+    except ValueError:
+        detail = answer.data[:200].decode(errors="replace")
+    raise PipelineError(f"the API answered {answer.status}: {detail}")

@@ -1,0 +1,129 @@
+"""The environments under live/: what their data files say, checked before any tool sees them."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import hcl2
+from lark.exceptions import LarkError
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
+
+from imagepipe.errors import PipelineError
+
+ROOT = Path(__file__).resolve().parents[2]
+LIVE = ROOT / "live"
+
+#: Applied first and destroyed last: the environments pull their image from its registry.
+SHARED = "shared"
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def _ref(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/-]*", value):
+        raise ValueError('"worktree", or a tag, branch or commit of this repository')
+    return value
+
+
+class _StorageData(BaseModel):
+    deletion_protection: bool
+    force_destroy: bool
+
+
+class _EnvironmentFile(BaseModel):
+    """What the command line needs of env.hcl; the rest is the modules' business, and they validate it."""
+
+    environment: str
+    account_id: Annotated[str, StringConstraints(pattern=r"^\d{12}$")]
+    region: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
+    storage: _StorageData | None = None
+
+
+class Release(BaseModel):
+    """live/<env>/release.json: what an environment runs. `worktree` stands for what this checkout holds."""
+
+    model_config = ConfigDict(extra="allow")
+
+    image: Annotated[str, StringConstraints(pattern=r"^(worktree|sha256:[0-9a-f]{64})$")]
+    modules: Annotated[str, AfterValidator(_ref)]
+
+
+@dataclass(frozen=True)
+class Environment:
+    name: str
+    account_id: str
+    region: str
+    release: Release | None  # the shared one has none
+    protected: bool  # its table or its buckets refuse to be destroyed
+
+    @property
+    def directory(self) -> Path:
+        return LIVE / self.name
+
+    @property
+    def units(self) -> list[str]:
+        return sorted(file.parent.name for file in self.directory.glob("*/terragrunt.hcl"))
+
+
+def names() -> list[str]:
+    """Every environment, in the order in which they are applied."""
+    found = [file.parent.name for file in LIVE.glob("*/env.hcl")]
+    order = [SHARED, "dev", "staging", "prod"]
+    return sorted(found, key=lambda name: (order.index(name) if name in order else len(order), name))
+
+
+def load(name: str) -> Environment:
+    """Reads env.hcl and release.json of one environment.
+
+    Raises:
+        PipelineError: no such environment, or a file that is malformed, with its name, the field and what is expected.
+    """
+    if name not in names():
+        raise PipelineError(f"there is no environment {name!r}: ENV is one of {', '.join(names())}")
+    file = LIVE / name / "env.hcl"
+    options = hcl2.SerializationOptions(strip_string_quotes=True, explicit_blocks=False, with_comments=False)
+    try:
+        with file.open() as text:
+            document = hcl2.load(text, serialization_options=options)
+    except LarkError as error:
+        raise PipelineError(f"{_relative(file)}: {str(error).splitlines()[0]}") from None
+    data = _validated(_EnvironmentFile, document.get("locals", [{}])[0], file)
+    if data.environment != name:
+        raise PipelineError(f"{_relative(file)}: environment is {data.environment!r}, but its folder is {name!r}")
+    storage = data.storage
+    protected = storage is not None and (storage.deletion_protection or not storage.force_destroy)
+    return Environment(name, data.account_id, data.region, _release(name), protected)
+
+
+def load_all() -> list[Environment]:
+    return [load(name) for name in names()]
+
+
+def _release(name: str) -> Release | None:
+    file = LIVE / name / "release.json"
+    if name == SHARED:
+        return None
+    try:
+        content = json.loads(file.read_text())
+    except FileNotFoundError:
+        raise PipelineError(
+            f"{_relative(file)} is missing: it names the image and the modules that {name} runs"
+        ) from None
+    except ValueError as error:
+        raise PipelineError(f"{_relative(file)} is not JSON: {error}") from None
+    return _validated(Release, content, file)
+
+
+def _validated(model: type[Model], content: Any, file: Path) -> Model:
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "the file"
+        raise PipelineError(f"{_relative(file)}: {field}: {first['msg']} (found {first['input']!r:.80})") from None
+
+
+def _relative(file: Path) -> str:
+    return str(file.relative_to(ROOT))

@@ -1,0 +1,37 @@
+"""What the emulator (MiniStack 1.5.33) gets wrong for us, mended in its process before it starts.
+
+Each mend says what upstream does. tests/local/test_compat.py shows that upstream still does it; when one of those
+tests fails, its mend may go.
+"""
+
+from imagepipe.localcloud.compat.alarm_states import evaluate_alarms_as_configured
+from imagepipe.localcloud.compat.alarms import keep_whole_alarms
+from imagepipe.localcloud.compat.apis import (
+    find_apis_of_every_account,
+    give_apis_all_their_paths,
+    keep_function_errors_from_callers,
+)
+from imagepipe.localcloud.compat.functions import run_image_functions_in
+from imagepipe.localcloud.compat.listening import leave_port_443_alone, stop_in_spite_of_idle_clients
+from imagepipe.localcloud.compat.logs import judge_log_streams_by_their_name
+from imagepipe.localcloud.compat.objects import encode_keys_of_listed_versions
+from imagepipe.localcloud.compat.queues import publish_queue_metrics
+from imagepipe.localcloud.compat.roles import tell_roles_who_assumes_them
+from imagepipe.localcloud.compat.snapshots import save_while_running
+
+
+def mend(function_host: str) -> None:
+    """Applies every mend; `function_host` is the URL that functions are run at."""
+    run_image_functions_in(function_host)
+    find_apis_of_every_account()
+    give_apis_all_their_paths()
+    keep_function_errors_from_callers()
+    tell_roles_who_assumes_them()
+    judge_log_streams_by_their_name()
+    keep_whole_alarms()
+    evaluate_alarms_as_configured()
+    encode_keys_of_listed_versions()
+    publish_queue_metrics()
+    save_while_running()
+    leave_port_443_alone()
+    stop_in_spite_of_idle_clients()

@@ -1,0 +1,81 @@
+"""Metric alarms as Terraform puts and reads them."""
+
+import functools
+import http
+import json
+from datetime import UTC, datetime
+from typing import Any
+from xml.sax.saxutils import escape
+
+from ministack.services import cloudwatch
+
+_Params = dict[str, Any]
+_Response = tuple[int, dict[str, str], bytes]
+
+
+def keep_whole_alarms() -> None:
+    """Metric alarms are kept and told whole over the query protocol, which is what Terraform speaks.
+
+    Upstream drops some members there when an alarm is put, makes up a Statistic next to an ExtendedStatistic, and
+    tells few of those it has, although it tells all in JSON; so every plan sees changes.
+    """
+    put, describe = cloudwatch._put_metric_alarm, cloudwatch._describe_alarms
+
+    @functools.wraps(put)
+    def put_whole(params: _Params, cbor_data: _Params, is_cbor: bool, is_json: bool = False) -> _Response:
+        answer: _Response = put(params, cbor_data, is_cbor, is_json)
+        if answer[0] == http.HTTPStatus.OK and not (is_cbor or is_json):
+            sent = _query_document(params)
+            alarm = cloudwatch._alarms[sent["AlarmName"]]
+            for member in ("EvaluateLowSampleCountPercentile", "InsufficientDataActions", "Metrics"):
+                if member in sent:
+                    alarm[member] = sent[member]
+            if "Statistic" not in sent:
+                del alarm["Statistic"]
+        return answer
+
+    @functools.wraps(describe)
+    def describe_whole(params: _Params, cbor_data: _Params, is_cbor: bool, is_json: bool = False) -> _Response:
+        if is_cbor or is_json:
+            return describe(params, cbor_data, is_cbor, is_json)  # type: ignore[no-any-return]
+        status, _, body = describe(params, _query_document(params), False, is_json=True)
+        if status != http.HTTPStatus.OK:
+            return describe(params, cbor_data, is_cbor, is_json)  # type: ignore[no-any-return]
+        inner = f"<DescribeAlarmsResult>{_query_xml(json.loads(body))}</DescribeAlarmsResult>"
+        return cloudwatch._xml(http.HTTPStatus.OK, "DescribeAlarmsResponse", inner)  # type: ignore[no-any-return]
+
+    cloudwatch._put_metric_alarm = put_whole
+    cloudwatch._describe_alarms = describe_whole
+
+
+def _query_document(params: _Params) -> dict[str, Any]:
+    """Query parameters (`A.member.1.B=c`, each value in a list) as the document that the JSON protocol has."""
+    document: dict[str, Any] = {}
+    for name in sorted(params, key=lambda name: [part.zfill(4) for part in name.split(".")]):
+        *path, last = name.replace(".member.", ".").split(".")
+        place = document
+        for part in path:
+            place = place.setdefault(part, {})
+        place[last] = params[name][0] if isinstance(params[name], list) else params[name]
+    return _with_lists(document)  # type: ignore[no-any-return]
+
+
+def _with_lists(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    if value and all(key.isdigit() for key in value):
+        return [_with_lists(each) for each in value.values()]
+    return {key: _with_lists(each) for key, each in value.items()}
+
+
+def _query_xml(value: Any, name: str = "") -> str:
+    """A JSON document in the XML of the query protocol: lists have `member` elements, times are ISO 8601."""
+    if isinstance(value, dict):
+        return "".join(f"<{key}>{_query_xml(each, key)}</{key}>" for key, each in value.items() if each is not None)
+    if isinstance(value, list):
+        return "".join(f"<member>{_query_xml(each)}</member>" for each in value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if name.endswith("Timestamp"):
+        return datetime.fromtimestamp(float(value), UTC).isoformat()
+    return escape(str(value))

@@ -1,0 +1,63 @@
+"""HTTP APIs of several accounts in one server."""
+
+import functools
+import os
+from collections.abc import Callable
+from typing import Any
+
+from ministack import app
+from ministack.core.responses import get_account_id
+from ministack.services import apigateway, lambda_svc
+
+
+def find_apis_of_every_account() -> None:
+    """Calls to an HTTP API without a signature reach it in whatever account it is.
+
+    Upstream looks in the server's default account only, so that a server with several accounts answers "Not Found".
+    A signed call still finds the APIs of its own account only.
+    """
+    find: Callable[[str], tuple[str, str] | None] = apigateway.find_api_scope
+    nobody = os.environ.get("MINISTACK_ACCOUNT_ID", "000000000000")
+
+    @functools.wraps(find)
+    def find_everywhere(api_id: str) -> tuple[str, str] | None:
+        found = find(api_id)
+        if found is not None or get_account_id() != nobody:
+            return found
+        owners = (owner for (*owner, each), _ in apigateway._apis.all_items() if each == api_id)
+        return next(((account, region) for account, region in owners), None)
+
+    apigateway.find_api_scope = find_everywhere
+
+
+def keep_function_errors_from_callers() -> None:
+    """A caller of an HTTP API whose function fails gets 500 and "Internal Server Error".
+
+    Upstream answers 502 with the function's error, its message and stack trace.
+    """
+    shape = lambda_svc.lambda_execute_result_to_api_proxy_response
+
+    @functools.wraps(shape)
+    def shape_without_error(result: dict[str, Any]) -> tuple[dict[str, Any] | None, str | None]:
+        if result.get("error") and not result.get("throttle"):
+            headers = {"Content-Type": "application/json"}
+            return {"statusCode": 500, "headers": headers, "body": '{"message":"Internal Server Error"}'}, None
+        return shape(result)  # type: ignore[no-any-return]
+
+    lambda_svc.lambda_execute_result_to_api_proxy_response = shape_without_error
+
+
+def give_apis_all_their_paths() -> None:
+    """A request under an API's own host name reaches the API, whatever its path.
+
+    Upstream answers some paths itself before it looks at the host, `/health` among them.
+    """
+    shortcut = app._handle_pre_body_request
+
+    @functools.wraps(shortcut)
+    async def shortcut_elsewhere(method: str, path: str, headers: dict[str, str], *rest: Any) -> Any:
+        if app._EXECUTE_API_RE.match(headers.get("host", "")):
+            return None
+        return await shortcut(method, path, headers, *rest)
+
+    app._handle_pre_body_request = shortcut_elsewhere

@@ -1,0 +1,68 @@
+"""Functions run in the function host."""
+
+import functools
+import http.client
+import json
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+from ministack.services import lambda_svc
+
+#: Beyond the function's own timeout, which the host enforces: starting a worker, and waiting for a free one.
+HOST_PATIENCE_SECONDS = 120
+
+
+def run_image_functions_in(function_host: str) -> None:
+    """Functions of package type Image run in the function host.
+
+    Upstream needs Docker for them, or one environment variable per function name; it then writes START and REPORT
+    lines into the log group by itself, whatever the role allows, wraps errors in "Proxy target returned HTTP 500",
+    and counts AWS/Lambda metrics for direct invocations only.
+    """
+    dispatch = lambda_svc._execute_function_dispatch
+    count = lambda_svc._emit_lambda_metrics
+
+    @functools.wraps(dispatch)
+    def dispatch_to_host(
+        func: dict[str, Any], config: dict[str, Any], event: Any, request_id: str, started: float
+    ) -> dict[str, Any]:
+        if config.get("PackageType") != "Image":
+            return dispatch(func, config, event, request_id, started)  # type: ignore[no-any-return]
+        result = _call_host(function_host, config, event, request_id)
+        count(config["FunctionName"], (time.time() - started) * 1000, bool(result.get("error")), throttle=False)
+        return result
+
+    def count_throttles(name: str, duration_ms: float, error: bool, throttle: bool) -> None:
+        if throttle:
+            count(name, duration_ms, error, throttle)
+
+    lambda_svc._execute_function_dispatch = dispatch_to_host
+    lambda_svc._emit_lambda_metrics = count_throttles
+
+
+def _call_host(function_host: str, config: dict[str, Any], event: Any, request_id: str) -> dict[str, Any]:
+    address = urlsplit(function_host)
+    patience = int(config.get("Timeout") or 3) + HOST_PATIENCE_SECONDS
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=patience)
+    try:
+        connection.request(
+            "POST",
+            "/invoke",
+            json.dumps(event, ensure_ascii=False).encode(),
+            {
+                "Content-Type": "application/json",
+                "X-Amzn-Lambda-Function-Arn": config["FunctionArn"],
+                "X-Amzn-Lambda-Function-Version": config["Version"],
+                "X-Amzn-Lambda-Revision-Id": config["RevisionId"],
+                "X-Amzn-Lambda-Request-Id": request_id,
+            },
+        )
+        response = connection.getresponse()
+        body = json.loads(response.read() or b"null")
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        failure = {"errorType": "Runtime.HostUnavailable", "errorMessage": f"no answer from the function host: {error}"}
+        return {"body": failure, "error": True}
+    finally:
+        connection.close()
+    return {"body": body, "error": True} if response.getheader("X-Amz-Function-Error") else {"body": body}

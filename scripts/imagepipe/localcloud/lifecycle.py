@@ -1,0 +1,195 @@
+"""Starting, stopping and looking at the local cloud of a clone."""
+
+import fcntl
+import hashlib
+import importlib.metadata
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagepipe.errors import PipelineError
+from imagepipe.localcloud import addresses, log_view, server
+from imagepipe.localcloud.addresses import LOOPBACK
+from imagepipe.localcloud.folder import Folder
+from imagepipe.localcloud.process import Detached
+
+START_SECONDS = 60.0
+POLL_SECONDS = 0.05
+
+
+class LocalCloudError(PipelineError):
+    """The local cloud cannot start; the message names the fix."""
+
+
+@dataclass(frozen=True)
+class LocalCloud:
+    """How to reach a running local cloud."""
+
+    endpoint: str
+    ca_bundle: Path
+
+    def environment(self, account_id: str, region: str) -> dict[str, str]:
+        """The AWS_* variables that make any AWS client work in that account: the access key is the account."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_CA_BUNDLE": str(self.ca_bundle),
+            "AWS_ACCESS_KEY_ID": account_id,
+            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_REGION": region,
+            "AWS_DEFAULT_REGION": region,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+
+@dataclass(frozen=True)
+class Status:
+    running: bool
+    endpoint: str | None
+    pids: dict[str, int]
+    uptime_seconds: float | None
+    accounts: list[str]
+    folder: Path
+
+
+def up(root: Path) -> LocalCloud:
+    """Starts what does not run yet; with everything running it only looks.
+
+    Raises:
+        LocalCloudError: the port is taken, or a process does not come up.
+    """
+    folder = Folder(root.resolve())
+    folder.create()
+    with _locked(folder):
+        if not _is_running(folder):
+            _stop(folder)
+            _start(folder)
+        return _handle(folder)
+
+
+def down(root: Path) -> None:
+    """Stops both processes and keeps what they know; nothing to do is fine too."""
+    folder = Folder(root.resolve())
+    if folder.path.exists():
+        with _locked(folder):
+            _stop(folder)
+
+
+def status(root: Path) -> Status:
+    folder = Folder(root.resolve())
+    found = {each.name: each.process() for each in (_server(folder), _host(folder))}
+    alive = {name: process for name, process in found.items() if process}
+    running = len(alive) == len(found) and _is_running(folder)
+    return Status(
+        running=running,
+        endpoint=_handle(folder).endpoint if running else None,
+        pids={name: process.pid for name, process in alive.items()},
+        uptime_seconds=time.time() - max(process.create_time() for process in alive.values()) if running else None,
+        accounts=sorted(each.name for each in folder.objects.glob("[0-9]" * 12)),
+        folder=folder.path,
+    )
+
+
+def logs(root: Path, follow: bool) -> None:
+    """Prints what functions and the server wrote last, and with `follow` what they go on to write."""
+    folder = Folder(root.resolve())
+    files = [file for file in (_server(folder).log, _host(folder).log, folder.function_log) if file.exists()]
+    if not files:
+        raise LocalCloudError("there are no logs yet: start the local cloud with `make up`")
+    log_view.show(files, follow)
+
+
+def _start(folder: Folder) -> None:
+    from imagepipe.localcloud import certificate  # slow to import, and `up` is mostly called to look
+
+    port = addresses.server_port(folder)
+    if not addresses.becomes_free(port):
+        raise LocalCloudError(
+            f"port {port} of this clone's local cloud is held by {addresses.holder(port)}: end it and try again. "
+            f"To begin afresh on another port, losing what the local cloud holds: rm -r {folder.path}"
+        )
+    folder.trim_logs()
+    certificate.ensure(folder.certificate, folder.private_key)
+    fingerprint = _fingerprint()
+    with addresses.listening_socket() as listening:
+        host_port = listening.getsockname()[1]
+        _server(folder).start(
+            server.command(), server.environment(folder, port, f"http://{LOOPBACK}:{host_port}"), port, fingerprint
+        )
+        _host(folder).start(
+            [sys.executable, "-m", "imagepipe.localcloud.host", str(folder.root), str(listening.fileno())],
+            server.python_environment(folder),
+            host_port,
+            fingerprint,
+            files=[listening.fileno()],
+        )
+    try:
+        for process in (_server(folder), _host(folder)):
+            _await_answer(process, folder)
+    except LocalCloudError:
+        _stop(folder)
+        raise
+
+
+def _await_answer(process: Detached, folder: Folder) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not _answers(process, folder):
+        if process.process() is None or time.monotonic() > deadline:
+            raise LocalCloudError(
+                f"the {process.name} did not start; its log, {process.log}, ends with:\n{process.last_lines()}"
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def _stop(folder: Folder) -> None:
+    """The host first: while its functions run they need the server."""
+    _host(folder).stop()
+    _server(folder).stop()
+
+
+def _is_running(folder: Folder) -> bool:
+    """Whether both processes answer, and run what lies in the source tree now."""
+    fingerprint = _fingerprint()
+    return all(
+        each.process() is not None and each.started_from(fingerprint) and _answers(each, folder)
+        for each in (_server(folder), _host(folder))
+    )
+
+
+def _answers(process: Detached, folder: Folder) -> bool:
+    port = process.port()
+    if port is None:
+        return False
+    if process.name == "host":
+        return server.is_host_healthy(port)
+    return server.is_healthy(port, folder.certificate)
+
+
+def _fingerprint() -> str:
+    """Changes with the code of the local cloud and the version of the emulator."""
+    total = hashlib.sha256(importlib.metadata.version("ministack").encode())
+    for file in sorted(Path(__file__).parent.rglob("*.py")):
+        total.update(file.read_bytes())
+    return total.hexdigest()
+
+
+def _server(folder: Folder) -> Detached:
+    return Detached("server", folder.process_record("server"), folder.process_log("server"))
+
+
+def _host(folder: Folder) -> Detached:
+    return Detached("host", folder.process_record("host"), folder.process_log("host"))
+
+
+def _handle(folder: Folder) -> LocalCloud:
+    return LocalCloud(f"https://{LOOPBACK}:{addresses.remembered_port(folder)}", folder.certificate)
+
+
+@contextmanager
+def _locked(folder: Folder) -> Iterator[None]:
+    """One command at a time: terragrunt and people may both call `up` at once."""
+    with folder.lock.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

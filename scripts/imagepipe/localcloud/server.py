@@ -1,0 +1,77 @@
+"""The emulator as a process: what it is started with, and whether it answers."""
+
+import http.client
+import json
+import os
+import ssl
+import sys
+from pathlib import Path
+
+from imagepipe.localcloud.addresses import LOOPBACK
+from imagepipe.localcloud.folder import Folder
+
+#: Requests without a signature, such as a browser's, carry no region.
+DEFAULT_REGION = "eu-west-1"
+
+
+def command() -> list[str]:
+    return [sys.executable, "-m", "imagepipe.localcloud.launcher"]
+
+
+def environment(folder: Folder, port: int, function_host: str) -> dict[str, str]:
+    """The whole environment of the process: nothing of the caller's AWS settings may reach it."""
+    return {
+        **python_environment(folder),
+        "AUTH": "true",
+        "BIND_HOST": LOOPBACK,
+        "GATEWAY_PORT": str(port),
+        "MINISTACK_REGION": DEFAULT_REGION,
+        "USE_SSL": "1",
+        "MINISTACK_SSL_CERT": str(folder.certificate),
+        "MINISTACK_SSL_KEY": str(folder.private_key),
+        "PERSIST_STATE": "1",
+        "STATE_DIR": str(folder.state),
+        "S3_PERSIST": "1",
+        "S3_DATA_DIR": str(folder.objects),
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+        # With a daemon in reach it would remove containers of other emulators at start.
+        "DOCKER_HOST": f"unix://{folder.temporary}/no-docker.sock",
+        "FUNCTION_HOST": function_host,
+    }
+
+
+def python_environment(folder: Folder) -> dict[str, str]:
+    """What our own Python processes need, whatever shell they were started from."""
+    return {
+        "HOME": str(folder.temporary),
+        "LANG": "C.UTF-8",
+        "PATH": os.defpath,
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "PYTHONUNBUFFERED": "1",
+        "TMPDIR": str(folder.temporary),
+    }
+
+
+def is_healthy(port: int, certificate: Path) -> bool:
+    """Whether the server of this certificate answers: a stranger on the port could not show it."""
+    connection = http.client.HTTPSConnection(
+        LOOPBACK, port, timeout=5, context=ssl.create_default_context(cafile=str(certificate))
+    )
+    return _answers(connection, "/_ministack/health")
+
+
+def is_host_healthy(port: int) -> bool:
+    return _answers(http.client.HTTPConnection(LOOPBACK, port, timeout=5), "/health")
+
+
+def _answers(connection: http.client.HTTPConnection, path: str) -> bool:
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        json.load(response)
+    except (OSError, http.client.HTTPException, ValueError):
+        return False
+    finally:
+        connection.close()
+    return response.status == http.client.OK

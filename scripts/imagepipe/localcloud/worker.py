@@ -1,0 +1,187 @@
+"""One execution environment: a real `awslambdaric` process, held to its function's limits."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from imagepipe.localcloud.addresses import LOOPBACK, listening_socket
+from imagepipe.localcloud.function import Credentials, Emulator, Function
+from imagepipe.localcloud.runtime_api import Invocation, Outcome, RuntimeApi, listen
+
+#: Lambda gives initialising ten seconds of its own, and where that is not enough the first invocation's time as well.
+INIT_SECONDS = 10
+MEMORY_POLL_SECONDS = 0.05
+MEGABYTE = 1024 * 1024
+#: The longest event CloudWatch Logs takes.
+LOG_LINE_BYTES = 256 * 1024
+
+#: What Lambda calls them.
+_SIGNALS: dict[int, str] = {signal.SIGKILL: "killed", signal.SIGSEGV: "segmentation fault", signal.SIGABRT: "aborted"}
+
+
+class Worker:
+    """Serves one invocation at a time; what ends badly ends the process too."""
+
+    def __init__(self, function: Function, credentials: Credentials, say: Callable[["Worker", str], None]) -> None:
+        self.function = function
+        self.credentials = credentials
+        self.log_stream = f"{datetime.now(UTC):%Y/%m/%d}/[{function.version}]{uuid.uuid4().hex}"
+        self.idle_since = time.monotonic()
+        self.peak_mb = 0
+        self._say = say
+        self._api = RuntimeApi()
+        self._stop = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._process: asyncio.subprocess.Process | None = None
+        self._killed = False
+
+    async def start(self, emulator: Emulator, source: Path) -> Outcome | None:
+        """Starts the process and waits until it asks for work; returns the failure if it never does."""
+        listening = listening_socket()
+        api = f"{LOOPBACK}:{listening.getsockname()[1]}"
+        self._tasks.append(asyncio.create_task(listen(self._api, listening, self._stop)))
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "awslambdaric",
+            *self.function.command,
+            cwd=source,
+            env=self._environment(api, emulator, source),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        self._tasks.append(asyncio.create_task(self._read_output()))
+        ready = asyncio.create_task(self._api.ready.wait())
+        limit = INIT_SECONDS + self.function.timeout_seconds
+        failure = await self._watch(ready, limit, "")
+        return (self._api.init_error or failure) if failure else None
+
+    async def invoke(self, invocation: Invocation) -> Outcome:
+        function = self.function
+        began = time.monotonic()
+        self._say(self, f"START RequestId: {invocation.request_id} Version: {function.version}")
+        deadline_ms = int((time.time() + function.timeout_seconds) * 1000)
+        answer = self._api.hand(invocation, deadline_ms)
+        failure = await self._watch(answer, function.timeout_seconds, f"RequestId: {invocation.request_id} Error: ")
+        if failure is not None:
+            self._say(self, failure.message)
+        spent = (time.monotonic() - began) * 1000
+        self._say(self, f"END RequestId: {invocation.request_id}")
+        self._say(
+            self,
+            f"REPORT RequestId: {invocation.request_id}\tDuration: {spent:.2f} ms\t"
+            f"Billed Duration: {int(spent) + 1} ms\tMemory Size: {function.memory_mb} MB\t"
+            f"Max Memory Used: {self.peak_mb} MB",
+        )
+        self.idle_since = time.monotonic()
+        return failure or answer.result()
+
+    @property
+    def usable(self) -> bool:
+        """Whether it can take another invocation."""
+        running = self._process is not None and self._process.returncode is None and not self._killed
+        return running and self.credentials.last
+
+    async def stop(self) -> None:
+        self._kill()
+        if self._process is not None:
+            await self._process.wait()
+        self._api.close()
+        self._stop.set()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _watch(self, work: "asyncio.Future[Any]", limit: float, prefix: str) -> Outcome | None:
+        """Waits for `work` while the process lives, within time and memory; otherwise ends it and says why."""
+        assert self._process is not None
+        exited = asyncio.create_task(self._process.wait())
+        deadline = time.monotonic() + limit
+        try:
+            while True:
+                await asyncio.wait({work, exited}, timeout=MEMORY_POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                used = self._resident_mb()
+                self.peak_mb = max(self.peak_mb, used)
+                if work.done():
+                    return None
+                if exited.done():
+                    return Outcome.failure("Runtime.ExitError", f"{prefix}{_exit_reason(exited.result())}")
+                if used > self.function.memory_mb:
+                    self._kill()
+                    return Outcome.failure("Runtime.OutOfMemory", f"{prefix}{_exit_reason(-signal.SIGKILL)}")
+                if time.monotonic() > deadline:
+                    self._kill()
+                    return Outcome.failure("Sandbox.Timedout", f"{prefix}Task timed out after {limit:.2f} seconds")
+        finally:
+            work.cancel()
+            exited.cancel()
+
+    def _kill(self) -> None:
+        self._killed = True
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
+    def _resident_mb(self) -> int:
+        assert self._process is not None
+        try:
+            return int(psutil.Process(self._process.pid).memory_info().rss / MEGABYTE)
+        except psutil.NoSuchProcess:
+            return 0
+
+    async def _read_output(self) -> None:
+        """Hands on the process's lines; one that never ends is cut where CloudWatch would cut it."""
+        assert self._process is not None
+        assert self._process.stdout is not None
+        rest = b""
+        while chunk := await self._process.stdout.read(65536):
+            *lines, rest = (rest + chunk).split(b"\n")
+            if len(rest) > LOG_LINE_BYTES:
+                lines, rest = [*lines, rest], b""
+            for line in lines:
+                self._say(self, line.decode(errors="replace"))
+        if rest:
+            self._say(self, rest.decode(errors="replace"))
+
+    def _environment(self, api: str, emulator: Emulator, source: Path) -> dict[str, str]:
+        """What Lambda sets, what the function's configuration sets, and the way to the local cloud; nothing else."""
+        function = self.function
+        return {
+            **function.variables,
+            "_HANDLER": function.command[0] if function.command else "",
+            "AWS_ACCESS_KEY_ID": self.credentials.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.credentials.secret_key,
+            "AWS_SESSION_TOKEN": self.credentials.session_token,
+            "AWS_DEFAULT_REGION": function.region,
+            "AWS_REGION": function.region,
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
+            "AWS_LAMBDA_FUNCTION_NAME": function.name,
+            "AWS_LAMBDA_FUNCTION_VERSION": function.version,
+            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+            "AWS_LAMBDA_LOG_GROUP_NAME": function.log_group,
+            "AWS_LAMBDA_LOG_STREAM_NAME": self.log_stream,
+            "AWS_LAMBDA_RUNTIME_API": api,
+            "LAMBDA_TASK_ROOT": str(source),
+            "LANG": "en_US.UTF-8",
+            "PATH": os.defpath,
+            "PYTHONPATH": str(source),
+            "TZ": ":UTC",
+            # how to reach this cloud instead of AWS
+            "AWS_CA_BUNDLE": str(emulator.certificate),
+            "AWS_ENDPOINT_URL": emulator.endpoint,
+        }
+
+
+def _exit_reason(code: int) -> str:
+    """In Lambda's words; a negative code is a signal."""
+    how = f"signal: {_SIGNALS.get(-code, -code)}" if code < 0 else f"exit status {code}"
+    return f"Runtime exited with error: {how}"

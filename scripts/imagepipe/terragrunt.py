@@ -1,0 +1,167 @@
+"""Runs Terragrunt over the units of one environment, and reads what the units put out."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from imagepipe import plans
+from imagepipe.cloud import Target, tool_variables
+from imagepipe.environments import LIVE, ROOT
+from imagepipe.errors import PipelineError
+
+#: Plans and logs of the last run of each environment.
+BUILD = ROOT / "build"
+
+#: Reads outputs of dependencies straight from the state bucket, without an init for each. Not in the environment, where
+#: older releases would trip over it.
+FAST_OUTPUTS = ("--experiment", "dependency-fetch-output-from-state")
+
+#: Called with every line that Terragrunt prints.
+Listener = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class StateLocation:
+    bucket: str
+    key: str
+
+
+def bootstrap(target: Target, listener: Listener) -> None:
+    """Makes the state bucket and the lock table of the environment's account and region, where they are missing."""
+    if not has_state_bucket(target):
+        unit = target.environment.directory / target.environment.units[0]  # they share one state bucket
+        _run(target, "bootstrap", ["backend", "bootstrap", "--working-dir", str(unit)], listener)
+
+
+def plan(target: Target, listener: Listener) -> list[plans.UnitPlan]:
+    """Plans every unit at once: what depends on units that are not there yet is planned with mock outputs.
+
+    Raises:
+        PipelineError: the environment has no state bucket yet, or Terragrunt failed.
+    """
+    if not has_state_bucket(target):
+        name = target.environment.name
+        raise PipelineError(f"{name} has no state bucket yet: make bootstrap ENV={name}")
+    directory = BUILD / "plans" / target.environment.name
+    shutil.rmtree(directory, ignore_errors=True)
+    # Dependencies only decide what may be applied first; their outputs are read from state, so plans need not wait.
+    options = ["--queue-ignore-dag-order", "--out-dir", str(directory), "--json-out-dir", str(directory)]
+    _run_all(target, "plan", options, listener)
+    return plans.read(directory)
+
+
+def apply(target: Target, listener: Listener) -> None:
+    bootstrap(target, listener)
+    _run_all(target, "apply", [], listener)
+
+
+def destroy(target: Target, listener: Listener) -> None:
+    """Destroys every unit, dependents first; the state bucket and its history stay. Nothing there is nothing to do.
+
+    Raises:
+        PipelineError: the environment is protected; said before anything is destroyed, not half-way.
+    """
+    name = target.environment.name
+    if not has_state_bucket(target):
+        return
+    if target.environment.protected:
+        raise PipelineError(
+            f"{name} is protected: set deletion_protection = false and force_destroy = true "
+            f"in live/{name}/env.hcl, make apply ENV={name}, then destroy it"
+        )
+    _run_all(target, "destroy", [], listener)
+
+
+def outputs(target: Target) -> dict[str, dict[str, Any]]:
+    """Every unit's outputs by unit name, read from the state files; a unit that was never applied has none.
+
+    Raises:
+        PipelineError: nothing of the environment is applied.
+    """
+    s3 = target.client("s3")
+    found: dict[str, dict[str, Any]] = {}
+    for unit in target.environment.units:
+        location = _state_location(target, unit)
+        try:
+            body = s3.get_object(Bucket=location.bucket, Key=location.key)["Body"].read()
+        except ClientError as error:
+            if error.response["Error"]["Code"] in {"NoSuchKey", "NoSuchBucket", "404"}:
+                continue
+            raise PipelineError(f"the state of {target.environment.name} cannot be read: {error}") from None
+        found[unit] = {name: output["value"] for name, output in json.loads(body)["outputs"].items()}
+    if not any(found.values()):
+        name = target.environment.name
+        raise PipelineError(f"{name} is not deployed: make apply ENV={name}")
+    return found
+
+
+def has_state_bucket(target: Target) -> bool:
+    try:
+        bucket = _state_location(target, "").bucket
+        target.client("s3").head_bucket(Bucket=bucket)
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+            return False
+        raise PipelineError(f"the state bucket of {target.environment.name} cannot be reached: {error}") from None
+    return True
+
+
+def _state_location(target: Target, unit: str) -> StateLocation:
+    location = _rendered_state_location(target.environment.directory)
+    return StateLocation(location.bucket, f"{location.key}/{unit}/terraform.tfstate")
+
+
+@cache
+def _rendered_state_location(directory: Path) -> StateLocation:
+    """Where the root configuration puts state, asked of Terragrunt so that it is written down once only.
+
+    Asked for the unit that depends on no other, which renders without anybody's outputs.
+    """
+    unit = directory / json.loads(_ask("find", "--dag", "--json", "--working-dir", str(directory)))[0]["path"]
+    config = json.loads(_ask("render", "--json", "--working-dir", str(unit)))["remote_state"]["config"]
+    return StateLocation(config["bucket"], config["key"].rsplit("/", 2)[0])
+
+
+def _ask(*arguments: str) -> str:
+    command = ["terragrunt", *arguments, "--log-level", "error"]
+    environment = {**os.environ, **tool_variables()}
+    finished = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if finished.returncode:
+        raise PipelineError(f"`{' '.join(command)}` failed:\n{finished.stderr.strip()}")
+    return finished.stdout
+
+
+def _run_all(target: Target, command: str, options: list[str], listener: Listener) -> None:
+    directory = str(LIVE / target.environment.name)
+    arguments = ["run", "--all", *FAST_OUTPUTS, "--working-dir", directory, *options, "--", command, "-input=false"]
+    _run(target, command, arguments, listener)
+
+
+def _run(target: Target, name: str, arguments: list[str], listener: Listener) -> None:
+    """Runs Terragrunt, hands on what it prints, keeps it in a log, and raises with the log's errors if it fails."""
+    log_file = BUILD / "logs" / f"{target.environment.name}-{name}.log"
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    with log_file.open("w") as log:
+        process = subprocess.Popen(
+            ["terragrunt", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=target.process_environment,
+        )
+        assert process.stdout is not None
+        for line in process.stdout:
+            log.write(line)
+            listener(line.rstrip("\n"))
+    if process.wait():
+        raise PipelineError(
+            f"terragrunt {name} of {target.environment.name} failed; the whole log: {log_file.relative_to(ROOT)}"
+        )

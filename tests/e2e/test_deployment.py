@@ -1,0 +1,128 @@
+"""Three environments and the registry, from nothing to nothing."""
+
+import json
+import re
+import subprocess
+
+import pytest
+
+from .conftest import ENVIRONMENTS, REGION, Clone
+
+APPLIED = ("dev", "staging", "prod")
+
+
+def test_plan_saved_with_mock_outputs_cannot_be_applied(refused_plan: subprocess.CompletedProcess[str]) -> None:
+    assert refused_plan.returncode != 0
+    assert "This plan was made with mock outputs" in refused_plan.stdout + refused_plan.stderr
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_state_bucket_is_versioned_encrypted_private_and_tls_only(deployed: Clone, environment: str) -> None:
+    s3 = deployed.client(environment, "s3")
+    bucket = {"Bucket": f"image-pipeline-tfstate-{ENVIRONMENTS[environment]}-{REGION}"}
+    assert s3.get_bucket_versioning(**bucket)["Status"] == "Enabled"
+    rules = s3.get_bucket_encryption(**bucket)["ServerSideEncryptionConfiguration"]["Rules"]
+    assert rules[0]["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
+    assert all(s3.get_public_access_block(**bucket)["PublicAccessBlockConfiguration"].values())
+    statements = json.loads(s3.get_bucket_policy(**bucket)["Policy"])["Statement"]
+    denied = [each for each in statements if each["Effect"] == "Deny"]
+    assert any(each["Condition"] == {"Bool": {"aws:SecureTransport": "false"}} for each in denied)
+    tables = deployed.client(environment, "dynamodb").list_tables()["TableNames"]
+    assert "image-pipeline-tflock" in tables
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_second_plan_is_empty(deployed: Clone, environment: str) -> None:
+    finished = deployed.imagepipe("plan", "--env", environment)
+    total = next(line for line in finished.stdout.splitlines() if "total" in line)
+    assert re.findall(r"\d+", total) == ["0", "0", "0"], finished.stdout
+
+
+def test_plain_terragrunt_sees_no_changes_either(deployed: Clone) -> None:
+    deployed.terragrunt("run", "--all", "--", "plan", "-detailed-exitcode", unit="dev")
+
+
+def test_older_spelling_works_on_the_same_files(deployed: Clone) -> None:
+    """Terragrunt 0.89 is what people have who type `run-all`."""
+    variables = deployed.exports("dev")
+    command = [str(deployed.top / ".tools/bin/terragrunt-0.89"), "run-all", "plan", "-detailed-exitcode"]
+    finished = subprocess.run(command, cwd=deployed.top / "live/dev", env=variables, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+
+
+@pytest.mark.parametrize("environment", APPLIED)
+def test_functions_run_the_released_image_by_digest(deployed: Clone, environment: str) -> None:
+    digest = json.loads((deployed.top / "build/image.json").read_text())["digest"]
+    functions = deployed.client(environment, "lambda")
+    for name in ("processor", "api"):
+        function = functions.get_function(FunctionName=f"image-pipeline-{environment}-{name}", Qualifier="live")
+        assert function["Code"]["ImageUri"] == (
+            f"444444444444.dkr.ecr.{REGION}.amazonaws.com/image-pipeline/processor@{digest}"
+        )
+        assert function["Configuration"]["Version"] != "$LATEST"
+
+
+def test_change_of_a_module_reaches_dev_and_not_what_runs_a_ref(deployed: Clone) -> None:
+    file = deployed.top / "modules/storage/outputs.tf"
+    before = file.read_text()
+    file.write_text(before + '\noutput "probe" {\n  description = "Only a probe."\n  value       = "probe"\n}\n')
+    try:
+        changes = {name: plan_of(deployed, f"{name}/storage") for name in APPLIED}
+    finally:
+        file.write_text(before)
+    assert "probe" in changes["dev"]
+    assert "probe" not in changes["staging"]
+    assert "probe" not in changes["prod"]
+
+
+def plan_of(clone: Clone, unit: str) -> str:
+    return clone.terragrunt("plan", "-no-color", unit=unit).stdout
+
+
+@pytest.mark.parametrize("environment", APPLIED)
+def test_outputs_say_where_the_environment_is(deployed: Clone, environment: str) -> None:
+    outputs = deployed.outputs(environment)
+    assert outputs["upload_bucket_name"] == f"image-pipeline-{environment}-uploads-{ENVIRONMENTS[environment]}-{REGION}"
+    assert outputs["api_url"].startswith("https://")
+    assert outputs["dashboard_url"].endswith(f"/image-pipeline-{environment}")
+
+
+def test_dev_stays_within_the_free_tier(deployed: Clone) -> None:
+    cloudwatch = deployed.client("dev", "cloudwatch")
+    assert 0 < len(cloudwatch.describe_alarms()["MetricAlarms"]) <= 10
+    assert len(cloudwatch.list_dashboards()["DashboardEntries"]) == 1
+    keys = deployed.client("dev", "kms").list_aliases()["Aliases"]
+    assert [key for key in keys if not key["AliasName"].startswith("alias/aws/")] == []
+
+
+def test_credentials_of_another_account_are_refused_naming_both(deployed: Clone) -> None:
+    finished = deployed.imagepipe("plan", "--env", "dev", check=False, AWS_ACCESS_KEY_ID="999999999999")
+    assert finished.returncode == 1
+    assert finished.stdout == ""
+    assert re.fullmatch(r"imagepipe: dev is account 111111111111, .* account 999999999999: .*\n", finished.stderr)
+
+
+def test_credentials_of_another_account_are_refused_on_aws_too(deployed: Clone) -> None:
+    """CLOUD=aws takes the caller's environment as it is; here it leads to the local cloud and its STS."""
+    finished = deployed.imagepipe("plan", "--env", "prod", "--cloud", "aws", check=False, **deployed.exports("dev"))
+    assert finished.returncode == 1
+    assert "prod is account 333333333333, but your credentials are of account 111111111111" in finished.stderr
+
+
+def test_no_credentials_is_one_line_that_names_the_fix(deployed: Clone) -> None:
+    finished = deployed.imagepipe(
+        "plan", "--env", "dev", "--cloud", "aws", check=False, AWS_EC2_METADATA_DISABLED="true", HOME="/nonexistent"
+    )
+    assert finished.returncode == 1
+    assert re.fullmatch(r"imagepipe: no usable AWS credentials for dev: .*aws sso login.*\n", finished.stderr)
+
+
+@pytest.mark.parametrize(("command", "environment"), [("apply", "staging"), ("apply", "prod"), ("destroy", "dev")])
+def test_what_needs_a_yes_stops_where_nobody_can_say_it(deployed: Clone, command: str, environment: str) -> None:
+    finished = deployed.imagepipe(command, "--env", environment, check=False)
+    assert finished.returncode == 1
+    assert "YES=1 says yes beforehand" in finished.stderr
+
+
+def test_no_tracked_file_was_changed(deployed: Clone) -> None:
+    assert deployed.git("status", "--porcelain", "--untracked-files=all") == ""
