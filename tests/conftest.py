@@ -12,6 +12,8 @@ ROOT = Path(__file__).resolve().parent.parent
 for name in [name for name in os.environ if name.startswith(("AWS_", "TG_", "TERRAGRUNT_"))]:
     del os.environ[name]
 os.environ.update(tool_variables())
+# Read when the handlers are imported.
+os.environ.update(POWERTOOLS_SERVICE_NAME="processor", POWERTOOLS_METRICS_NAMESPACE="image-pipeline-test")
 
 
 @pytest.fixture(scope="session")

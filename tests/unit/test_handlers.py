@@ -1,0 +1,242 @@
+"""Lambda's entry points: batches of the queue, requests of the HTTP API."""
+
+import io
+import json
+import logging
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from image_processor import handlers
+from image_processor.catalogue import Catalogue
+from image_processor.store import Store
+
+from .conftest import Context, Environment, messages
+
+
+def process(event: dict[str, Any]) -> list[str]:
+    """Ids of the messages that are to be tried again."""
+    return [each["itemIdentifier"] for each in handlers.process(event, Context())["batchItemFailures"]]  # type: ignore[arg-type]
+
+
+def request(path: str, method: str = "GET", **parameters: str) -> dict[str, Any]:
+    """What the API function answers; `body` already read."""
+    event = {
+        "version": "2.0",
+        "rawPath": path,
+        "queryStringParameters": parameters or None,
+        "headers": {},
+        "requestContext": {"stage": "$default", "requestId": "r", "http": {"method": method, "path": path}},
+    }
+    answer = handlers.api(event, Context())  # type: ignore[arg-type]
+    headers = {name.lower(): value for name, value in answer["headers"].items()}
+    return {**answer, "headers": headers, "body": json.loads(answer["body"] or "null")}
+
+
+def throttled(*_: Any) -> Any:
+    raise ClientError({"Error": {"Code": "SlowDown"}, "ResponseMetadata": {"HTTPStatusCode": 503}}, "GetObject")  # type: ignore[typeddict-item]
+
+
+def emitted(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """Metrics by name, out of the line in CloudWatch's embedded format."""
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    return {name: value for line in lines if "_aws" in line for name, value in line.items() if isinstance(value, list)}
+
+
+# --- the queue --------------------------------------------------------------------------------------------------------
+
+
+def test_batch_is_done_when_every_message_is(environment: Environment, photo: bytes) -> None:
+    assert process(messages(environment.put("a.jpg", photo), environment.put("b.txt", b"no image"))) == []
+    assert environment.record("a.jpg")["status"] == "READY"
+    assert environment.record("b.txt")["status"] == "REJECTED"
+
+
+def test_poisoned_message_does_not_take_its_neighbours_along(environment: Environment, photo: bytes) -> None:
+    batch = messages(environment.put("a.jpg", photo), "this is no event", environment.put("b.jpg", photo))
+    assert process(batch) == ["m1"]
+    assert environment.record("a.jpg")["status"] == environment.record("b.jpg")["status"] == "READY"
+
+
+def test_test_event_of_s3_is_ignored(environment: Environment) -> None:
+    assert process(messages(json.dumps({"Service": "Amazon S3", "Event": "s3:TestEvent"}))) == []
+
+
+def test_transient_error_is_tried_again_and_no_verdict(
+    environment: Environment, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    created = environment.put("a.jpg", photo)
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "source", throttled)
+        assert process(messages(created)) == ["m0"]
+    assert environment.record("a.jpg")["status"] == "PROCESSING"
+    assert process(messages(created, receive_count=2)) == []
+    assert environment.record("a.jpg")["status"] == "READY"
+
+
+def test_last_try_leaves_a_failed_record_and_the_message_for_the_dead_letter_queue(
+    environment: Environment, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Store, "source", throttled)
+    assert process(messages(environment.put("a.jpg", photo), receive_count=3)) == ["m0"]
+    record = environment.record("a.jpg")
+    assert (record["status"], record["reason"]["code"]) == ("FAILED", "PROCESSING_FAILED")
+
+
+def test_metrics_are_emitted_in_the_embedded_format(
+    environment: Environment, photo: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    process(messages(environment.put("a.jpg", photo), environment.put("b.jpg", b""), environment.put("c.jpg", photo)))
+    metrics = emitted(capsys)
+    assert metrics["ImagesReceived"] == [1.0, 1.0, 1.0]
+    assert metrics["ImagesProcessed"] == [1.0, 1.0]
+    assert metrics["ImagesRejected"] == [1.0]
+    assert sum(metrics["BytesIn"]) == 2 * len(photo)
+    assert len(metrics["ProcessingTime"]) == len(metrics["QueueTime"]) == 3
+
+
+def test_logs_name_image_and_request(environment: Environment, photo: bytes) -> None:
+    written = io.StringIO()
+    handler = handlers.logger.registered_handler
+    assert isinstance(handler, logging.StreamHandler)
+    before = handler.setStream(written)
+    try:
+        process(messages(environment.put("a.jpg", photo)))
+    finally:
+        handler.setStream(before)
+    lines = [json.loads(line) for line in written.getvalue().splitlines()]
+    assert [line["message"] for line in lines] == ["PROCESSED"]
+    for line in lines:
+        assert line["image_id"] == environment.record("a.jpg")["image_id"]
+        assert line["function_request_id"] == "request-1"
+
+
+# --- the HTTP API -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def images(environment: Environment, photo: bytes) -> list[str]:
+    """Ids of five images, oldest first; the last one is rejected."""
+    for number in range(4):
+        process(messages(environment.put(f"{number}.jpg", photo)))
+    process(messages(environment.put("4.jpg", b"no image")))
+    return [environment.record(f"{number}.jpg")["image_id"] for number in range(5)]
+
+
+def test_images_are_listed_newest_first(images: list[str]) -> None:
+    answer = request("/images")
+    assert answer["statusCode"] == 200
+    assert [image["image_id"] for image in answer["body"]["images"]] == images[::-1]
+    assert "cursor" not in answer["body"]
+
+
+def test_pages_join_up(images: list[str]) -> None:
+    seen, parameters = [], {"limit": "2"}
+    while True:
+        page = request("/images", **parameters)["body"]
+        assert len(page["images"]) <= 2
+        seen += [image["image_id"] for image in page["images"]]
+        if "cursor" not in page:
+            break
+        parameters["cursor"] = page["cursor"]
+    assert seen == images[::-1]
+
+
+def test_images_are_listed_by_status(images: list[str]) -> None:
+    rejected = request("/images", status="REJECTED")["body"]["images"]
+    assert [image["image_id"] for image in rejected] == images[4:]
+    ready = request("/images", status="READY", limit="3")["body"]
+    more = request("/images", status="READY", limit="3", cursor=ready["cursor"])["body"]
+    assert [image["image_id"] for image in ready["images"] + more["images"]] == images[3::-1]
+
+
+def test_image_shows_everything_but_what_only_indexes_need(images: list[str]) -> None:
+    body = request(f"/images/{images[0]}")["body"]
+    assert body["source"]["width"] == 200
+    assert isinstance(body["variants"]["w64-avif"]["bytes"], int)
+    assert not {"listing", "sequencer", "expires_at"} & set(body)
+
+
+def test_rejected_image_shows_its_reason(images: list[str]) -> None:
+    assert request(f"/images/{images[4]}")["body"]["reason"]["code"] == "NOT_AN_IMAGE"
+
+
+def test_variant_is_a_redirect_that_is_not_cached(images: list[str]) -> None:
+    answer = request(f"/images/{images[0]}/variants/w64-avif")
+    assert answer["statusCode"] == 302
+    assert "X-Amz-Signature=" in answer["headers"]["location"]
+    assert "X-Amz-Expires=900" in answer["headers"]["location"]
+    assert answer["headers"]["cache-control"] == "no-store"
+
+
+def test_removal_removes_the_source_and_leaves_the_rest_to_its_event(
+    environment: Environment, images: list[str]
+) -> None:
+    assert request(f"/images/{images[0]}", "DELETE")["statusCode"] == 202
+    with pytest.raises(ClientError):
+        environment.s3.head_object(Bucket="uploads", Key="0.jpg")
+    assert environment.record("0.jpg")["status"] == "READY"
+
+
+def test_removed_image_is_gone_and_in_no_list(environment: Environment, images: list[str]) -> None:
+    process(messages(environment.remove("0.jpg")))
+    assert request(f"/images/{images[0]}")["statusCode"] == 410
+    assert images[0] not in [image["image_id"] for image in request("/images")["body"]["images"]]
+
+
+def test_health() -> None:
+    assert request("/health")["body"] == {"status": "ok"}
+
+
+@pytest.mark.parametrize(
+    ("path", "parameters", "status", "detail"),
+    [
+        ("/images", {"colour": "red"}, 400, "colour: known are status, limit and cursor"),
+        ("/images", {"limit": "0"}, 400, "from 1 to 100"),
+        ("/images", {"limit": "101"}, 400, "from 1 to 100"),
+        ("/images", {"limit": "-1"}, 400, "from 1 to 100"),
+        ("/images", {"limit": "ten"}, 400, "from 1 to 100"),
+        ("/images", {"status": "ready"}, 400, "must be one of PENDING"),
+        ("/images", {"cursor": "nonsense"}, 400, "an earlier page gave"),
+        ("/images", {"cursor": "§"}, 400, "an earlier page gave"),
+        ("/images", {"cursor": ""}, 400, "an earlier page gave"),
+        ("/images", {"cursor": "WyJhIiwiYiJd"}, 400, "an earlier page gave"),
+        ("/images", {"cursor": "WzEsMl0"}, 400, "an earlier page gave"),
+        ("/images", {"cursor": "bnVsbA"}, 400, "an earlier page gave"),
+        ("/images/" + "f" * 32, {}, 404, "there is no image"),
+        ("/images/" + "f" * 32, {"verbose": "1"}, 400, "takes none"),
+        ("/images/short", {}, 404, "32 hexadecimal digits"),
+        ("/images/" + "f" * 32 + "/variants/w64-avif", {}, 404, "there is no image"),
+        ("/health", {"x": "1"}, 400, "takes none"),
+        ("/nowhere", {}, 404, "there is nothing at /nowhere"),
+    ],
+)
+def test_refusals_are_problem_details(
+    environment: Environment, path: str, parameters: dict[str, str], status: int, detail: str
+) -> None:
+    answer = request(path, **parameters)
+    assert answer["statusCode"] == status
+    assert answer["headers"]["content-type"] == "application/problem+json"
+    assert answer["body"]["status"] == status
+    assert detail in answer["body"]["detail"]
+    assert set(answer["body"]) == {"type", "title", "status", "detail"}
+
+
+def test_unknown_variant_names_those_that_there_are(images: list[str]) -> None:
+    answer = request(f"/images/{images[0]}/variants/w9-avif")
+    assert answer["statusCode"] == 404
+    assert "there are thumbnail-avif, thumbnail-jpeg, w160-avif" in answer["body"]["detail"]
+
+
+def test_variant_of_a_rejected_image_says_so(images: list[str]) -> None:
+    answer = request(f"/images/{images[4]}/variants/w64-avif")
+    assert answer["statusCode"] == 404
+    assert "the image is REJECTED" in answer["body"]["detail"]
+
+
+def test_error_of_ours_tells_nothing_of_the_inside(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Catalogue, "page", throttled)
+    answer = request("/images")
+    assert answer["statusCode"] == 500
+    assert answer["headers"]["content-type"] == "application/problem+json"
+    assert "SlowDown" not in json.dumps(answer["body"])
