@@ -49,10 +49,11 @@ def logo(size: int) -> pyvips.Image:
     return colour.cast("uchar").copy(interpretation="srgb").bandjoin(alpha)
 
 
-def _camera(width: int, height: int, seed: int, orientation: int = 1) -> pyvips.Image:
-    """A landscape with what a camera writes beside the pixels."""
-    image = landscape(width, height, seed).copy()
-    image.set_type(pyvips.GValue.gint_type, "orientation", orientation)
+def _camera(width: int, height: int, seed: int, *, held_upright: bool = False) -> pyvips.Image:
+    """A landscape with what a camera writes beside the pixels, which lie on their side when it was held upright."""
+    image = landscape(width, height, seed)
+    image = (image.rot270() if held_upright else image).copy()
+    image.set_type(pyvips.GValue.gint_type, "orientation", 6 if held_upright else 1)
     for field, value in (
         ("exif-ifd0-Make", "Sample"),
         ("exif-ifd0-Model", "Model One"),
@@ -64,7 +65,7 @@ def _camera(width: int, height: int, seed: int, orientation: int = 1) -> pyvips.
 
 
 def _animation() -> bytes:
-    frames = [landscape(320, 240, 3).wrap(x=-20 * step) for step in range(6)]
+    frames = [landscape(320, 240, 3).wrap(x=-20 * step, y=0) for step in range(6)]
     strip = pyvips.Image.arrayjoin(frames, across=1).copy()
     strip.set_type(pyvips.GValue.gint_type, "page-height", 240)
     return bytes(strip.gifsave_buffer())
@@ -72,7 +73,7 @@ def _animation() -> bytes:
 
 _SAMPLES = {
     "photos/morning.jpg": lambda: _camera(4000, 3000, 1).jpegsave_buffer(Q=90),
-    "photos/portrait of a hill.jpg": lambda: _camera(3000, 2000, 2, orientation=6).jpegsave_buffer(Q=88),
+    "photos/portrait of a hill.jpg": lambda: _camera(2000, 3000, 2, held_upright=True).jpegsave_buffer(Q=88),
     "photos/progressive+noon.jpg": lambda: _camera(2400, 1600, 4).jpegsave_buffer(Q=85, interlace=True),
     "photos/grey.jpg": lambda: landscape(1600, 1200, 5).colourspace("b-w").jpegsave_buffer(Q=85),
     "photos/print-cmyk.jpg": lambda: landscape(1500, 1000, 6).colourspace("cmyk").jpegsave_buffer(Q=90),

@@ -37,7 +37,7 @@ class StateLocation:
 def bootstrap(target: Target, listener: Listener) -> None:
     """Makes the state bucket and the lock table of the environment's account and region, where they are missing."""
     if not has_state_bucket(target):
-        unit = target.environment.directory / target.environment.units[0]  # they share one state bucket
+        unit = _independent_unit(target.environment.directory)
         _run(target, "bootstrap", ["backend", "bootstrap", "--working-dir", str(unit)], listener)
 
 
@@ -120,13 +120,16 @@ def _state_location(target: Target, unit: str) -> StateLocation:
 
 
 @cache
-def _rendered_state_location(directory: Path) -> StateLocation:
-    """Where the root configuration puts state, asked of Terragrunt so that it is written down once only.
+def _independent_unit(directory: Path) -> Path:
+    """The unit that depends on no other, which can be read without anybody's outputs. They share a state bucket."""
+    return directory / str(json.loads(_ask("find", "--dag", "--json", "--working-dir", str(directory)))[0]["path"])
 
-    Asked for the unit that depends on no other, which renders without anybody's outputs.
-    """
-    unit = directory / json.loads(_ask("find", "--dag", "--json", "--working-dir", str(directory)))[0]["path"]
-    config = json.loads(_ask("render", "--json", "--working-dir", str(unit)))["remote_state"]["config"]
+
+@cache
+def _rendered_state_location(directory: Path) -> StateLocation:
+    """Where the root configuration puts state, asked of Terragrunt so that it is written down once only."""
+    unit = str(_independent_unit(directory))
+    config = json.loads(_ask("render", "--json", "--working-dir", unit))["remote_state"]["config"]
     return StateLocation(config["bucket"], config["key"].rsplit("/", 2)[0])
 
 

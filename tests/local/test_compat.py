@@ -1,0 +1,334 @@
+"""Each mend of the emulator, tried against the emulator as it comes and as we run it.
+
+A test that fails with "upstream does this now" is good news: the mend that it names may go.
+"""
+
+import asyncio.constants
+import importlib.util
+import inspect
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import boto3
+import hypercorn.asyncio.run
+import pytest
+from botocore.exceptions import ClientError
+from imagepipe.localcloud import LocalCloud, addresses, certificate, server
+from imagepipe.localcloud.folder import Folder
+
+from .conftest import ACCOUNT, OTHER_ACCOUNT, REGION, Cloud, add_http_api, allow, call, eventually, logs_statement
+
+STRANGE_KEYS = {"a b+c.jpg", "ümläut/日本.png", "quote'\"&<>.png", "percent%20.jpg"}
+
+ECHO = "def handler(event, context):\n    return {'statusCode': 200, 'body': 'here'}"
+
+
+@pytest.fixture(scope="module")
+def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """The emulator without our mends, everything else the same; functions have nowhere to run."""
+    folder = Folder(tmp_path_factory.mktemp("upstream"))
+    folder.create()
+    certificate.ensure(folder.certificate, folder.private_key)
+    port = addresses.server_port(folder)
+    command = [sys.executable, "-c", "from ministack.app import main; main()"]
+    with folder.process_log("server").open("w") as log:
+        process = subprocess.Popen(command, env=server.environment(folder, port, ""), stdout=log, stderr=log)
+    try:
+        eventually(lambda: server.is_healthy(port, folder.certificate))
+        yield Cloud(folder.root, LocalCloud(f"https://127.0.0.1:{port}", folder.certificate))
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def upstream_does_it_now(mend: str) -> str:
+    return f"upstream does this now: compat.{mend} may go"
+
+
+def test_run_image_functions_in(upstream: Cloud, cloud: Cloud) -> None:
+    for each in (upstream, cloud):
+        each.add_function("unnamed", ECHO)
+    assert upstream.invoke("unnamed")[1] is not None, upstream_does_it_now("run_image_functions_in")
+    assert cloud.invoke("unnamed")[1] is None
+
+
+def test_run_image_functions_in_leaves_logs_to_the_role(upstream: Cloud, cloud: Cloud) -> None:
+    for each in (upstream, cloud):
+        each.add_function("quiet", ECHO, {**logs_statement("quiet"), "Effect": "Deny"})
+        each.invoke("quiet")
+    assert "/aws/lambda/quiet" in _log_groups(upstream), upstream_does_it_now("run_image_functions_in")
+    assert "/aws/lambda/quiet" not in _log_groups(cloud)
+
+
+def test_find_apis_of_every_account(upstream: Cloud, cloud: Cloud) -> None:
+    status = {}
+    for name, each in (("upstream", upstream), ("ours", cloud)):
+        arn = each.add_function("behind_api", ECHO)
+        status[name] = call(each, "GET", f"{add_http_api(each, arn, {'GET /here': 'NONE'})}/here").status
+    assert status["upstream"] == 404, upstream_does_it_now("find_apis_of_every_account")
+    assert status["ours"] == 200
+
+
+def test_give_apis_all_their_paths(upstream: Cloud, cloud: Cloud) -> None:
+    bodies = {}
+    for name, each in (("upstream", upstream), ("ours", cloud)):
+        arn = each.add_function("healthy", ECHO)
+        api = add_http_api(each, arn, {"GET /health": "NONE"}).split("/")[-2]
+        host = f"{api}.execute-api.localhost:{each.local.endpoint.rsplit(':', 1)[1]}"
+        bodies[name] = call(each, "GET", f"{each.local.endpoint}/health", host=host).data
+    assert b"services" in bodies["upstream"], upstream_does_it_now("give_apis_all_their_paths")
+    assert bodies["ours"] == b"here"
+
+
+def test_keep_function_errors_from_callers(upstream: Cloud, cloud: Cloud) -> None:
+    answers = {}
+    for name, each in (("upstream", upstream), ("ours", cloud)):
+        arn = each.add_function("fails", "def handler(event, context):\n    raise ValueError('our secret')")
+        api = add_http_api(each, arn, {"GET /fails": "NONE"})
+        signed = boto3.Session(ACCOUNT, "local").get_credentials()  # so that upstream finds the API
+        answers[name] = call(each, "GET", f"{api}/fails", signed)
+    assert answers["upstream"].status == 502, upstream_does_it_now("keep_function_errors_from_callers")
+    assert (answers["ours"].status, answers["ours"].json()) == (500, {"message": "Internal Server Error"})
+
+
+def test_tell_roles_who_assumes_them(upstream: Cloud, cloud: Cloud) -> None:
+    def can_assume(each: Cloud, name: str, key: str, value: str) -> bool:
+        condition = {"StringEquals": {key: value}}
+        role = each.add_role(name, logs_statement(name), Condition=condition)
+        try:
+            each.client("sts").assume_role(RoleArn=role, RoleSessionName="resize")
+        except ClientError:
+            return False
+        return True
+
+    may = can_assume(upstream, "own-account", "aws:SourceAccount", ACCOUNT)
+    assert not may, upstream_does_it_now("tell_roles_who_assumes_them")
+    function = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:resize"
+    assert can_assume(cloud, "own-account", "aws:SourceAccount", ACCOUNT)
+    assert not can_assume(cloud, "other-account", "aws:SourceAccount", OTHER_ACCOUNT)
+    assert can_assume(cloud, "own-function", "aws:SourceArn", function)
+    assert not can_assume(cloud, "other-function", "aws:SourceArn", f"{function}-not")
+
+
+def test_judge_log_streams_by_their_name(upstream: Cloud, cloud: Cloud) -> None:
+    def can_write(each: Cloud, group: str) -> bool:
+        role = each.client("sts").assume_role(
+            RoleArn=f"arn:aws:iam::{ACCOUNT}:role/writes-logs", RoleSessionName="test"
+        )
+        keys = role["Credentials"]
+        logs = each.client(
+            "logs",
+            aws_access_key_id=keys["AccessKeyId"],
+            aws_secret_access_key=keys["SecretAccessKey"],
+            aws_session_token=keys["SessionToken"],
+        )
+        event = {"timestamp": int(time.time() * 1000), "message": "a line"}
+        try:
+            logs.create_log_stream(logGroupName=group, logStreamName="[1]")
+            logs.put_log_events(logGroupName=group, logStreamName="[1]", logEvents=[event])
+        except ClientError:
+            return False
+        return True
+
+    for each in (upstream, cloud):
+        resource = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/lambda/own:*"
+        each.add_role("writes-logs", allow("logs:CreateLogStream", "logs:PutLogEvents", resource=resource))
+        for group in ("own", "other"):
+            each.client("logs").create_log_group(logGroupName=f"/aws/lambda/{group}")
+    may = can_write(upstream, "/aws/lambda/own")
+    assert not may, upstream_does_it_now("judge_log_streams_by_their_name")
+    assert can_write(cloud, "/aws/lambda/own")
+    assert not can_write(cloud, "/aws/lambda/other")
+
+
+def test_encode_keys_of_listed_versions(upstream: Cloud, cloud: Cloud) -> None:
+    found = {}
+    for name, each in (("upstream", upstream), ("ours", cloud)):
+        s3 = each.client("s3")
+        s3.create_bucket(Bucket="strange-keys", CreateBucketConfiguration={"LocationConstraint": REGION})
+        s3.put_bucket_versioning(Bucket="strange-keys", VersioningConfiguration={"Status": "Enabled"})
+        for key in STRANGE_KEYS:
+            s3.put_object(Bucket="strange-keys", Key=key, Body=b"")
+            s3.delete_object(Bucket="strange-keys", Key=key)
+        listed = s3.list_object_versions(Bucket="strange-keys", EncodingType="url")
+        found[name] = {entry["Key"] for entry in listed["Versions"] + listed["DeleteMarkers"]}
+    assert found["upstream"] == STRANGE_KEYS, upstream_does_it_now("encode_keys_of_listed_versions")
+    assert found["ours"] == {quote(key) for key in STRANGE_KEYS}
+    pages = (
+        cloud.client("s3")
+        .get_paginator("list_object_versions")
+        .paginate(Bucket="strange-keys", PaginationConfig={"PageSize": 3})
+    )
+    assert {
+        entry["Key"] for page in pages for entry in page["Versions"] + page.get("DeleteMarkers", [])
+    } == STRANGE_KEYS
+
+
+def test_keep_whole_alarms(upstream: Cloud, cloud: Cloud, tmp_path: Path) -> None:
+    """Also with everything that Terraform may set and ours does not yet."""
+    configuration = textwrap.dedent(
+        """
+        resource "aws_cloudwatch_metric_alarm" "simple" {
+          alarm_name                = "simple & <odd>"
+          alarm_description         = "What to do: https://example.org/runbook?a=b&c=d#simple"
+          namespace                 = "AWS/SQS"
+          metric_name               = "ApproximateNumberOfMessagesVisible"
+          dimensions                = { QueueName = "uploads", Other = "b" }
+          statistic                 = "Maximum"
+          comparison_operator       = "GreaterThanThreshold"
+          threshold                 = 0
+          period                    = 60
+          evaluation_periods        = 3
+          datapoints_to_alarm       = 2
+          treat_missing_data        = "notBreaching"
+          alarm_actions             = ["arn:aws:sns:eu-west-1:111111111111:alarms"]
+          ok_actions                = ["arn:aws:sns:eu-west-1:111111111111:alarms"]
+          insufficient_data_actions = ["arn:aws:sns:eu-west-1:111111111111:alarms"]
+        }
+
+        resource "aws_cloudwatch_metric_alarm" "percentile" {
+          alarm_name                            = "percentile"
+          namespace                             = "AWS/Lambda"
+          metric_name                           = "Duration"
+          extended_statistic                    = "p99"
+          unit                                  = "Milliseconds"
+          comparison_operator                   = "GreaterThanOrEqualToThreshold"
+          threshold                             = 12.5
+          period                                = 300
+          evaluation_periods                    = 1
+          evaluate_low_sample_count_percentiles = "ignore"
+        }
+        """
+    )
+    upstream_keeps = _second_plan_is_empty(upstream, configuration, tmp_path / "upstream")
+    assert not upstream_keeps, upstream_does_it_now("keep_whole_alarms")
+    assert _second_plan_is_empty(cloud, configuration, tmp_path / "ours")
+
+
+def test_force_destroy_empties_a_bucket_of_strange_keys(cloud: Cloud, tmp_path: Path) -> None:
+    """What encode_keys_of_listed_versions is for; upstream never ends here."""
+    bucket = 'resource "aws_s3_bucket" "it" {\n  bucket        = "to-be-destroyed"\n  force_destroy = true\n}\n'
+    _write_configuration(bucket, tmp_path / "bucket")
+    assert _terraform(cloud, tmp_path / "bucket", "init") == 0
+    assert _terraform(cloud, tmp_path / "bucket", "apply", "-auto-approve") == 0
+    s3 = cloud.client("s3")
+    s3.put_bucket_versioning(Bucket="to-be-destroyed", VersioningConfiguration={"Status": "Enabled"})
+    for key in STRANGE_KEYS:
+        s3.put_object(Bucket="to-be-destroyed", Key=key, Body=b"")
+        s3.delete_object(Bucket="to-be-destroyed", Key=key)
+    assert _terraform(cloud, tmp_path / "bucket", "destroy", "-auto-approve") == 0
+    with pytest.raises(ClientError, match="404"):
+        s3.head_bucket(Bucket="to-be-destroyed")
+
+
+def test_evaluate_alarms_as_configured(upstream: Cloud, cloud: Cloud) -> None:
+    """Two alarms on one metric, told apart by dimension only."""
+    states = {}
+    for name, each in (("upstream", upstream), ("ours", cloud)):
+        cloudwatch = each.client("cloudwatch")
+        for queue in ("calm", "troubled"):
+            cloudwatch.put_metric_alarm(
+                AlarmName=queue,
+                Namespace="Test",
+                MetricName="Lost",
+                Dimensions=[{"Name": "QueueName", "Value": queue}],
+                Statistic="Maximum",
+                ComparisonOperator="GreaterThanThreshold",
+                Threshold=0,
+                Period=60,
+                EvaluationPeriods=3,
+                DatapointsToAlarm=1,
+                TreatMissingData="notBreaching",
+            )
+            dimensions = [{"Name": "QueueName", "Value": queue}]
+            value = 0 if queue == "calm" else 3
+            cloudwatch.put_metric_data(
+                Namespace="Test", MetricData=[{"MetricName": "Lost", "Value": value, "Dimensions": dimensions}]
+            )
+        alarms = cloudwatch.describe_alarms(AlarmNames=["calm", "troubled"])["MetricAlarms"]
+        states[name] = {alarm["AlarmName"]: alarm["StateValue"] for alarm in alarms}
+    assert states["upstream"]["calm"] == "ALARM", upstream_does_it_now("evaluate_alarms_as_configured")
+    assert states["ours"] == {"calm": "OK", "troubled": "ALARM"}
+
+
+def test_publish_queue_metrics(upstream: Cloud, cloud: Cloud) -> None:
+    for each in (upstream, cloud):
+        sqs = each.client("sqs")
+        sqs.send_message(QueueUrl=sqs.create_queue(QueueName="measured")["QueueUrl"], MessageBody="a")
+    names = eventually(lambda: _metrics(cloud, "measured"), seconds=30)
+    assert {"ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"} <= names
+    assert not _metrics(upstream, "measured"), upstream_does_it_now("publish_queue_metrics")
+
+
+def test_save_while_running(upstream: Cloud, cloud: Cloud) -> None:
+    """Upstream was not asked to stop yet, so it has saved nothing of what the tests above made."""
+    for each in (upstream, cloud):
+        each.client("sqs").create_queue(QueueName="saved")
+    eventually(lambda: "saved" in _saved_state(cloud, "sqs"))
+    assert "saved" not in _saved_state(upstream, "sqs"), upstream_does_it_now("save_while_running")
+
+
+def test_leave_port_443_alone() -> None:
+    """Whether upstream may bind it depends on who runs the test, so its source has to do; ours is in test_lifecycle."""
+    package = importlib.util.find_spec("ministack")
+    assert package is not None
+    assert package.origin is not None
+    main = Path(package.origin).with_name("app.py").read_text().partition("def main(")[2]
+    assert "_port_is_bindable(bind_host, 443)" in main, upstream_does_it_now("leave_port_443_alone")
+
+
+def test_stop_in_spite_of_idle_clients() -> None:
+    """How long the server takes is in nobody's hands here; that hypercorn leaves the time to asyncio is."""
+    assert asyncio.constants.SSL_SHUTDOWN_TIMEOUT == 30
+    assert "ssl_shutdown_timeout" not in inspect.getsource(hypercorn.asyncio.run), upstream_does_it_now(
+        "stop_in_spite_of_idle_clients"
+    )
+
+
+def _log_groups(cloud: Cloud) -> set[str]:
+    return {group["logGroupName"] for group in cloud.client("logs").describe_log_groups()["logGroups"]}
+
+
+def _metrics(cloud: Cloud, queue: str) -> set[str]:
+    dimensions = [{"Name": "QueueName", "Value": queue}]
+    found = cloud.client("cloudwatch").list_metrics(Namespace="AWS/SQS", Dimensions=dimensions)["Metrics"]
+    return {metric["MetricName"] for metric in found}
+
+
+def _saved_state(cloud: Cloud, service: str) -> str:
+    file = cloud.root / ".local/state" / f"{service}.json"
+    return file.read_text() if file.exists() else ""
+
+
+def _second_plan_is_empty(cloud: Cloud, configuration: str, folder: Path) -> bool:
+    """Whether the configuration can be applied and then finds nothing to do."""
+    _write_configuration(configuration, folder)
+    assert _terraform(cloud, folder, "init") == 0
+    applied = _terraform(cloud, folder, "apply", "-auto-approve") == 0
+    return applied and _terraform(cloud, folder, "plan", "-detailed-exitcode") == 0
+
+
+def _write_configuration(resources: str, folder: Path) -> None:
+    header = """
+        terraform {
+          required_providers {
+            aws = { source = "hashicorp/aws", version = "~> 5.100" }
+          }
+        }
+        """
+    folder.mkdir()
+    (folder / "main.tf").write_text(textwrap.dedent(header) + resources)
+
+
+def _terraform(cloud: Cloud, folder: Path, *arguments: str) -> int:
+    environment = {**os.environ, **cloud.local.environment(ACCOUNT, REGION)}
+    command = ["terraform", *arguments, "-no-color", "-input=false"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+    print(done.stdout, done.stderr)
+    return done.returncode
