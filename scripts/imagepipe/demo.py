@@ -99,8 +99,8 @@ def _tiles(pipeline: Pipeline, uploads: list[Upload], records: dict[str, Record]
     def tile(upload: Upload) -> tuple[str, bytes | str]:
         record = records.get(upload.key)
         if not record or record["status"] != "READY":
-            reason = (record.get("reason") or {}).get("code", record["status"]) if record else "LOST"
-            return upload.key, reason
+            reason = (record.get("reason") or {}).get("code") or record["status"] if record else "LOST"
+            return upload.key, str(reason)
         smallest = min(
             record["variants"].items(), key=lambda item: (not item[0].startswith("thumbnail"), item[1]["bytes"])
         )

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote_plus
 
-import boto3
 import pytest
 from image_processor import handlers
 from image_processor.events import ObjectEvent, parse
@@ -101,11 +100,12 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[Environment]:
     }.items():
         monkeypatch.setenv(name, value)
     with mock_aws():
-        s3 = boto3.client("s3", region_name=REGION)
+        s3 = handlers._s3()  # made once for all tests: making clients is what takes time here
         for bucket in (UPLOADS, PROCESSED):
             s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
         s3.put_bucket_versioning(Bucket=UPLOADS, VersioningConfiguration={"Status": "Enabled"})
-        table = boto3.resource("dynamodb", region_name=REGION).create_table(
+        table = handlers._table()
+        table.meta.client.create_table(
             TableName=TABLE,
             BillingMode="PAY_PER_REQUEST",
             KeySchema=[{"AttributeName": "image_id", "KeyType": "HASH"}],
@@ -124,8 +124,6 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[Environment]:
                 for index, key in (("newest", "listing"), ("by-status", "status"))
             ],
         )
-        for cached in (handlers._s3, handlers._table, handlers._processor, handlers._catalogue):
-            cached.cache_clear()
         handlers.metrics.clear_metrics()
         yield Environment(s3, table, Store(s3, table, PROCESSED))
 

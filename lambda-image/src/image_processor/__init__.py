@@ -1,1 +1,1 @@
-"""What runs on Lambda. Imports point one way: handlers → processor, catalogue → store, engine → gate, events, recipe."""
+"""What runs on Lambda. Imports point one way: handlers → processor, catalogue → store, engine → gate → recipe."""

@@ -21,6 +21,9 @@ MAX_LIMIT = 100
 #: What the indexes need and readers do not.
 _INTERNAL = ("listing", "expires_at", "sequencer")
 
+_IMAGE_ID = re.compile(r"[0-9a-f]{32}")
+_LISTED_AT = re.compile(r"[0-9T:.+-]{20,40}#[0-9a-f]{32}")
+
 
 class Problem(Exception):
     """A refusal, as problem details (RFC 9457) say it."""
@@ -77,7 +80,7 @@ class Catalogue:
         self._s3.delete_object(Bucket=self._upload_bucket, Key=record["source"]["key"])
 
     def _record(self, image_id: str) -> Record:
-        if not re.fullmatch(r"[0-9a-f]{32}", image_id):
+        if not _IMAGE_ID.fullmatch(image_id):
             raise Problem(404, "No such image", "an image id is 32 hexadecimal digits")
         record = self._table.get_item(Key={"image_id": image_id}).get("Item")
         if record is None:
@@ -115,9 +118,9 @@ def _position(cursor: str) -> dict[str, str]:
     """The position that a cursor stands for; whatever `_cursor` cannot have made is refused."""
     try:
         listed_at, image_id = json.loads(
-            base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+            base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars="-_", validate=True)
         )
-        if re.fullmatch(r"[0-9a-f]{32}", image_id) and re.fullmatch(r"[0-9T:.+-]{20,40}#" + image_id, listed_at):
+        if _IMAGE_ID.fullmatch(image_id) and _LISTED_AT.fullmatch(listed_at) and listed_at.split("#")[1] == image_id:
             return {"listed_at": listed_at, "image_id": image_id}
     except (binascii.Error, TypeError, ValueError):
         pass

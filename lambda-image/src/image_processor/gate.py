@@ -148,13 +148,17 @@ def _judge_pixels(header: Header, limits: Limits) -> None:
         raise Rejected(Reason.TOO_MANY_PIXELS, f"{pixels:,} {kind}pixels are more than the limit of {limit:,}")
 
 
+#: How libvips and the libraries below it say that bytes are missing at the end.
+_TRUNCATED = re.compile(
+    r"premature end|truncat|end of (?:file|stream|image)|unexpected eof|not enough|out of bounds"
+    r"|outside of file bounds|unable to parse image|read error",
+    re.IGNORECASE,
+)
+
+
 def undecodable(error: pyvips.Error) -> Rejected:
     """What libvips says of broken data, as a reason."""
     words = " ".join(str(error).split())
-    truncated = re.search(
-        r"premature end|truncat|out of bounds|outside of file bounds|unable to parse image|libpng read error|end of (?:file|stream|image)|unexpected eof|not enough|read error",
-        words,
-        re.I,
-    )
+    truncated = _TRUNCATED.search(words)
     reason = Reason.TRUNCATED if truncated else Reason.UNDECODABLE
     return Rejected(reason, words.removeprefix("unable to call ")[:300])

@@ -86,7 +86,7 @@ class Limits(_Settings):
     max_bytes: int = 64 * 1024 * 1024
     #: width × height × frames
     max_pixels: int = 100_000_000
-    #: A progressive JPEG is held in memory whole, as coefficients: 100 MP at 4:4:4 take 3.7 GB where baseline takes 72 MB.
+    #: A progressive JPEG is held in memory whole, as coefficients: 100 MP at 4:4:4 take 3.7 GB, baseline takes 72 MB.
     max_progressive_pixels: int = 24_000_000
     #: Longest side in pixels.
     max_side: int = 30_000
