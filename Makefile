@@ -10,9 +10,8 @@ CLOUD     ?= local
 imagepipe := .venv/bin/imagepipe
 deploy    := --env $(ENV) --cloud $(CLOUD)
 yes       := $(if $(YES),--yes)
-path      := PATH="$(CURDIR)/.tools/bin:$(CURDIR)/.venv/bin:$$PATH"
-hcl       := terragrunt.hcl live
-python    := scripts lambda-image/src tests
+install   := PATH="$(PATH)" $(PYTHON) scripts/setup.py
+export PATH := $(CURDIR)/.tools/bin:$(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help
@@ -21,18 +20,18 @@ help: ## Show this list
 
 .PHONY: runtime setup
 runtime:
-	@$(PYTHON) scripts/setup.py --runtime
+	@$(install) --runtime
 
 ## Start here
 setup: ## Put tools (.tools) and Python packages (.venv) into this clone, where missing
-	@$(PYTHON) scripts/setup.py
+	@$(install)
 
 .PHONY: demo test
 demo: runtime ## Deploy dev on the local cloud and send images through [IMAGES=<folder>]
 	@$(imagepipe) demo $(if $(IMAGES),"$(IMAGES)")
 
 test: setup ## Run every test: unit, modules, live, local cloud, end to end
-	@$(path) pytest tests
+	@pytest tests/unit tests/scripts tests/modules tests/live tests/local tests/e2e
 
 ## Local cloud
 .PHONY: up down status logs env
@@ -71,36 +70,36 @@ output: runtime ## Print upload bucket, API and dashboard of an environment
 ## Development
 .PHONY: test-unit test-modules test-live test-local test-e2e lint format docs requirements
 test-unit: setup ## Engine, handlers, command line: seconds
-	@$(path) pytest tests/unit
+	@pytest tests/unit tests/scripts
 
 test-modules: setup ## Terraform modules, planned against the provider
-	@$(path) pytest tests/modules
+	@pytest tests/modules
 
 test-live: setup ## Terragrunt layer: rendered, compared, never applied
-	@$(path) pytest tests/live
+	@pytest tests/live
 
 test-local: setup ## Local cloud and function host
-	@$(path) pytest tests/local
+	@pytest tests/local
 
 test-e2e: setup ## Three environments on the local cloud, from bootstrap to destroy
-	@$(path) pytest tests/e2e
+	@pytest tests/e2e
 
 lint: setup ## Formatters, linters and type checkers, changing nothing
-	@$(path) ruff check $(python) && ruff format --check $(python)
-	@$(path) mypy
-	@$(path) terraform fmt -check -recursive modules && terragrunt hcl fmt --check --working-dir live
-	@$(path) TFLINT_PLUGIN_DIR="$(CURDIR)/.tools/bin" tflint --recursive --config "$(CURDIR)/.tflint.hcl" --chdir modules
-	@$(path) shellcheck scripts/*.sh .ci/run
-	@$(path) yamllint --strict .github
-	@$(path) actionlint && zizmor --quiet --offline .github
+	@ruff check scripts lambda-image/src tests && ruff format --check scripts lambda-image/src tests
+	@mypy
+	@terraform fmt -check -recursive modules && terragrunt hcl fmt --check --working-dir live
+	@TFLINT_PLUGIN_DIR="$(CURDIR)/.tools/bin" tflint --recursive --config "$(CURDIR)/.tflint.hcl" --chdir modules
+	@shellcheck scripts/*.sh .ci/run
+	@yamllint --strict .github
+	@actionlint && zizmor --quiet --offline .github
 
 format: setup ## Reformat Python and HCL
-	@$(path) ruff check --fix $(python); $(path) ruff format $(python)
-	@$(path) terraform fmt -recursive modules; $(path) terragrunt hcl fmt --working-dir live
+	@ruff check --fix scripts lambda-image/src tests; ruff format scripts lambda-image/src tests
+	@terraform fmt -recursive modules; terragrunt hcl fmt --working-dir live
 
 docs: setup ## Write the tables in the modules' READMEs
-	@for module in modules/*/; do $(path) terraform-docs --config .terraform-docs.yml "$$module"; done
+	@for module in modules/*/; do terraform-docs --config .terraform-docs.yml "$$module"; done
 
 requirements: setup ## Compile requirements.in to requirements.txt with the newest versions that fit
-	@$(path) uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header lambda-image/requirements.in -o lambda-image/requirements.txt
-	@$(path) uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements.in -c lambda-image/requirements.txt -o requirements.txt
+	@uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header lambda-image/requirements.in -o lambda-image/requirements.txt
+	@uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements.in -c lambda-image/requirements.txt -o requirements.txt

@@ -306,6 +306,24 @@ def test_clean_removes_test_data_and_nothing_else(
     assert eventually(lambda: [record["source"]["key"] for record in pipeline.api().images()] == ["keep me.png"])
 
 
+def test_demo_shows_what_became_of_every_file_and_runs_twice(pipeline: Pipeline, tmp_path: Path) -> None:
+    (tmp_path / "a photo.jpg").write_bytes(samples.landscape(300, 200, 15).jpegsave_buffer())
+    (tmp_path / "letter.jpg").write_text("Dear all,")
+    for _ in range(2):
+        shown = pipeline.clone.imagepipe("demo", str(tmp_path)).stdout
+        assert "READY" in shown
+        assert "REJECTED NOT_AN_IMAGE" in shown
+        assert f"api_url = {pipeline.api_url}" in shown
+    with Image.open(pipeline.clone.top / "build/demo/contact-sheet.jpg") as sheet:
+        assert sheet.width > 400
+
+
+def test_demo_of_an_empty_folder_is_an_error_that_names_it(pipeline: Pipeline, tmp_path: Path) -> None:
+    finished = pipeline.clone.imagepipe("demo", str(tmp_path), check=False)
+    assert finished.returncode == 1
+    assert finished.stderr.strip() == f"imagepipe: there are no files in {tmp_path}"
+
+
 @pytest.fixture(scope="module")
 def as_role(deployed: Clone) -> Callable[[str, str], Any]:
     """A client with the credentials of a function's role in dev."""

@@ -82,7 +82,7 @@ class Catalogue:
     def _record(self, image_id: str) -> Record:
         if not _IMAGE_ID.fullmatch(image_id):
             raise Problem(404, "No such image", "an image id is 32 hexadecimal digits")
-        record = self._table.get_item(Key={"image_id": image_id}).get("Item")
+        record: Record | None = self._table.get_item(Key={"image_id": image_id}).get("Item")
         if record is None:
             raise Problem(404, "No such image", f"there is no image {image_id}")
         if record["status"] == "DELETED":
@@ -117,9 +117,8 @@ def _cursor(last: dict[str, Any]) -> str:
 def _position(cursor: str) -> dict[str, str]:
     """The position that a cursor stands for; whatever `_cursor` cannot have made is refused."""
     try:
-        listed_at, image_id = json.loads(
-            base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars="-_", validate=True)
-        )
+        padded = cursor + "=" * (-len(cursor) % 4)
+        listed_at, image_id = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
         if _IMAGE_ID.fullmatch(image_id) and _LISTED_AT.fullmatch(listed_at) and listed_at.split("#")[1] == image_id:
             return {"listed_at": listed_at, "image_id": image_id}
     except (binascii.Error, TypeError, ValueError):
