@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,20 @@ os.environ.update(POWERTOOLS_SERVICE_NAME="processor", POWERTOOLS_METRICS_NAMESP
 def root() -> Path:
     """The repository's top."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def copy_working_tree(root: Path) -> Callable[..., None]:
+    """Copies what git tracks or would track, all of it or what matches some patterns, into another folder."""
+
+    def copy(top: Path, *patterns: str) -> None:
+        command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *patterns]
+        listed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout.splitlines()
+        for name in filter(lambda name: (root / name).is_file(), listed):
+            (top / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(root / name, top / name)
+
+    return copy
 
 
 def pytest_sessionstart() -> None:

@@ -144,6 +144,8 @@ resource "aws_s3_bucket_notification" "uploads" {
   queue {
     id        = "uploads"
     queue_arn = aws_sqs_queue.uploads.arn
-    events    = ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"]
+    # An object that expires by a lifecycle rule is removed, too, but S3 tells it under another name.
+    events = ["s3:LifecycleExpiration:DeleteMarkerCreated", "s3:ObjectCreated:*", "s3:ObjectRemoved:*"]
+
   }
 }

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
@@ -82,21 +82,9 @@ def _exports(clone: Clone, environment: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in shown.split("\0") if "=" in line)
 
 
-def make_clone(root: Path, top: Path) -> Clone:
-    """Copies what git tracks or would track into a repository with one commit and the tag v0.0.1."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
-    for name in listed:
-        if (root / name).is_file():
-            target = top / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes((root / name).read_bytes())
-            target.chmod((root / name).stat().st_mode)
+def make_clone(root: Path, top: Path, copy_working_tree: Callable[..., None]) -> Clone:
+    """A repository with one commit, the working tree as it is, and the tag v0.0.1."""
+    copy_working_tree(top)
     for installed in (".venv", ".tools"):
         (top / installed).symlink_to(root / installed)
     clone = Clone(top)
@@ -110,8 +98,10 @@ def make_clone(root: Path, top: Path) -> Clone:
 
 
 @pytest.fixture(scope="session")
-def clone(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
-    clone = make_clone(root, tmp_path_factory.mktemp("e2e") / "clone")
+def clone(
+    root: Path, tmp_path_factory: pytest.TempPathFactory, copy_working_tree: Callable[..., None]
+) -> Iterator[Clone]:
+    clone = make_clone(root, tmp_path_factory.mktemp("e2e") / "clone", copy_working_tree)
     clone.imagepipe("up")
     digest = json.loads((clone.top / "build/image.json").read_text())["digest"]
     for environment, ref in (("staging", "v0.0.1"), ("prod", clone.git("rev-parse", "HEAD"))):

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -35,15 +36,8 @@ def units(root: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def copy(root: Path, tmp_path: Path) -> Path:
+def copy(copy_working_tree: Callable[..., None], tmp_path: Path) -> Path:
     """A repository of its own with the Terragrunt layer and the modules, for tests that change files."""
-    kept = ["live", "modules", "scripts", "*.hcl", "*.json"]
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *kept]
-    listed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout.splitlines()
-    for name in listed:
-        target = tmp_path / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes((root / name).read_bytes())
-        target.chmod((root / name).stat().st_mode)
+    copy_working_tree(tmp_path, "live", "modules", "scripts", "*.hcl", "*.json")
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
     return tmp_path

@@ -99,7 +99,11 @@ class TestBucket:
 def test_creations_and_removals_are_announced(storage: Resources) -> None:
     notification = storage["aws_s3_bucket_notification.uploads"]
     assert notification["bucket"] == BUCKETS["uploads"]
-    assert sorted(notification["queue"][0]["events"]) == ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"]
+    assert sorted(notification["queue"][0]["events"]) == [
+        "s3:LifecycleExpiration:DeleteMarkerCreated",
+        "s3:ObjectCreated:*",
+        "s3:ObjectRemoved:*",
+    ]
 
 
 def test_only_the_upload_bucket_may_send_to_the_queue(storage: Resources) -> None:

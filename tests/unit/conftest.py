@@ -41,6 +41,12 @@ class Environment:
         answer = self.s3.delete_object(Bucket=UPLOADS, Key=key)
         return self._event("ObjectRemoved:DeleteMarkerCreated", key, {"versionId": answer["VersionId"]})
 
+    def remove_version(self, key: str, created: dict[str, Any]) -> dict[str, Any]:
+        """Removes for good the version that an earlier event announced."""
+        version = created["s3"]["object"]["versionId"]
+        self.s3.delete_object(Bucket=UPLOADS, Key=key, VersionId=version)
+        return self._event("ObjectRemoved:Delete", key, {"versionId": version})
+
     def _event(self, name: str, key: str, details: dict[str, Any]) -> dict[str, Any]:
         self.clock += 1
         time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -25,11 +25,18 @@ def test_creation() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["ObjectRemoved:Delete", "ObjectRemoved:DeleteMarkerCreated", "s3:ObjectRemoved:Delete"]
+    ("name", "of_one_version"),
+    [
+        ("ObjectRemoved:DeleteMarkerCreated", False),
+        ("LifecycleExpiration:DeleteMarkerCreated", False),
+        ("ObjectRemoved:Delete", True),
+        ("s3:ObjectRemoved:Delete", True),
+    ],
 )
-def test_removal(name: str) -> None:
+def test_removal_is_of_the_object_or_of_one_version(name: str, of_one_version: bool) -> None:
     [event] = parse(body(name))
     assert not event.created
+    assert event.of_one_version == of_one_version
 
 
 @pytest.mark.parametrize(

@@ -173,6 +173,17 @@ def test_removal_that_comes_before_its_creation_wins(
     assert environment.variants() == set()
 
 
+def test_removal_of_an_old_version_leaves_the_image_alone(
+    processor: Processor, environment: Environment, photo: bytes, other_photo: bytes
+) -> None:
+    first, second = environment.put("a.jpg", photo), environment.put("a.jpg", other_photo)
+    handle(processor, environment, first)
+    handle(processor, environment, second)
+    assert handle(processor, environment, environment.remove_version("a.jpg", first)) == Outcome.SKIPPED
+    assert environment.record("a.jpg")["status"] == "READY"
+    assert handle(processor, environment, environment.remove_version("a.jpg", second)) == Outcome.DELETED
+
+
 def test_removed_key_can_be_uploaded_again(processor: Processor, environment: Environment, photo: bytes) -> None:
     for record in (environment.put("a.jpg", photo), environment.remove("a.jpg"), environment.put("a.jpg", photo)):
         handle(processor, environment, record)

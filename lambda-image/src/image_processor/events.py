@@ -23,6 +23,8 @@ class ObjectEvent:
     sequencer: str  # 32 lower-case hex digits; their order is the order of the events of one key
     time: datetime
     version_id: str | None = None
+    #: A removal of that very version, which may be an old one, and not of the object.
+    of_one_version: bool = False
     etag: str | None = None
     size: int | None = None  # bytes, of a creation
 
@@ -57,9 +59,9 @@ def parse(body: str) -> list[ObjectEvent]:
 
 
 def _event(record: dict[str, Any]) -> ObjectEvent:
-    name, s3 = record["eventName"], record["s3"]
-    kind = name.removeprefix("s3:").split(":")[0]
-    if kind not in {"ObjectCreated", "ObjectRemoved"}:
+    name, s3 = record["eventName"].removeprefix("s3:"), record["s3"]
+    kind, _, detail = name.partition(":")
+    if kind not in {"ObjectCreated", "ObjectRemoved", "LifecycleExpiration"}:
         raise ValueError(f"unexpected eventName {name!r}")
     # Lengths differ between sequencers; S3 says to pad the shorter one with zeros and to compare the strings.
     sequencer = s3["object"]["sequencer"].lower().rjust(32, "0")
@@ -72,6 +74,7 @@ def _event(record: dict[str, Any]) -> ObjectEvent:
         sequencer=sequencer,
         time=datetime.fromisoformat(record["eventTime"]).astimezone(UTC),
         version_id=s3["object"].get("versionId"),
+        of_one_version=detail == "Delete" and "versionId" in s3["object"],
         etag=s3["object"].get("eTag"),
         size=s3["object"].get("size"),
     )

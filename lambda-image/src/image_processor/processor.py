@@ -107,6 +107,8 @@ class Processor:
         return header, engine.render(data, header, self._recipe)
 
     def _removed(self, event: ObjectEvent, known: Record | None) -> Result:
+        if event.of_one_version and known and known["source"].get("version_id") != event.version_id:
+            return Result(Outcome.SKIPPED)
         if not self._store.bury(event, known):
             return Result(Outcome.SKIPPED)
         if known:
