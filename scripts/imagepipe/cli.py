@@ -9,7 +9,7 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.table import Table
 
-from imagepipe import cloud, demo, environments, localcloud, plans, samples, source_tree, terragrunt
+from imagepipe import cloud, dashboard, demo, environments, localcloud, plans, samples, source_tree, terragrunt
 from imagepipe.api_client import Record
 from imagepipe.cloud import Cloud, Target
 from imagepipe.console import console, human_bytes, progress, say
@@ -124,6 +124,13 @@ def destroy(env: EnvironmentOption = "dev", cloud_: CloudOption = Cloud.LOCAL, y
 def outputs(env: EnvironmentOption = "dev", cloud_: CloudOption = Cloud.LOCAL, as_json: OutputJson = False) -> None:
     """Print where an environment is: upload bucket, API, dashboard."""
     _print_outputs({target.environment.name: _outputs(target) for target in _targets(env, cloud_)}, as_json)
+
+
+@app.command("dashboard", rich_help_panel="Deployments")
+def dashboard_(env: EnvironmentOption = "dev", cloud_: CloudOption = Cloud.LOCAL) -> None:
+    """Show the deployed dashboard with the values of the last hour."""
+    target = _target(env, cloud_)
+    console.print(dashboard.table(target, Pipeline(target).dashboard_name))
 
 
 # --- images -----------------------------------------------------------------------------------------------------------

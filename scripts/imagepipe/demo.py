@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from imagepipe import contact_sheet, environments, samples, terragrunt
+from imagepipe import contact_sheet, dashboard, environments, samples, terragrunt
 from imagepipe.api_client import Record
 from imagepipe.cloud import Cloud, Target, target
 from imagepipe.console import console, human_bytes, progress, say
@@ -47,6 +47,7 @@ def run(folder: Path | None) -> None:
         records = pipeline.wait(uploads, PATIENCE, lambda *_: bar.advance(processing))
 
     console.print(report(uploads, records))
+    console.print(dashboard.table(dev, pipeline.dashboard_name))
     contact_sheet.draw(list(_tiles(pipeline, uploads, records)), CONTACT_SHEET)
     _closing_words(pipeline, time.monotonic() - started)
     lost = [upload.key for upload in uploads if upload.key not in records]

@@ -139,13 +139,21 @@ class Pipeline:
         self.target = target
 
     @cached_property
+    def _units(self) -> dict[str, dict[str, Any]]:
+        return terragrunt.outputs(self.target)
+
+    @property
+    def dashboard_name(self) -> str:
+        return str(self._units["monitoring"]["dashboard_name"])
+
+    @cached_property
     def outputs(self) -> dict[str, Any]:
         """The environment's three outputs.
 
         Raises:
             PipelineError: the environment is not (wholly) deployed.
         """
-        units = terragrunt.outputs(self.target)
+        units = self._units
         wanted = {"upload_bucket_name": "storage", "api_url": "api", "dashboard_url": "monitoring"}
         for name, unit in wanted.items():
             if name not in units.get(unit, {}):

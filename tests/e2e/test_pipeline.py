@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -200,6 +201,16 @@ def test_metrics_reach_the_namespace_that_the_dashboard_shows(pipeline: Pipeline
         "ImagesProcessed",
         "ImagesRejected",
     }
+
+
+def test_dashboard_shows_what_came_in(pipeline: Pipeline, records: dict[str, Record]) -> None:
+    def counted() -> dict[str, int]:
+        shown = pipeline.clone.imagepipe("dashboard", "--env", "dev").stdout
+        row = next(line for line in shown.splitlines() if "Images" in line)
+        return {word: int(count) for word, count in re.findall(r"(\w+) (\d+)", row)}
+
+    expected = {"uploaded": len(records), "processed": len(records) - len(REJECTED), "rejected": len(REJECTED)}
+    assert eventually(lambda: counted() == expected), counted()
 
 
 def test_newest_come_first_and_pages_join_up(pipeline: Pipeline, records: dict[str, Record]) -> None:
