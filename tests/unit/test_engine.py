@@ -5,7 +5,7 @@ import io
 
 import pytest
 import pyvips
-from image_processor import engine, facts, gate
+from image_processor import engine, facts, gate, light
 from image_processor.engine import Rendition, Variant
 from image_processor.gate import Reason, Rejected
 from image_processor.recipe import Limits, Recipe
@@ -136,6 +136,23 @@ def test_wide_gamut_profile_is_converted_and_not_carried_along() -> None:
     )
     assert "icc_profile" not in image.info
     assert difference(image, reference) < 8
+
+
+def test_fine_lines_keep_their_brightness() -> None:
+    """Black and white lines give off half the light of white, 188 in sRGB; their values average to 128."""
+    lines = (pyvips.Image.xyz(640, 480)[0] % 2 * 255).cast("uchar")
+    picture = lines.bandjoin([lines, lines]).copy(interpretation="srgb")
+    for name in ("w160-jpeg", "w64-jpeg", "thumbnail-jpeg"):
+        image = by_name(render(picture.pngsave_buffer()))[name].convert("L")
+        values = image.tobytes()
+        assert abs(sum(values) / len(values) - 188) < 3, name
+
+
+@pytest.mark.parametrize("value", [0, 1, 16, 64, 128, 200, 254, 255])
+def test_plain_colours_come_through_linear_light_unchanged(value: int) -> None:
+    plain = (pyvips.Image.black(300, 200, bands=3) + value).cast("uchar").copy(interpretation="srgb")
+    shrunk = light.to_srgb(light.shrink(light.from_srgb(plain), 64))
+    assert (shrunk.min(), shrunk.max()) == (value, value)
 
 
 def test_alpha_is_kept_and_falls_back_to_png() -> None:

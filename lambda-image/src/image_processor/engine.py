@@ -6,12 +6,16 @@ from dataclasses import dataclass
 
 import pyvips
 
-from image_processor import facts
+from image_processor import facts, light
 from image_processor.gate import Header, undecodable
 from image_processor.recipe import Recipe
 
 #: Nothing is processed twice, so what the operation cache keeps would only be memory gone.
 pyvips.cache_set_max(0)
+
+#: Variants narrower than this are shrunk in linear light: it is there that plain averages darken fine detail visibly.
+#: Above it, the decoder's own shrinking has done most of the work already.
+LINEAR_BELOW = 1280
 
 #: "As high as it comes": only the width bounds a variant of the ladder.
 _UNBOUNDED = 10_000_000
@@ -100,23 +104,26 @@ def _ladder(data: bytes, rungs: list[tuple[str, int]], recipe: Recipe) -> list[t
     picture = _in_memory(
         pyvips.Image.thumbnail_buffer(
             data,
-            rungs[0][1],
+            max(rungs[0][1], LINEAR_BELOW),
             height=_UNBOUNDED,
             size="down",
             output_profile="srgb",
             option_string="[fail_on=truncated]",  # the argument of that name is not handed on to the loader
         )
     )
-    pictures = [(rungs[0][0], picture)]
     # The thumbnail needs both sides: it is cut from the narrowest picture that still covers it.
     size = min(recipe.thumbnail_size, picture.width, picture.height)
-    covering = picture
-    for name, width in rungs[1:]:
-        picture = _in_memory(picture.thumbnail_image(width, height=_UNBOUNDED, size="down"))
+    covering, linear, pictures = picture, None, []
+    for name, width in rungs:
+        if width >= LINEAR_BELOW and width < picture.width:
+            picture = _in_memory(picture.thumbnail_image(width, height=_UNBOUNDED, size="down"))
+        elif width < picture.width:
+            linear = light.shrink(light.from_srgb(picture) if linear is None else linear, width).copy_memory()
+            picture = light.to_srgb(linear).copy_memory()
         pictures.append((name, picture))
         if min(picture.width, picture.height) >= size:
             covering = picture
-    square = covering.thumbnail_image(size, height=size, crop="attention")
+    square = covering.thumbnail_image(size, height=size, crop="attention", linear=True)
     return [*pictures, ("thumbnail", _in_memory(square))]
 
 
