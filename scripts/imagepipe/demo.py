@@ -47,8 +47,8 @@ def run(folder: Path | None) -> None:
         records = pipeline.wait(uploads, PATIENCE, lambda *_: bar.advance(processing))
 
     console.print(report(uploads, records))
-    console.print(dashboard.table(dev, pipeline.dashboard_name))
     contact_sheet.draw(list(_tiles(pipeline, uploads, records)), CONTACT_SHEET)
+    console.print(dashboard.table(dev, pipeline.dashboard_name))  # metrics come a moment after records
     _closing_words(pipeline, time.monotonic() - started)
     lost = [upload.key for upload in uploads if upload.key not in records]
     if lost:
