@@ -72,6 +72,9 @@ generate "versions" {
 terraform {
   copy_terraform_lock_file = false
 
+  # Examples call their module, and Terragrunt, which sees a call somewhere below, would run init before every command.
+  exclude_from_copy = ["**/examples/**"]
+
   extra_arguments "wait_for_lock" {
     commands  = ["apply", "destroy", "plan"]
     arguments = ["-lock-timeout=5m"]

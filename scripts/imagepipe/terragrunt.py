@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from imagepipe.cloud import Target, tool_variables
 from imagepipe.environments import LIVE, ROOT
 from imagepipe.errors import PipelineError
 
-#: Plans and logs of the last run of each environment.
+#: Logs of the last run of each environment.
 BUILD = ROOT / "build"
 
 #: Reads outputs of dependencies straight from the state bucket, without an init for each. Not in the environment, where
@@ -50,12 +49,15 @@ def plan(target: Target, listener: Listener) -> list[plans.UnitPlan]:
     if not has_state_bucket(target):
         name = target.environment.name
         raise PipelineError(f"{name} has no state bucket yet: make bootstrap ENV={name}")
-    directory = BUILD / "plans" / target.environment.name
-    shutil.rmtree(directory, ignore_errors=True)
+    counter = plans.Counter()
+
+    def listen(line: str) -> None:
+        counter.listen(line)
+        listener(line)
+
     # Dependencies only decide what may be applied first; their outputs are read from state, so plans need not wait.
-    options = ["--queue-ignore-dag-order", "--out-dir", str(directory), "--json-out-dir", str(directory)]
-    _run_all(target, "plan", options, listener)
-    return plans.read(directory)
+    _run_all(target, "plan", ["--queue-ignore-dag-order"], listen)
+    return counter.plans(target.environment.units)
 
 
 def apply(target: Target, listener: Listener) -> None:
@@ -119,10 +121,11 @@ def _state_location(target: Target, unit: str) -> StateLocation:
     return StateLocation(location.bucket, f"{location.key}/{unit}/terraform.tfstate")
 
 
-@cache
 def _independent_unit(directory: Path) -> Path:
-    """The unit that depends on no other, which can be read without anybody's outputs. They share a state bucket."""
-    return directory / str(json.loads(_ask("find", "--dag", "--json", "--working-dir", str(directory)))[0]["path"])
+    """A unit that depends on no other, which can be read without anybody's outputs. All share one state bucket."""
+    names = (file.parent.name for file in sorted(directory.glob("*/terragrunt.hcl")))
+    name = next(name for name in names if "dependency " not in (LIVE / f"_units/{name}.hcl").read_text())
+    return directory / name
 
 
 @cache
