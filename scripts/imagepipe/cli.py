@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
+from rich.markup import escape
 from rich.table import Table
 
 from imagepipe import cloud, dashboard, demo, environments, localcloud, plans, samples, source_tree, terragrunt
@@ -197,7 +198,7 @@ def list_(
         source = record["source"]
         size = f"{source['width']} × {source['height']}" if source.get("width") else ""
         table.add_row(
-            record["image_id"], source["key"], _status(record), source.get("format") or "", size,
+            record["image_id"], escape(source["key"]), _status(record), source.get("format") or "", size,
             str(len(record.get("variants") or {}) or ""), age(record["updated_at"]),
         )  # fmt: skip
     console.print(table)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from rich.markup import escape
 from rich.table import Table
 
 from imagepipe import contact_sheet, dashboard, environments, samples, terragrunt
@@ -84,7 +85,7 @@ def report(uploads: list[Upload], records: dict[str, Record]) -> Table:
     for upload in sorted(uploads, key=lambda upload: upload.key):
         record = records.get(upload.key)
         if record is None:
-            table.add_row(upload.key, "[bold red]LOST")
+            table.add_row(escape(upload.key), "[bold red]LOST")
             continue
         variants = record.get("variants") or {}
         colour = {"READY": "green", "REJECTED": "yellow"}.get(record["status"], "red")
@@ -92,7 +93,7 @@ def report(uploads: list[Upload], records: dict[str, Record]) -> Table:
         after = human_bytes(sum(variant["bytes"] for variant in variants.values())) if variants else ""
         timings = record.get("timings", {})
         times = [f"{timings[name]:,.0f} ms" if name in timings else "" for name in ("queue_ms", "processing_ms")]
-        table.add_row(upload.key, status, str(len(variants) or ""), human_bytes(upload.size), after, *times)
+        table.add_row(escape(upload.key), status, str(len(variants) or ""), human_bytes(upload.size), after, *times)
     return table
 
 

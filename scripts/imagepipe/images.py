@@ -204,10 +204,8 @@ class Pipeline:
         return finished
 
     def download(self, record: Record, directory: Path) -> Iterator[Path]:
-        """Writes every variant of a READY image to <directory>/<key without suffix>/<variant>.<ext>."""
-        source = PurePosixPath(record["source"]["key"])
-        parts = [part for part in source.with_suffix("").parts if part not in {"/", ".", ".."}]
-        folder = directory.joinpath(*parts)
+        """Writes every variant of a READY image to <directory>/<key>/<variant>.<ext>; what is there already stays."""
+        folder = directory / folder_of(record["source"]["key"])
         folder.mkdir(parents=True, exist_ok=True)
         for name, variant in record["variants"].items():
             file = folder / PurePosixPath(variant["key"]).name
@@ -232,6 +230,11 @@ class Pipeline:
         for start in range(0, len(keys), 1000):
             objects = [{"Key": key} for key in keys[start : start + 1000]]
             self.s3.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+
+
+def folder_of(key: str) -> Path:
+    """A relative path that stands for an object's key and for no other's, and that leads nowhere else."""
+    return Path(*(part if part not in {"", ".", ".."} else "_" for part in key.split("/")))
 
 
 def age(moment: str) -> str:

@@ -70,7 +70,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in (
         "names/a b+c&d=e%20f.jpg",
         "names/日本語 été.png",
-        "names/quote\"s and 'more'.webp",
+        "names/quote\"s [bold]and 'more'.webp",
         "names/no-suffix",
     ):
         (folder / name).parent.mkdir(exist_ok=True)

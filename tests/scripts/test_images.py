@@ -7,7 +7,7 @@ from typing import Any
 import boto3
 import pytest
 from imagepipe.errors import PipelineError
-from imagepipe.images import Upload, Uploader, collect, content_type
+from imagepipe.images import Upload, Uploader, collect, content_type, folder_of
 from moto import mock_aws
 
 BUCKET = "uploads"
@@ -81,6 +81,20 @@ def test_missing_bucket_is_an_error_that_names_it(s3: Any, folder: Path) -> None
 def test_waiting_for_what_was_never_uploaded_is_an_error(s3: Any, folder: Path) -> None:
     with pytest.raises(PipelineError, match="is not in uploads"):
         Uploader(s3, BUCKET).find(collect([folder]))
+
+
+@pytest.mark.parametrize(
+    ("key", "folder"),
+    [
+        ("a photo.jpg", "a photo.jpg"),
+        ("a/b.png", "a/b.png"),
+        ("a//b.png", "a/_/b.png"),
+        ("/etc/passwd", "_/etc/passwd"),
+        ("../../x", "_/_/x"),
+    ],
+)
+def test_download_folder_is_the_keys_own_and_below_the_target(key: str, folder: str) -> None:
+    assert str(folder_of(key)) == folder
 
 
 @pytest.mark.parametrize(
