@@ -20,6 +20,9 @@ import pytest
 ENVIRONMENTS = {"shared": "444444444444", "dev": "111111111111", "staging": "222222222222", "prod": "333333333333"}
 REGION = "eu-west-1"
 
+#: What people have who type `run-all`.
+OLDER_TERRAGRUNT = "terragrunt-0.89"
+
 
 @dataclass(frozen=True)
 class Clone:
@@ -32,10 +35,12 @@ class Clone:
         command = [sys.executable, "-m", "imagepipe", *arguments]
         return self._run(command, self.top, environment, check)
 
-    def terragrunt(self, *arguments: str, unit: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def terragrunt(
+        self, *arguments: str, unit: str, check: bool = True, program: str = "terragrunt"
+    ) -> subprocess.CompletedProcess[str]:
         """Plain Terragrunt in live/<unit>, with what `make env` prints and nothing else."""
         variables = self.exports(unit.split("/")[0])
-        return self._run(["terragrunt", *arguments], self.top / "live" / unit, variables, check)
+        return self._run([program, *arguments], self.top / "live" / unit, variables, check)
 
     def exports(self, environment: str) -> dict[str, str]:
         return _exports(self, environment)
@@ -125,12 +130,15 @@ def early_plan(clone: Clone, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def deployed(clone: Clone, early_plan: Path) -> Clone:
-    """All of it applied: dev by plain Terragrunt, as its users type it, the rest by the command behind make."""
+    """All of it applied: dev and shared by plain Terragrunt, in either spelling; the rest by imagepipe."""
 
     def apply(environment: str) -> None:
         if environment == "dev":
             clone.imagepipe("bootstrap", "--env", "dev")
             clone.terragrunt("run", "--all", "apply", unit="dev")
+        elif environment == "shared":
+            clone.imagepipe("bootstrap", "--env", "shared")
+            clone.terragrunt("run-all", "apply", unit="shared", program=OLDER_TERRAGRUNT)
         else:
             clone.imagepipe("apply", "--env", environment, "--yes")
 
