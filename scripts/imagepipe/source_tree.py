@@ -26,9 +26,18 @@ def digest() -> str:
     return f"sha256:{total.hexdigest()}"
 
 
+#: What the record says the digest is of, as long as no image is built.
+_STANDS_IN = "source tree"
+
+
+def stands_in() -> bool:
+    """Whether `worktree` leads to a digest that no registry knows, or to none at all."""
+    return not BUILT_IMAGE.exists() or json.loads(BUILT_IMAGE.read_text()).get("built_from") == _STANDS_IN
+
+
 def record_digest() -> None:
     """Writes the digest where HCL finds it, unless it is there already."""
-    content = json.dumps({"digest": digest(), "built_from": "source tree"}, indent=2) + "\n"
+    content = json.dumps({"digest": digest(), "built_from": _STANDS_IN}, indent=2) + "\n"
     if not BUILT_IMAGE.exists() or BUILT_IMAGE.read_text() != content:
         BUILT_IMAGE.parent.mkdir(exist_ok=True)
         partial = BUILT_IMAGE.with_suffix(".partial")

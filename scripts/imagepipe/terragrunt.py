@@ -11,8 +11,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from imagepipe import plans
-from imagepipe.cloud import Target, tool_variables
+from imagepipe import plans, source_tree
+from imagepipe.cloud import Cloud, Target, tool_variables
 from imagepipe.environments import LIVE, ROOT
 from imagepipe.errors import PipelineError
 
@@ -49,6 +49,7 @@ def plan(target: Target, listener: Listener) -> list[plans.UnitPlan]:
     if not has_state_bucket(target):
         name = target.environment.name
         raise PipelineError(f"{name} has no state bucket yet: make bootstrap ENV={name}")
+    _require_image(target)
     counter = plans.Counter()
 
     def listen(line: str) -> None:
@@ -61,6 +62,12 @@ def plan(target: Target, listener: Listener) -> list[plans.UnitPlan]:
 
 
 def apply(target: Target, listener: Listener) -> None:
+    """Makes the state bucket where it is missing, then applies unit after unit.
+
+    Raises:
+        PipelineError: the release has no image that AWS could run, or Terragrunt failed.
+    """
+    _require_image(target)
     bootstrap(target, listener)
     _run_all(target, "apply", [], listener)
 
@@ -80,6 +87,16 @@ def destroy(target: Target, listener: Listener) -> None:
             f"in live/{name}/env.hcl, make apply ENV={name}, then destroy it"
         )
     _run_all(target, "destroy", [], listener)
+
+
+def _require_image(target: Target) -> None:
+    """On AWS `worktree` must stand for an image that was built and pushed."""
+    release, name = target.environment.release, target.environment.name
+    if target.cloud is Cloud.AWS and release and release.image == "worktree" and source_tree.stands_in():
+        raise PipelineError(
+            f"live/{name}/release.json has no image that AWS could run: "
+            "push one to the registry and name its digest there (README, Into your own accounts)"
+        )
 
 
 def outputs(target: Target) -> dict[str, dict[str, Any]]:
