@@ -2,24 +2,29 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote_plus
 
 import pytest
-from image_processor import handlers
+from image_processor import aws
 from image_processor.events import ObjectEvent, parse
+from image_processor.isolation import Sandbox
 from image_processor.processor import Processor
-from image_processor.recipe import Limits, Recipe
+from image_processor.recipe import Encoding, Limits, Recipe, ladder
 from image_processor.store import Store
 from imagepipe import samples
 from moto import mock_aws
 
 REGION, UPLOADS, PROCESSED, TABLE = "eu-west-1", "uploads", "processed", "images"
 
+QUEUE_ARN = "arn:aws:sqs:eu-west-1:111111111111:uploads"
+
 #: Small, so that tests take milliseconds; what holds for two widths holds for four.
-RECIPE = Recipe(widths=(64, 160), thumbnail_size=48)
+#: Qualities so far apart that the modern format is the smaller one even at these sizes.
+FORMATS = (Encoding("avif", 40), Encoding("jpeg", 85))
+RECIPE = Recipe(variants=ladder(64, 160, thumbnail=48, formats=FORMATS))
 
 
 @dataclass
@@ -27,13 +32,16 @@ class Environment:
     """What Terraform would have made, and what S3 would say of it."""
 
     s3: Any
-    table: Any
     store: Store
     clock: int = 0
 
-    def put(self, key: str, content: bytes, content_type: str = "image/jpeg") -> dict[str, Any]:
+    def put(
+        self, key: str, content: bytes, content_type: str = "image/jpeg", metadata: dict[str, str] | None = None
+    ) -> dict[str, Any]:
         """Uploads an object and returns the record of its event."""
-        answer = self.s3.put_object(Bucket=UPLOADS, Key=key, Body=content, ContentType=content_type)
+        answer = self.s3.put_object(
+            Bucket=UPLOADS, Key=key, Body=content, ContentType=content_type, Metadata=metadata or {}
+        )
         details = {"versionId": answer["VersionId"], "eTag": answer["ETag"].strip('"'), "size": len(content)}
         return self._event("ObjectCreated:Put", key, details)
 
@@ -72,6 +80,9 @@ class Context:
     invoked_function_arn: str = "arn:aws:lambda:eu-west-1:111111111111:function:processor:live"
     aws_request_id: str = "request-1"
 
+    def get_remaining_time_in_millis(self) -> int:
+        return 60_000
+
 
 def messages(*records: dict[str, Any] | str, receive_count: int = 1) -> dict[str, Any]:
     """A batch of SQS with one message per S3 record, or per raw body."""
@@ -84,7 +95,7 @@ def messages(*records: dict[str, Any] | str, receive_count: int = 1) -> dict[str
                 "body": body,
                 "attributes": {"ApproximateReceiveCount": str(receive_count)},
                 "eventSource": "aws:sqs",
-                "eventSourceARN": "arn:aws:sqs:eu-west-1:111111111111:uploads",
+                "eventSourceARN": QUEUE_ARN,
                 "awsRegion": REGION,
             }
             for number, body in enumerate(bodies)
@@ -101,17 +112,19 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[Environment]:
         "TABLE_NAME": TABLE,
         "UPLOAD_BUCKET": UPLOADS,
         "PROCESSED_BUCKET": PROCESSED,
-        "MAX_RECEIVE_COUNT": "3",
-        "RECIPE": json.dumps({"widths": list(RECIPE.widths), "thumbnail_size": RECIPE.thumbnail_size}),
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769",
+        "MAX_RECEIVE_COUNT": "5",
+        "QUEUE_URLS": json.dumps({QUEUE_ARN: "https://sqs.eu-west-1.amazonaws.com/111111111111/uploads"}),
+        "VISIBILITY_TIMEOUT_SECONDS": "360",
+        "RECIPE": json.dumps(asdict(RECIPE)),
     }.items():
         monkeypatch.setenv(name, value)
     with mock_aws():
-        s3 = handlers._s3()  # made once for all tests: making clients is what takes time here
+        s3, dynamodb = aws.s3(), aws.dynamodb()  # made once for all tests: making clients is what takes time here
         for bucket in (UPLOADS, PROCESSED):
             s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
         s3.put_bucket_versioning(Bucket=UPLOADS, VersioningConfiguration={"Status": "Enabled"})
-        table = handlers._table()
-        table.meta.client.create_table(
+        dynamodb.create_table(
             TableName=TABLE,
             BillingMode="PAY_PER_REQUEST",
             KeySchema=[{"AttributeName": "image_id", "KeyType": "HASH"}],
@@ -130,13 +143,18 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[Environment]:
                 for index, key in (("newest", "listing"), ("by-status", "status"))
             ],
         )
-        handlers.metrics.clear_metrics()
-        yield Environment(s3, table, Store(s3, table, PROCESSED))
+        yield Environment(s3, Store(s3, dynamodb, TABLE, PROCESSED))
+
+
+@pytest.fixture(scope="session")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(Limits()) as found:
+        yield found
 
 
 @pytest.fixture
-def processor(environment: Environment) -> Processor:
-    return Processor(environment.store, RECIPE, Limits(), "sha256:" + "a" * 64)
+def processor(environment: Environment, sandbox: Sandbox) -> Processor:
+    return Processor(environment.store, RECIPE, sandbox, "sha256:" + "a" * 64, UPLOADS)
 
 
 @pytest.fixture(scope="session")

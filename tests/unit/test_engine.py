@@ -1,18 +1,22 @@
 """Pictures in, pictures out; judged by another library than the one that made them."""
 
-import base64
 import io
+import time
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import pyvips
-from image_processor import engine, facts, gate, light
+from image_processor import encode, engine, gate, light
 from image_processor.engine import Rendition, Variant
 from image_processor.gate import Reason, Rejected
-from image_processor.recipe import Limits, Recipe
+from image_processor.recipe import Animation, Encoding, Limits, Recipe, VariantSpec, ladder
 from imagepipe import samples
-from PIL import Image
+from PIL import Image, ImageCms, ImageOps
 
-RECIPE = Recipe(widths=(64, 160), thumbnail_size=48)
+#: Qualities so far apart that the modern format is the smaller one even at these sizes.
+FORMATS = (Encoding("avif", 40), Encoding("jpeg", 85))
+RECIPE = Recipe(variants=ladder(64, 160, thumbnail=48, formats=FORMATS))
 PICTURE = samples.landscape(200, 150, 1)
 
 
@@ -143,7 +147,7 @@ def test_fine_lines_keep_their_brightness() -> None:
     lines = (pyvips.Image.xyz(640, 480)[0] % 2 * 255).cast("uchar")
     picture = lines.bandjoin([lines, lines]).copy(interpretation="srgb")
     for name in ("w160-jpeg", "w64-jpeg", "thumbnail-jpeg"):
-        image = by_name(render(picture.pngsave_buffer()))[name].convert("L")
+        image = by_name(render(picture.pngsave_buffer(), replace(RECIPE, graphic=())))[name].convert("L")
         values = image.tobytes()
         assert abs(sum(values) / len(values) - 188) < 3, name
 
@@ -151,13 +155,14 @@ def test_fine_lines_keep_their_brightness() -> None:
 @pytest.mark.parametrize("value", [0, 1, 16, 64, 128, 200, 254, 255])
 def test_plain_colours_come_through_linear_light_unchanged(value: int) -> None:
     plain = (pyvips.Image.black(300, 200, bands=3) + value).cast("uchar").copy(interpretation="srgb")
-    shrunk = light.to_srgb(light.shrink(light.from_srgb(plain), 64))
+    shrunk = light.resize(plain, 64, 43)
     assert (shrunk.min(), shrunk.max()) == (value, value)
 
 
 def test_alpha_is_kept_and_falls_back_to_png() -> None:
     rendition = render(samples.logo(100).pngsave_buffer())
-    assert {variant.format for variant in rendition.variants} == {"avif", "png"}
+    assert {variant.name for variant in rendition.variants} >= {"w160-png", "w64-png", "thumbnail-png"}
+    assert not [variant for variant in rendition.variants if variant.format == "jpeg"]
     image = by_name(rendition)["w160-png"]
     assert image.mode == "RGBA"
     assert image.getpixel((0, 0))[3] == 0  # type: ignore[index]
@@ -230,29 +235,207 @@ def test_exif_tells_of_the_shot_and_never_of_the_place() -> None:
     assert exif == {
         "make": "Sample",
         "model": "Model One",
-        "taken_at": "2026:05:02 12:00:00",
+        "taken_at": "2026-05-02T12:00:00",
         "iso": 200,
         "exposure_seconds": 0.008,
         "aperture": 2.8,
+        "creator": "Somebody",
     }
 
 
-@pytest.mark.parametrize(
-    ("colour", "expected"), [([250, 10, 10], "#f80808"), ([10, 250, 10], "#08f808"), ([8, 8, 250], "#0808f8")]
-)
-def test_dominant_colour_is_the_one_that_fills_the_picture(colour: list[int], expected: str) -> None:
-    plain = (pyvips.Image.black(64, 64, bands=3) + colour).cast("uchar").copy(interpretation="srgb")
-    assert facts.dominant_colour(plain, [255, 255, 255]) == expected
+# --- sizes ------------------------------------------------------------------------------------------------------------
 
 
-def test_thumbhash_tells_colours_and_shape_apart() -> None:
-    hashes = {facts.thumbhash(samples.landscape(100, 75, seed)) for seed in range(4)}
-    assert len(hashes) == 4
-    assert all(len(base64.b64decode(each)) <= 25 for each in hashes)
+def boxed(**fields: Any) -> Recipe:
+    return Recipe(variants=(VariantSpec(80, (Encoding("png"),), 80, name="box", **fields),), graphic=(), alpha=())
 
 
-def test_thumbhash_of_a_plain_picture_holds_its_colour() -> None:
-    """Bytes 0 to 2 hold the mean lightness in 6 bits: white is all ones, black all zeros."""
-    for value, bits in ((255, 63), (0, 0)):
-        plain = (pyvips.Image.black(40, 30, bands=3) + value).cast("uchar").copy(interpretation="srgb")
-        assert base64.b64decode(facts.thumbhash(plain))[0] & 63 == bits
+@pytest.mark.parametrize(("fit", "size"), [("inside", (80, 60)), ("contain", (80, 80)), ("cover", (80, 80))])
+def test_box_is_fitted_into_padded_or_filled(fit: str, size: tuple[int, int]) -> None:
+    assert by_name(render(PICTURE.pngsave_buffer(), boxed(fit=fit)))["box-png"].size == size
+
+
+def test_contained_picture_lies_on_the_background() -> None:
+    recipe = replace(boxed(fit="contain"), background="#ff0000")
+    image = by_name(render(PICTURE.pngsave_buffer(), recipe))["box-png"]
+    assert image.getpixel((40, 2)) == (255, 0, 0)
+    assert image.getpixel((40, 40)) != (255, 0, 0)
+
+
+@pytest.mark.parametrize(("point", "band"), [(None, 1), ((0.0, 0.5), 0), ((1.0, 0.5), 2), ((0.5, 0.0), 1)])
+def test_crop_follows_the_focal_point_and_else_the_centre(point: tuple[float, float] | None, band: int) -> None:
+    """Three stripes, red, green and blue: the square cut out is mostly of the stripe that the point is on."""
+    x = pyvips.Image.xyz(300, 100)[0]
+    stripes = [((x >= 100 * i) & (x < 100 * (i + 1))).ifthenelse(255, 0).cast("uchar") for i in range(3)]
+    data = bytes(stripes[0].bandjoin(stripes[1:]).copy(interpretation="srgb").pngsave_buffer())
+    header = gate.inspect(data, Limits())
+    made = engine.render(data, header, boxed(fit="cover", crop="focal"), focal_point=point)
+    image = opened(made.variants[0]).convert("RGB")
+    means = [sum(image.getchannel(i).tobytes()) for i in range(3)]
+    assert means.index(max(means)) == band
+
+
+def test_box_is_not_enlarged_and_keeps_its_shape() -> None:
+    small = samples.landscape(40, 60, 1)
+    assert by_name(render(small.pngsave_buffer(), boxed(fit="cover")))["box-png"].size == (40, 40)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_moves_pixels_and_changes_none(orientation: int) -> None:
+    """Where nothing is scaled, every pixel is the source's, and sits where Pillow would show it."""
+    tagged = PICTURE.copy()
+    tagged.set_type(pyvips.GValue.gint_type, "orientation", orientation)
+    recipe = Recipe(variants=(VariantSpec(512, (Encoding("png"),)),))
+    for data in (tagged.pngsave_buffer(), tagged.tiffsave_buffer(), tagged.webpsave_buffer(lossless=True)):
+        seen = by_name(render(data, recipe))["w512-png"]
+        assert seen.tobytes() == ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB").tobytes()
+
+
+# --- formats ----------------------------------------------------------------------------------------------------------
+
+
+def test_modern_format_that_is_larger_than_the_fallback_is_not_kept() -> None:
+    formats = (Encoding("webp", 100, lossless=True), Encoding("jpeg", 20))
+    rendition = render(PICTURE.pngsave_buffer(), Recipe(variants=(VariantSpec(160, formats),)))
+    assert [variant.name for variant in rendition.variants] == ["w160-jpeg"]
+
+
+def test_variant_that_is_larger_than_the_source_at_its_size_is_not_kept() -> None:
+    source = PICTURE.jpegsave_buffer(Q=5)
+    formats = (Encoding("webp", 95), Encoding("jpeg", 100))
+    names = {variant.name for variant in render(source, Recipe((VariantSpec(200, formats),), graphic=())).variants}
+    assert names == {"w200-jpeg"}  # larger too, but without it nothing would be left
+    names = {variant.name for variant in render(source, Recipe((VariantSpec(160, formats),), graphic=())).variants}
+    assert names == {"w160-webp", "w160-jpeg"}
+
+
+def test_few_colours_are_written_losslessly() -> None:
+    tiles = (pyvips.Image.xyz(400, 300)[0] // 50 * 30).cast("uchar")
+    picture = tiles.bandjoin([255 - tiles, tiles]).cast("uchar").copy(interpretation="srgb")
+    image = by_name(render(picture.pngsave_buffer(), Recipe(variants=ladder(400, thumbnail=48))))["w400-webp"]
+    assert image.convert("RGB").tobytes() == bytes(picture.write_to_memory())
+
+
+def test_photograph_with_alpha_takes_the_formats_for_alpha() -> None:
+    alpha = (pyvips.Image.xyz(200, 150)[0] + 40).cast("uchar")
+    formats = {variant.format for variant in render(PICTURE.bandjoin(alpha).pngsave_buffer()).variants}
+    assert formats == {"avif", "png"}
+
+
+def test_alpha_that_hides_nothing_is_dropped() -> None:
+    rendition = render(PICTURE.bandjoin(255).pngsave_buffer())
+    assert {variant.format for variant in rendition.variants} == {"avif", "jpeg"}
+
+
+def test_format_without_alpha_shows_the_background() -> None:
+    clear = PICTURE.bandjoin((pyvips.Image.xyz(200, 150)[0] > 100).ifthenelse(255, 0).cast("uchar"))
+    recipe = replace(RECIPE, alpha=(), graphic=(), background="#00ff00")
+    image = by_name(render(clear.pngsave_buffer(), recipe))["w160-jpeg"]
+    red, green, blue = image.getpixel((10, 60))  # type: ignore[misc]
+    assert red < 12
+    assert green > 243
+    assert blue < 12
+
+
+# --- colour -----------------------------------------------------------------------------------------------------------
+
+
+def test_wide_gamut_is_kept_where_the_recipe_says_so() -> None:
+    wide = PICTURE.icc_transform("p3", input_profile="srgb").jpegsave_buffer(Q=95, profile="p3")
+    image = by_name(render(wide, replace(RECIPE, wide_gamut=True)))["w160-jpeg"]
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
+    assert "P3" in ImageCms.getProfileDescription(profile)
+    plain = by_name(render(PICTURE.jpegsave_buffer(Q=95), replace(RECIPE, wide_gamut=True)))["w160-jpeg"]
+    assert "icc_profile" not in plain.info
+
+
+def test_broken_profile_is_ignored_with_a_note() -> None:
+    broken = PICTURE.copy()
+    broken.set_type(pyvips.GValue.blob_type, "icc-profile-data", b"no profile at all" * 20)
+    rendition = render(broken.pngsave_buffer(keep="all"))
+    assert difference(by_name(rendition)["w160-jpeg"], by_name(render(PICTURE.pngsave_buffer()))["w160-jpeg"]) < 1
+
+
+@pytest.mark.parametrize("profiled", [True, False])
+def test_black_of_cmyk_is_black(profiled: bool) -> None:
+    """With black-point compensation the darkest ink is the darkest light; without, it would be 33, 33, 44."""
+    ink = (pyvips.Image.black(200, 150, bands=4) + 255).cast("uchar").copy(interpretation="cmyk")
+    options = {"profile": "cmyk"} if profiled else {"keep": "none"}
+    rendition = render(ink.jpegsave_buffer(Q=95, **options), replace(RECIPE, graphic=()))
+    assert sum(by_name(rendition)["w160-jpeg"].getpixel((80, 60))) < 30  # type: ignore[arg-type]
+
+
+# --- animations -------------------------------------------------------------------------------------------------------
+
+
+def test_animation_stays_one_with_its_frames_and_delays() -> None:
+    strip = pyvips.Image.arrayjoin([samples.landscape(200, 150, seed) for seed in (1, 2, 3)], across=1).copy()
+    strip.set_type(pyvips.GValue.gint_type, "page-height", 150)
+    strip.set_type(pyvips.GValue.array_int_type, "delay", [100, 200, 300])
+    for data in (strip.gifsave_buffer(), strip.webpsave_buffer()):
+        rendition = render(data, replace(RECIPE, animation=Animation(quality=40)))
+        moving = {variant.name: variant for variant in rendition.variants if variant.frames > 1}
+        assert set(moving) == {"w160-animated", "w64-animated"}
+        assert (moving["w160-animated"].width, moving["w160-animated"].height) == (160, 120)
+        image = opened(moving["w160-animated"])
+        assert getattr(image, "n_frames", 1) == 3
+        loaded = pyvips.Image.new_from_buffer(moving["w160-animated"].data, "", n=-1)
+        assert loaded.get("delay") == [100, 200, 300]
+        assert by_name(rendition)["thumbnail-jpeg"].size == (48, 48)
+
+
+@pytest.mark.parametrize("budget", [{"max_frames": 5}, {"max_pixels": 1000}])
+def test_animation_beyond_its_budget_gives_its_poster(budget: dict[str, int]) -> None:
+    rendition = render(samples._animation(), replace(RECIPE, animation=Animation(**budget)))
+    assert rendition.variants
+    assert not [variant for variant in rendition.variants if variant.frames > 1]
+
+
+# --- truncated --------------------------------------------------------------------------------------------------------
+
+
+def test_part_of_an_image_is_taken_where_the_recipe_says_so() -> None:
+    whole = samples.landscape(800, 600, 1).jpegsave_buffer(Q=90)
+    rendition = render(whole[: len(whole) // 2], replace(RECIPE, partial=True))
+    assert 0.2 < rendition.decoded < 0.8
+    assert by_name(rendition)["w160-jpeg"].size == (160, 120)
+    assert render(whole, replace(RECIPE, partial=True)).decoded == 1.0
+
+
+# --- threads ----------------------------------------------------------------------------------------------------------
+
+
+def test_dearest_starts_first_and_memory_bounds_how_many_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+    running, most = 0, 0
+
+    def save(picture: pyvips.Image, how: Encoding, *_: object) -> bytes:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        started.append(f"{how.format}{picture.width}")
+        time.sleep(0.02)
+        running -= 1
+        return b"."
+
+    monkeypatch.setattr(encode, "save", save)
+    picture = samples.landscape(100, 100, 1)
+    jobs = [
+        encode.Job("a", picture.crop(0, 0, 10, 10), Encoding("jpeg")),
+        encode.Job("b", picture, Encoding("avif")),
+        encode.Job("c", picture, Encoding("jpeg")),
+    ]
+    encode.encode(jobs, RECIPE, False, threads=2, memory=10**9)
+    assert started[0] == "avif100"
+    assert started[-1] == "jpeg10"
+    assert most == 2
+    most = 0
+    encode.encode(jobs, RECIPE, False, threads=2, memory=jobs[1].memory)
+    assert most == 1
+
+
+def test_page_too_long_for_webp_comes_without_it() -> None:
+    page = pyvips.Image.black(64, 17_000, bands=3).copy(interpretation="srgb")
+    data = bytes(page.pngsave_buffer(compression=1))
+    rendition = engine.render(data, gate.inspect(data, Limits()), Recipe(variants=ladder(64, thumbnail=32)))
+    assert {variant.format for variant in rendition.variants if variant.height == 17_000} == {"png"}

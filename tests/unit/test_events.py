@@ -79,6 +79,10 @@ def test_test_event_holds_nothing() -> None:
         '{"Records": [{}]}',
         '{"Records": 7}',
         body("ObjectRestore:Completed"),
+        body(key="%FF"),
+        body(sequencer="0" * 33),
+        '{"reprocess": {"bucket": "uploads"}}',
+        '{"reprocess": null}',
         body(sequencer="xyz"),
         body(sequencer=None),
     ],
@@ -88,10 +92,19 @@ def test_anything_else_is_not_an_event(text: str) -> None:
         parse(text)
 
 
-def test_sequencers_of_unequal_length_are_ordered_as_numbers() -> None:
-    older, newer = (parse(body(sequencer=text))[0] for text in ("FF", "0100"))
+def test_sequencers_of_unequal_length_are_padded_on_the_right() -> None:
+    older, newer = (parse(body(sequencer=text))[0] for text in ("0055AED6DCD9", "0055AED6DCD90281E5"))
     assert older.sequencer < newer.sequencer
-    assert (older.revision, newer.revision) == ("ff", "100")
+    assert (older.revision, newer.revision) == ("0055aed6dcd9", "0055aed6dcd90281e5")
+    later = parse(body(sequencer="01"))[0]
+    assert later.sequencer > newer.sequencer
+
+
+def test_order_to_make_an_image_again() -> None:
+    order = {"bucket": "uploads", "key": "a b+c.jpg", "sequencer": "0055AE".ljust(32, "0"), "version_id": "v1"}
+    [event] = parse(json.dumps({"reprocess": {**order, "event_time": "2026-05-01T12:00:00+00:00"}, "run": "7"}))
+    assert (event.key, event.version_id, event.reprocess, event.created) == ("a b+c.jpg", "v1", True, True)
+    assert event.sequencer == parse(body(sequencer="0055AE"))[0].sequencer
 
 
 def test_image_keeps_its_id_over_revisions_and_shares_it_with_no_other() -> None:

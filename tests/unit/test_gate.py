@@ -1,12 +1,14 @@
 """What is let through, and the reason given for the rest."""
 
+import base64
 import struct
 import zlib
 
 import pytest
 from image_processor import gate
 from image_processor.gate import Reason, Rejected
-from image_processor.recipe import Limits
+from image_processor.isolation import Sandbox
+from image_processor.recipe import Limits, Recipe
 from imagepipe import samples
 
 PICTURE = samples.landscape(120, 80, 1)
@@ -58,7 +60,7 @@ def test_header_is_read_whatever_the_format(name: str, data: bytes) -> None:
         (b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>', Reason.UNSUPPORTED_FORMAT),
         (b'<?xml version="1.0"?>\n<!-- x -->\n<svg xmlns="http://www.w3.org/2000/svg"/>', Reason.UNSUPPORTED_FORMAT),
         (b"%PDF-1.7 \n", Reason.UNSUPPORTED_FORMAT),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", Reason.UNSUPPORTED_FORMAT),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", Reason.UNDECODABLE),
         (b"\xff\x0a\0\0", Reason.UNSUPPORTED_FORMAT),
         (b"8BPS\0\x01", Reason.UNSUPPORTED_FORMAT),
         (b"\xff\xd8\xff\xe0 and then nothing of use", Reason.UNDECODABLE),
@@ -72,8 +74,8 @@ def test_what_is_no_image_we_take_is_refused_with_its_reason(data: bytes, reason
 
 
 def test_unsupported_format_is_named() -> None:
-    with pytest.raises(Rejected, match="HEIC is not supported; jpeg, png, gif"):
-        gate.inspect(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", Limits())
+    with pytest.raises(Rejected, match="Photoshop is not supported; jpeg, png, gif"):
+        gate.inspect(b"8BPS\0\x01", Limits())
 
 
 def test_size_is_judged_before_anything_is_read() -> None:
@@ -112,3 +114,95 @@ def test_progressive_jpeg_has_a_lower_limit() -> None:
 def test_loaders_that_are_not_fuzzed_are_shut() -> None:
     with pytest.raises(samples.pyvips.Error):
         samples.pyvips.Image.svgload_buffer(b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>').avg()
+
+
+def test_allow_list_decides_whatever_we_could_decode() -> None:
+    assert refusal(PICTURE.jpegsave_buffer(), Limits(formats=("png",))) == Reason.FORMAT_OFF
+    assert refusal(PICTURE.heifsave_buffer(compression="av1", effort=0), Limits(formats=("heic",))) == Reason.FORMAT_OFF
+
+
+def test_few_bytes_do_not_hold_many_pixels_in_earnest() -> None:
+    empty = samples.pyvips.Image.black(6000, 5000).pngsave_buffer(compression=9)
+    assert refusal(empty, Limits(max_pixels_per_byte=500)) == Reason.BOMB
+    small = samples.pyvips.Image.black(3000, 2000).pngsave_buffer(compression=9)
+    assert gate.inspect(small, Limits(max_pixels_per_byte=1)).width == 3000, "an empty page is harmless"
+
+
+def test_frames_have_a_limit_of_their_own() -> None:
+    frames = samples.pyvips.Image.arrayjoin([PICTURE.wrap(x=-9 * n, y=0) for n in range(3)], across=1).copy()
+    frames.set_type(samples.pyvips.GValue.gint_type, "page-height", 80)
+    assert refusal(frames.webpsave_buffer(effort=0), Limits(max_frames=2)) == Reason.TOO_MANY_FRAMES
+
+
+def test_of_a_tiff_only_the_first_page_counts() -> None:
+    pages = samples.pyvips.Image.arrayjoin([PICTURE] * 4, across=1).copy()
+    pages.set_type(samples.pyvips.GValue.gint_type, "page-height", 80)
+    data = bytes(pages.tiffsave_buffer())
+    assert gate.inspect(data, Limits(max_frames=1, max_pixels=120 * 80)).frames == 4
+
+
+def test_metadata_has_a_limit() -> None:
+    tagged = PICTURE.copy()
+    tagged.set_type(samples.pyvips.GValue.blob_type, "xmp-data", b"x" * 5000)
+    assert refusal(tagged.jpegsave_buffer(), Limits(max_metadata_bytes=4999)) == Reason.METADATA_TOO_LARGE
+
+
+@pytest.mark.parametrize(
+    ("streamed", "whole"),
+    [
+        (PICTURE.jpegsave_buffer(), PICTURE.jpegsave_buffer(interlace=True)),
+        (PICTURE.pngsave_buffer(), PICTURE.pngsave_buffer(interlace=True)),
+    ],
+    ids=["jpeg", "png"],
+)
+def test_what_is_held_whole_while_it_is_decoded_takes_more_memory(streamed: bytes, whole: bytes) -> None:
+    def needed(data: bytes) -> int:
+        header = gate.inspect(bytes(data), Limits())
+        return gate.estimate_memory(header, samples.pyvips.Image.new_from_buffer(bytes(data), ""))
+
+    assert needed(whole) > needed(streamed)
+    with pytest.raises(Rejected, match="more than the limit of 64") as raised:
+        gate.inspect(bytes(whole), Limits(max_memory_mb=64))
+    assert raised.value.reason == Reason.TOO_MUCH_MEMORY
+
+
+@pytest.mark.parametrize("brand", [b"avis", b"msf1", b"miaf"])
+def test_brand_that_libvips_does_not_know_is_read_all_the_same(brand: bytes) -> None:
+    data = bytes(PICTURE.heifsave_buffer(compression="av1", effort=0))
+    renamed = data[:8] + brand + data[12:16] + b"avif" + data[20:]
+    assert gate.inspect(renamed, Limits()).format == "avif"
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("VipsJpeg: premature end of JPEG image", Reason.TRUNCATED),
+        ("gifload_buffer: Unexpected end of GIF source data", Reason.TRUNCATED),
+        ("vips_tracked: out of memory -- size == 30MB", Reason.OUT_OF_MEMORY),
+        ("tiff2vips: Old-style JPEG compression support is not configured", Reason.UNSUPPORTED_FORMAT),
+        ("heif: Unsupported feature: Unsupported codec (4.3000)", Reason.UNSUPPORTED_FORMAT),
+        ("source: bad seek to 12 source: bad seek to 9 heif: Invalid box size", Reason.UNDECODABLE),
+    ],
+)
+def test_what_libraries_say_becomes_a_reason(words: str, reason: Reason) -> None:
+    found = gate.undecodable(samples.pyvips.Error(words))
+    assert found.reason == reason
+    assert "bad seek" not in found.message
+
+
+#: Found by fuzzing and made small: libheif quotes a box's type that is no UTF-8, and pyvips cannot read what it says.
+UNSPEAKABLE = base64.b64decode(
+    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAX1tZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAABAAAAAAAAAAACJpbG9jAA"
+    "AAAERAAAEAAQAAAAABoQABAAAAAAAAAWMAAAAjaWluZgAAAAAAAQAAABVpbmZlAgAAAAABAABodmMxAAAAAA5waXRtAAAAAAABAAAA/WlwcnAA"
+    "AADdaXBjbwAAAHZodmNDAQP//wAAkAAAAAAAHvAA/P34+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQGEAAQAqQgEBA3AAAAMAkA"
+    "AAAwAAAwAeoCCBBZbq5Ka5uAhoMCAAAAMDIAAAAwAhYgABAAZEAcFzwIkAAAATY29scm5jbHgAAQANAAaAAAAAFGlzcGUAAAAAAAAAQAAAAEAA"
+    "AAAoY1AkgwEAAEAAAAABAAAAMAAAAAEAAAAAAAAAAv////AAAAACAAAAEHBpeGkAAAAAAwgICAAAABhpcG1hAAAAAAAAAAEAAQWBhAAAAQ=="
+)
+
+
+def test_message_that_is_no_text_is_a_broken_image(sandbox: Sandbox) -> None:
+    for _ in range(2):
+        with pytest.raises(Rejected, match="the error is unreadable") as raised:
+            sandbox.render(UNSPEAKABLE, Recipe())
+        assert raised.value.reason == Reason.UNDECODABLE
+    assert sandbox.render(bytes(PICTURE.jpegsave_buffer()), Recipe())[0].width == 120

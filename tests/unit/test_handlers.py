@@ -1,22 +1,22 @@
 """Lambda's entry points: batches of the queue, requests of the HTTP API."""
 
-import io
 import json
-import logging
+from datetime import datetime
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from image_processor import handlers
 from image_processor.catalogue import Catalogue
+from image_processor.handlers import http, queue
 from image_processor.store import Store
+from image_processor.telemetry import Metrics
 
 from .conftest import Context, Environment, messages
 
 
 def process(event: dict[str, Any]) -> list[str]:
     """Ids of the messages that are to be tried again."""
-    return [each["itemIdentifier"] for each in handlers.process(event, Context())["batchItemFailures"]]  # type: ignore[arg-type]
+    return [each["itemIdentifier"] for each in queue.process(event, Context())["batchItemFailures"]]
 
 
 def request(path: str, method: str = "GET", **parameters: str) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def request(path: str, method: str = "GET", **parameters: str) -> dict[str, Any]
         "headers": {},
         "requestContext": {"stage": "$default", "requestId": "r", "http": {"method": method, "path": path}},
     }
-    answer = handlers.api(event, Context())  # type: ignore[arg-type]
+    answer = http.api(event, Context())
     headers = {name.lower(): value for name, value in answer["headers"].items()}
     return {**answer, "headers": headers, "body": json.loads(answer["body"] or "null")}
 
@@ -67,7 +67,7 @@ def test_transient_error_is_tried_again_and_no_verdict(
 ) -> None:
     created = environment.put("a.jpg", photo)
     with monkeypatch.context() as patched:
-        patched.setattr(Store, "source", throttled)
+        patched.setattr(Store, "put_variants", throttled)
         assert process(messages(created)) == ["m0"]
     assert environment.record("a.jpg")["status"] == "PROCESSING"
     assert process(messages(created, receive_count=2)) == []
@@ -78,7 +78,7 @@ def test_last_try_leaves_a_failed_record_and_the_message_for_the_dead_letter_que
     environment: Environment, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Store, "source", throttled)
-    assert process(messages(environment.put("a.jpg", photo), receive_count=3)) == ["m0"]
+    assert process(messages(environment.put("a.jpg", photo), receive_count=5)) == ["m0"]
     record = environment.record("a.jpg")
     assert (record["status"], record["reason"]["code"]) == ("FAILED", "PROCESSING_FAILED")
 
@@ -95,20 +95,55 @@ def test_metrics_are_emitted_in_the_embedded_format(
     assert len(metrics["ProcessingTime"]) == len(metrics["QueueTime"]) == 3
 
 
-def test_logs_name_image_and_request(environment: Environment, photo: bytes) -> None:
-    written = io.StringIO()
-    handler = handlers.logger.registered_handler
-    assert isinstance(handler, logging.StreamHandler)
-    before = handler.setStream(written)
-    try:
-        process(messages(environment.put("a.jpg", photo)))
-    finally:
-        handler.setStream(before)
-    lines = [json.loads(line) for line in written.getvalue().splitlines()]
-    assert [line["message"] for line in lines] == ["PROCESSED"]
-    for line in lines:
-        assert line["image_id"] == environment.record("a.jpg")["image_id"]
-        assert line["function_request_id"] == "request-1"
+def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """What was logged; metrics are written to the same place and are no log lines."""
+    written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return [line for line in written if "_aws" not in line]
+
+
+def test_logs_name_image_and_request(
+    environment: Environment, photo: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    process(messages(environment.put("a.jpg", photo)))
+    (line,) = lines(capsys)
+    assert (line["level"], line["message"]) == ("INFO", "PROCESSED")
+    assert line["image_id"] == environment.record("a.jpg")["image_id"]
+    assert line["function_request_id"] == "request-1"
+    assert line["service"] == "processor"
+    assert datetime.fromisoformat(line["timestamp"]).tzinfo is not None
+
+
+def test_what_went_wrong_is_logged_with_its_trace_and_on_one_line(
+    environment: Environment, photo: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Store, "source", throttled)
+    process(messages(environment.put("a.jpg", photo)))
+    line, _ = lines(capsys)
+    assert (line["level"], line["exception_name"]) == ("ERROR", "ClientError")
+    assert "Traceback" in line["exception"]
+    assert "throttled" in line["exception"]
+
+
+def test_fields_of_one_message_do_not_stick_to_the_next(
+    environment: Environment, photo: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    process(messages(environment.put("a.jpg", photo), "this is no event"))
+    _, second, _ = lines(capsys)
+    assert "image_id" not in second
+
+
+def test_more_than_a_hundred_values_of_a_metric_take_more_than_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    metrics = Metrics()
+    for value in range(250):
+        metrics.add("BytesIn", value, "Bytes")
+    metrics.add("ImagesReceived", 1)
+    metrics.flush()
+    metrics.flush()
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [len(line["BytesIn"]) for line in found] == [100, 100, 50]
+    assert [value for line in found for value in line["BytesIn"]] == list(range(250))
+    assert [("ImagesReceived" in line) for line in found] == [True, False, False]
+    assert found[0]["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service"]]
 
 
 # --- the HTTP API -----------------------------------------------------------------------------------------------------
@@ -209,6 +244,7 @@ def test_health() -> None:
         ("/images/" + "f" * 32 + "/variants/w64-avif", {}, 404, "there is no image"),
         ("/health", {"x": "1"}, 400, "takes none"),
         ("/nowhere", {}, 404, "there is nothing at /nowhere"),
+        ("/images/", {}, 404, "there is nothing at /images/"),
     ],
 )
 def test_refusals_are_problem_details(
@@ -220,6 +256,11 @@ def test_refusals_are_problem_details(
     assert answer["body"]["status"] == status
     assert detail in answer["body"]["detail"]
     assert set(answer["body"]) == {"type", "title", "status", "detail"}
+
+
+def test_method_that_an_address_does_not_have_is_refused(environment: Environment) -> None:
+    answer = request("/images", "DELETE")
+    assert (answer["statusCode"], answer["body"]["detail"]) == (405, "/images answers to GET, not to DELETE")
 
 
 def test_unknown_variant_names_those_that_there_are(images: list[str]) -> None:

@@ -1,12 +1,20 @@
 """Events in, records and variants out: what each kind of event does, and what it leaves alone."""
 
+import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from image_processor.processor import Outcome, Processor
+import pyvips
+from image_processor.events import NotAnEvent, ObjectEvent, parse
+from image_processor.isolation import Sandbox
+from image_processor.processor import GivenUp, Outcome, Processor, Suspect
+from image_processor.recipe import Encoding, Limits, Recipe, VariantSpec, ladder, verdict_version
 from image_processor.store import Store
 
-from .conftest import PROCESSED, RECIPE, Environment
+from .conftest import FORMATS, PROCESSED, RECIPE, Environment
+
+NEWER = Recipe(variants=ladder(32, thumbnail=16, formats=FORMATS))
 
 
 def handle(processor: Processor, environment: Environment, record: dict[str, Any]) -> Outcome:
@@ -123,10 +131,10 @@ def test_loser_of_a_race_takes_its_variants_away(
     older, newer = environment.put("a.jpg", photo), environment.put("a.jpg", other_photo)
     publish = Store.publish
 
-    def overtaken(self: Store, event: Any, *arguments: Any) -> bool:
+    def overtaken(self: Store, event: Any, *arguments: Any, **options: Any) -> Any:
         monkeypatch.setattr(Store, "publish", publish)
         handle(processor, environment, newer)
-        return publish(self, event, *arguments)
+        return publish(self, event, *arguments, **options)
 
     monkeypatch.setattr(Store, "publish", overtaken)
     assert handle(processor, environment, older) == Outcome.SKIPPED
@@ -141,10 +149,10 @@ def test_same_event_handled_twice_at_once_keeps_its_variants(
     created = environment.put("a.jpg", photo)
     publish = Store.publish
 
-    def overtaken(self: Store, event: Any, *arguments: Any) -> bool:
+    def overtaken(self: Store, event: Any, *arguments: Any, **options: Any) -> Any:
         monkeypatch.setattr(Store, "publish", publish)
         handle(processor, environment, created)
-        return publish(self, event, *arguments)
+        return publish(self, event, *arguments, **options)
 
     monkeypatch.setattr(Store, "publish", overtaken)
     assert handle(processor, environment, created) == Outcome.SKIPPED
@@ -195,23 +203,400 @@ def test_removed_key_can_be_uploaded_again(processor: Processor, environment: En
 def test_image_given_up_can_still_become_ready(processor: Processor, environment: Environment, photo: bytes) -> None:
     """What a redrive from the dead-letter queue needs: the same event once more."""
     created = environment.put("a.jpg", photo)
-    processor.give_up(environment.event(created), "TimeoutError: slow")
+    processor.give_up(environment.event(created), 5, "TimeoutError: slow")
     assert environment.record("a.jpg")["reason"] == {"code": "PROCESSING_FAILED", "message": "TimeoutError: slow"}
     assert handle(processor, environment, created) == Outcome.PROCESSED
     assert environment.record("a.jpg")["status"] == "READY"
 
 
 def test_first_upload_shows_as_processing_and_a_later_one_keeps_showing_what_is_there(
-    processor: Processor, environment: Environment, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    processor: Processor, environment: Environment, photo: bytes, other_photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    source = Store.source
+    put_variants = Store.put_variants
 
-    def watched(self: Store, event: Any) -> Any:
+    def watched(self: Store, *arguments: Any) -> Any:
         seen.append(environment.record("a.jpg")["status"])
-        return source(self, event)
+        return put_variants(self, *arguments)
 
-    monkeypatch.setattr(Store, "source", watched)
-    for _ in range(2):
-        handle(processor, environment, environment.put("a.jpg", photo))
+    monkeypatch.setattr(Store, "put_variants", watched)
+    for content in (photo, other_photo):
+        handle(processor, environment, environment.put("a.jpg", content))
     assert seen == ["PROCESSING", "READY"]
+
+
+# --- order, and versions ----------------------------------------------------------------------------------------------
+
+
+def test_removal_of_the_shown_version_brings_back_what_lies_under_it(
+    processor: Processor, environment: Environment, photo: bytes, other_photo: bytes
+) -> None:
+    environment.put("a.jpg", photo)
+    second = environment.put("a.jpg", other_photo)
+    handle(processor, environment, second)
+    assert handle(processor, environment, environment.remove_version("a.jpg", second)) == Outcome.PROCESSED
+    assert environment.record("a.jpg")["source"]["width"] == 200
+
+
+def test_removal_of_an_old_version_that_comes_first_hides_nothing(
+    processor: Processor, environment: Environment, photo: bytes, other_photo: bytes
+) -> None:
+    first, second = environment.put("a.jpg", photo), environment.put("a.jpg", other_photo)
+    removed = environment.remove_version("a.jpg", first)
+    for record in (removed, second, first):
+        handle(processor, environment, record)
+    found = environment.record("a.jpg")
+    assert (found["status"], found["source"]["width"]) == ("READY", 240)
+
+
+def test_removal_of_a_delete_marker_brings_the_image_back(
+    processor: Processor, environment: Environment, photo: bytes
+) -> None:
+    handle(processor, environment, environment.put("a.jpg", photo))
+    removed = environment.remove("a.jpg")
+    handle(processor, environment, removed)
+    assert handle(processor, environment, environment.remove_version("a.jpg", removed)) == Outcome.PROCESSED
+    assert environment.record("a.jpg")["status"] == "READY"
+
+
+def test_replaced_object_of_a_bucket_without_versions_is_left_to_its_own_event(
+    processor: Processor, environment: Environment, photo: bytes, other_photo: bytes
+) -> None:
+    first = environment.put("a.jpg", photo)
+    del first["s3"]["object"]["versionId"]
+    environment.put("a.jpg", other_photo)
+    assert handle(processor, environment, first) == Outcome.REJECTED
+    assert environment.record("a.jpg")["reason"]["code"] == "OBJECT_GONE"
+
+
+# --- same content -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def twins(processor: Processor, environment: Environment, photo: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two keys with one content, of which one was decoded."""
+    handle(processor, environment, environment.put("a.jpg", photo))
+    with monkeypatch.context() as patched:
+        patched.setattr(Processor, "_render", lambda *_: pytest.fail("decoded twice"))
+        assert handle(processor, environment, environment.put("b.jpg", photo)) == Outcome.LINKED
+
+
+def test_same_content_under_another_key_is_linked_and_not_made_again(twins: None, environment: Environment) -> None:
+    first, second = environment.record("a.jpg"), environment.record("b.jpg")
+    assert second["status"] == "READY"
+    assert second["linked_to"] == {"image_id": first["image_id"], "revision": first["revision"]}
+    assert second["source"] | {"key": "a.jpg", "version_id": ""} == first["source"] | {"version_id": ""}
+    for name, variant in second["variants"].items():
+        assert variant["sha256"] == first["variants"][name]["sha256"]
+        head = environment.s3.head_object(Bucket=PROCESSED, Key=variant["key"])
+        assert (head["ContentType"], head["ContentLength"]) == (variant["content_type"], variant["bytes"])
+        assert head["CacheControl"] == "public, max-age=31536000, immutable"
+
+
+@pytest.mark.parametrize(("gone", "left"), [("a.jpg", "b.jpg"), ("b.jpg", "a.jpg")])
+def test_removing_one_leaves_the_other_whole(
+    twins: None, processor: Processor, environment: Environment, gone: str, left: str
+) -> None:
+    handle(processor, environment, environment.remove(gone))
+    assert environment.variants() == {variant["key"] for variant in environment.record(left)["variants"].values()}
+
+
+def test_content_whose_image_is_gone_is_made_and_remembered_anew(
+    processor: Processor, environment: Environment, photo: bytes
+) -> None:
+    handle(processor, environment, environment.put("a.jpg", photo))
+    handle(processor, environment, environment.remove("a.jpg"))
+    assert handle(processor, environment, environment.put("b.jpg", photo)) == Outcome.PROCESSED
+    assert handle(processor, environment, environment.put("c.jpg", photo)) == Outcome.LINKED
+    assert environment.record("c.jpg")["linked_to"]["image_id"] == environment.record("b.jpg")["image_id"]
+
+
+def test_content_made_by_another_recipe_is_made_anew(
+    processor: Processor, environment: Environment, sandbox: Sandbox, photo: bytes
+) -> None:
+    handle(processor, environment, environment.put("a.jpg", photo))
+    other = Processor(environment.store, NEWER, sandbox, "sha256:" + "b" * 64, "uploads")
+    assert handle(other, environment, environment.put("b.jpg", photo)) == Outcome.PROCESSED
+
+
+# --- failures ---------------------------------------------------------------------------------------------------------
+
+
+def killed(processor: Processor, environment: Environment, record: dict[str, Any], delivery: int) -> None:
+    """A delivery in whose midst the process is gone: nothing runs any more, no handler of exceptions either."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Processor, "_render", _die)
+        with pytest.raises(KeyboardInterrupt):
+            processor.handle(environment.event(record), delivery)
+
+
+def _die(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("shown", [None, "READY"])
+def test_image_that_kills_the_process_three_times_has_failed(
+    processor: Processor, environment: Environment, photo: bytes, other_photo: bytes, shown: str | None
+) -> None:
+    if shown:
+        handle(processor, environment, environment.put("a.jpg", other_photo))
+    created = environment.put("a.jpg", photo)
+    for delivery in (1, 2, 3):
+        killed(processor, environment, created, delivery)
+    for delivery in (4, 5):
+        with pytest.raises(GivenUp):
+            processor.handle(environment.event(created), delivery)
+    record = environment.record("a.jpg")
+    assert (record["status"], record["reason"]["code"], record["attempts"]) == ("FAILED", "PROCESS_KILLED", 4)
+    assert processor.handle(environment.event(created), 1).outcome == Outcome.PROCESSED  # put back by a redrive
+
+
+def test_image_that_may_have_killed_the_process_is_a_suspect(
+    processor: Processor, environment: Environment, photo: bytes
+) -> None:
+    created = environment.put("a.jpg", photo)
+    killed(processor, environment, created, 1)
+    with pytest.raises(Suspect):
+        processor.handle(environment.event(created), 2, risk=False)
+    assert processor.handle(environment.event(created), 2, risk=True).outcome == Outcome.PROCESSED
+
+
+def test_failures_that_the_process_survives_make_no_suspect(
+    processor: Processor, environment: Environment, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    created = environment.put("a.jpg", photo)
+    for delivery in (1, 2, 3, 4):
+        with monkeypatch.context() as patched:
+            patched.setattr(Store, "put_variants", lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                processor.handle(environment.event(created), delivery, risk=False)
+    assert processor.handle(environment.event(created), 5, risk=False).outcome == Outcome.PROCESSED
+
+
+def test_failing_takes_away_what_was_shown(processor: Processor, environment: Environment, photo: bytes) -> None:
+    handle(processor, environment, environment.put("a.jpg", photo))
+    processor.give_up(environment.event(environment.put("a.jpg", photo)), 5, "TimeoutError")
+    assert environment.record("a.jpg")["status"] == "FAILED"
+    assert environment.variants() == set()
+
+
+def test_event_of_a_foreign_bucket_is_refused(processor: Processor, environment: Environment, photo: bytes) -> None:
+    record = environment.put("a.jpg", photo)
+    record["s3"]["bucket"]["name"] = "another"
+    with pytest.raises(NotAnEvent, match="another"):
+        handle(processor, environment, record)
+
+
+# --- making images again ----------------------------------------------------------------------------------------------
+
+
+def order(environment: Environment, key: str) -> ObjectEvent:
+    record = environment.record(key)
+    what = {name: record["source"][name] for name in ("bucket", "key", "version_id")}
+    time = record["listed_at"].partition("#")[0]
+    [event] = parse(json.dumps({"reprocess": {**what, "sequencer": record["sequencer"], "event_time": time}}))
+    return event
+
+
+def test_image_is_made_again_as_a_revision_of_its_own_and_once(
+    processor: Processor, environment: Environment, sandbox: Sandbox, photo: bytes
+) -> None:
+    handle(processor, environment, environment.put("a.jpg", photo))
+    before = environment.record("a.jpg")
+    other = Processor(environment.store, NEWER, sandbox, "sha256:" + "b" * 64, "uploads")
+    again = order(environment, "a.jpg")
+    assert [other.handle(again).outcome for _ in range(2)] == [Outcome.PROCESSED, Outcome.SKIPPED]
+    record = environment.record("a.jpg")
+    assert record["revision"] == f"{before['revision']}-{verdict_version(NEWER, sandbox.limits, 'sha256:' + 'b' * 64)}"
+    assert record["pipeline"]["recipe"] == NEWER.version
+    assert (record["listed_at"], record["sequencer"]) == (before["listed_at"], before["sequencer"])
+    assert environment.variants() == {variant["key"] for variant in record["variants"].values()}
+
+
+def test_image_rejected_under_other_limits_can_be_made_again(environment: Environment, photo: bytes) -> None:
+    def outcome(limits: Limits) -> Outcome:
+        with Sandbox(limits) as sandbox:
+            return (
+                Processor(environment.store, RECIPE, sandbox, "", "uploads").handle(order(environment, "a.jpg")).outcome
+            )
+
+    with Sandbox(Limits(max_side=10)) as strict:
+        handle(
+            Processor(environment.store, RECIPE, strict, "", "uploads"), environment, environment.put("a.jpg", photo)
+        )
+    assert outcome(Limits(max_side=11)) == Outcome.REJECTED
+    assert outcome(Limits(max_side=11)) == Outcome.SKIPPED
+    assert outcome(Limits()) == Outcome.PROCESSED
+    assert environment.record("a.jpg")["status"] == "READY"
+
+
+def test_image_can_be_made_again_by_another_container_image(
+    environment: Environment, sandbox: Sandbox, photo: bytes
+) -> None:
+    first, second = (Processor(environment.store, RECIPE, sandbox, f"sha256:{x * 64}", "uploads") for x in "ab")
+    handle(first, environment, environment.put("a.jpg", photo))
+    outcomes = [each.handle(order(environment, "a.jpg")).outcome for each in (first, first, second, second)]
+    assert outcomes == [Outcome.PROCESSED, Outcome.SKIPPED, Outcome.PROCESSED, Outcome.SKIPPED]
+
+
+@pytest.mark.parametrize("then", ["overwritten", "removed"])
+def test_order_for_what_is_no_longer_there_changes_nothing(
+    processor: Processor, environment: Environment, photo: bytes, other_photo: bytes, then: str
+) -> None:
+    handle(processor, environment, environment.put("a.jpg", photo))
+    again = order(environment, "a.jpg")
+    change = environment.put("a.jpg", other_photo) if then == "overwritten" else environment.remove("a.jpg")
+    handle(processor, environment, change)
+    before = environment.record("a.jpg"), environment.variants()
+    assert processor.handle(again).outcome == Outcome.SKIPPED
+    assert (environment.record("a.jpg"), environment.variants()) == before
+
+
+def test_order_that_cannot_be_met_leaves_the_image_as_it_is(
+    processor: Processor, environment: Environment, photo: bytes
+) -> None:
+    handle(processor, environment, environment.put("a.jpg", photo))
+    before = environment.record("a.jpg")
+    again = order(environment, "a.jpg")
+    processor.give_up(again, 5, "TimeoutError")
+    assert environment.record("a.jpg") == before
+
+
+def test_failed_image_can_be_made_again(processor: Processor, environment: Environment, photo: bytes) -> None:
+    processor.give_up(environment.event(environment.put("a.jpg", photo)), 5, "TimeoutError")
+    assert processor.handle(order(environment, "a.jpg")).outcome == Outcome.PROCESSED
+    assert environment.record("a.jpg")["status"] == "READY"
+
+
+# --- bad input --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "key", ["k" * 1024, "e\u0301.jpg", "\u00e9.jpg", "content#" + "a" * 64, "0" * 32 + "/1/w64-avif.avif", "a//b/../c"]
+)
+def test_strange_keys_are_keys_like_any(processor: Processor, environment: Environment, photo: bytes, key: str) -> None:
+    assert handle(processor, environment, environment.put(key, photo)) == Outcome.PROCESSED
+    assert environment.record(key)["source"]["key"] == key
+
+
+def test_keys_that_look_alike_are_two_images(processor: Processor, environment: Environment, photo: bytes) -> None:
+    """Composed and decomposed é: S3 compares bytes."""
+    for key in ("e\u0301.jpg", "\u00e9.jpg"):
+        handle(processor, environment, environment.put(key, photo))
+    assert environment.record("e\u0301.jpg")["image_id"] != environment.record("\u00e9.jpg")["image_id"]
+
+
+def test_clocks_that_differ_do_no_harm(processor: Processor, environment: Environment, photo: bytes) -> None:
+    record = environment.put("a.jpg", photo)
+    record["eventTime"] = "2126-05-01T12:00:00.000Z"
+    handle(processor, environment, record)
+    older = environment.put("a.jpg", photo)
+    older["eventTime"] = "1996-05-01T12:00:00.000Z"
+    handle(processor, environment, older)
+    found = environment.record("a.jpg")
+    assert found["sequencer"] == environment.event(older).sequencer  # the later event, whatever its clock says
+    assert found["timings"]["queue_ms"] > 0
+
+
+def test_fields_of_another_release_survive(processor: Processor, environment: Environment, photo: bytes) -> None:
+    for content in (photo, b"no image"):
+        handle(processor, environment, environment.put("a.jpg", content))
+        environment.store._write(environment.record("a.jpg")["image_id"], {"rating": 5})
+    handle(processor, environment, environment.put("a.jpg", photo))
+    assert environment.record("a.jpg")["rating"] == 5
+
+
+@pytest.mark.parametrize(
+    ("sequencer", "outcome"),
+    [
+        ("0055AED6DCD9", Outcome.SKIPPED),  # shorter, and therefore older in the order of that release
+        ("0055AED6DCD90280", Outcome.SKIPPED),  # the very event
+        ("0055AED6DCD90281E5", Outcome.PROCESSED),
+    ],
+)
+def test_records_of_schema_1_are_compared_in_their_own_order(
+    processor: Processor, environment: Environment, photo: bytes, sequencer: str, outcome: Outcome
+) -> None:
+    """That release padded sequencers on the left."""
+    created = environment.put("a.jpg", photo)
+    event = environment.event(created)
+    old = {"status": "READY", "sequencer": "0055aed6dcd90280".rjust(32, "0"), "revision": "55aed6dcd90280"}
+    environment.store._write(event.image_id, {**old, "source": {"version_id": "old"}, "variants": {}})
+    created["s3"]["object"]["sequencer"] = sequencer
+    assert handle(processor, environment, created) == outcome
+
+
+# --- what it costs ----------------------------------------------------------------------------------------------------
+
+
+def test_first_upload_costs_one_get_a_put_per_variant_and_two_writes(
+    processor: Processor, environment: Environment, photo: bytes, requests: list[str]
+) -> None:
+    created = environment.put("a.jpg", photo)
+    requests.clear()
+    handle(processor, environment, created)
+    puts = len(environment.record("a.jpg")["variants"])
+    assert sorted(requests[:-1]) == sorted(["GetObject", "TransactWriteItems", *["PutObject"] * puts, "UpdateItem"])
+
+
+def test_duplicate_costs_one_get_and_one_refused_write(
+    processor: Processor, environment: Environment, photo: bytes, requests: list[str]
+) -> None:
+    created = environment.put("a.jpg", photo)
+    handle(processor, environment, created)
+    requests.clear()
+    handle(processor, environment, created)
+    assert requests == ["GetObject", "TransactWriteItems"]
+
+
+@pytest.fixture
+def requests(environment: Environment) -> Iterator[list[str]]:
+    """Operations that S3 and DynamoDB were asked for."""
+    asked: list[str] = []
+
+    def note(model: Any, **_: Any) -> None:
+        asked.append(model.name)
+
+    clients = (environment.store._s3, environment.store._dynamodb)
+    for client in clients:
+        client.meta.events.register("before-call", note)
+    yield asked
+    for client in clients:
+        client.meta.events.unregister("before-call", note)
+
+
+# --- the uploader's focal point ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "known"),
+    [
+        ("0.25,0.75", {"focal_point": [0.25, 0.75]}),
+        (" 1 , 0 ", {"focal_point": [1.0, 0.0]}),
+        ("1.5,0", {"focal_point_ignored": "1.5,0"}),
+        ("-0.1,0", {"focal_point_ignored": "-0.1,0"}),
+        (",", {"focal_point_ignored": ","}),
+        ("nan,0", {"focal_point_ignored": "nan,0"}),
+        ("left", {"focal_point_ignored": "left"}),
+    ],
+)
+def test_focal_point_is_taken_from_the_objects_metadata_or_ignored_with_a_note(
+    processor: Processor, environment: Environment, photo: bytes, said: str, known: dict[str, Any]
+) -> None:
+    created = environment.put("a.jpg", photo, metadata={"focal-point": said})
+    assert handle(processor, environment, created) == Outcome.PROCESSED
+    source = environment.record("a.jpg")["source"]
+    assert {name: value for name, value in source.items() if name.startswith("focal_point")} == known
+
+
+def test_focal_crop_is_about_the_focal_point(environment: Environment, sandbox: Sandbox) -> None:
+    halves = pyvips.Image.black(100, 100).join(pyvips.Image.black(100, 100) + 255, "horizontal").cast("uchar")
+    data = bytes(halves.pngsave_buffer())
+    square = VariantSpec(50, (Encoding("png"),), 50, "cover", "focal", "square")
+    recipe = Recipe(variants=(square,), graphic=())
+    processor = Processor(environment.store, recipe, sandbox, "sha256:" + "a" * 64, "uploads")
+    for key, point, shade in (("left", "0,0.5", 0), ("right", "1,0.5", 255)):
+        handle(processor, environment, environment.put(key, data, metadata={"focal-point": point}))
+        variant = environment.record(key)["variants"]["square-png"]
+        content = environment.s3.get_object(Bucket=PROCESSED, Key=variant["key"])["Body"].read()
+        assert abs(pyvips.Image.new_from_buffer(content, "").avg() - shade) < 3  # the edge rings

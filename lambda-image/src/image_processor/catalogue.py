@@ -4,22 +4,20 @@ import base64
 import binascii
 import json
 import re
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from boto3.dynamodb.conditions import Key
-
-from image_processor.store import LISTING, Record
+from image_processor.items import Record, from_item, to_item
+from image_processor.store import LISTING
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.service_resource import Table
+    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
 
 STATUSES = ("PENDING", "PROCESSING", "READY", "REJECTED", "FAILED", "DELETED")
 MAX_LIMIT = 100
 
 #: What the indexes need and readers do not.
-_INTERNAL = ("listing", "expires_at", "sequencer")
+_INTERNAL = ("expires_at", "listing", "schema", "sequencer", "trying")
 
 _IMAGE_ID = re.compile(r"[0-9a-f]{32}")
 _LISTED_AT = re.compile(r"[0-9T:.+-]{20,40}#[0-9a-f]{32}")
@@ -36,8 +34,17 @@ class Problem(Exception):
 class Catalogue:
     """The images of one environment. Every method raises Problem for what it refuses."""
 
-    def __init__(self, table: "Table", s3: "S3Client", upload_bucket: str, processed_bucket: str, url_ttl: int) -> None:
-        self._table, self._s3 = table, s3
+    def __init__(
+        self,
+        s3: "S3Client",
+        dynamodb: "DynamoDBClient",
+        *,
+        table: str,
+        upload_bucket: str,
+        processed_bucket: str,
+        url_ttl: int,
+    ) -> None:
+        self._s3, self._dynamodb, self._table = s3, dynamodb, table
         self._upload_bucket, self._processed_bucket, self._url_ttl = upload_bucket, processed_bucket, url_ttl
 
     def page(self, parameters: dict[str, str]) -> Record:
@@ -49,17 +56,20 @@ class Catalogue:
             raise Problem(400, "Bad status", f"status must be one of {', '.join(STATUSES)}")
         index, name, value = ("by-status", "status", status) if status else ("newest", "listing", LISTING)
         query: dict[str, Any] = {
+            "TableName": self._table,
             "IndexName": index,
-            "KeyConditionExpression": Key(name).eq(value),
+            "KeyConditionExpression": "#name = :value",
+            "ExpressionAttributeNames": {"#name": name},
+            "ExpressionAttributeValues": to_item({":value": value}),
             "Limit": _limit(parameters.get("limit", "20")),
             "ScanIndexForward": False,
         }
         if "cursor" in parameters:
-            query["ExclusiveStartKey"] = {name: value, **_position(parameters["cursor"])}
-        answer = self._table.query(**query)
+            query["ExclusiveStartKey"] = to_item({name: value, **_position(parameters["cursor"])})
+        answer = self._dynamodb.query(**query)
         last = answer.get("LastEvaluatedKey")
-        images = [_public(item) for item in answer["Items"]]
-        return {"images": images, **({"cursor": _cursor(last)} if last else {})}
+        images = [_public(from_item(item)) for item in answer["Items"]]
+        return {"images": images, **({"cursor": _cursor(from_item(last))} if last else {})}
 
     def image(self, image_id: str) -> Record:
         return _public(self._record(image_id))
@@ -82,25 +92,17 @@ class Catalogue:
     def _record(self, image_id: str) -> Record:
         if not _IMAGE_ID.fullmatch(image_id):
             raise Problem(404, "No such image", "an image id is 32 hexadecimal digits")
-        record: Record | None = self._table.get_item(Key={"image_id": image_id}).get("Item")
-        if record is None:
+        item = self._dynamodb.get_item(TableName=self._table, Key=to_item({"image_id": image_id})).get("Item")
+        if item is None:
             raise Problem(404, "No such image", f"there is no image {image_id}")
+        record = from_item(item)
         if record["status"] == "DELETED":
             raise Problem(410, "Image removed", f"{image_id} was removed at {record['updated_at']}")
         return record
 
 
 def _public(record: Record) -> Record:
-    return {name: _plain(value) for name, value in record.items() if name not in _INTERNAL}
-
-
-def _plain(value: Any) -> Any:
-    """DynamoDB's decimals as the JSON numbers that they were."""
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    return value
+    return {name: value for name, value in record.items() if name not in _INTERNAL}
 
 
 def _limit(text: str) -> int:

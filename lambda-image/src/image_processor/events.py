@@ -1,4 +1,4 @@
-"""What arrived: S3's notifications out of SQS messages, in terms that the rest of the package uses."""
+"""What arrived: S3's notifications and orders to make an image again, in terms that the rest of the package uses."""
 
 import hashlib
 import json
@@ -8,14 +8,17 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote_plus
 
+#: Longer than any that S3 has sent so far (16 to 18 hex digits).
+SEQUENCER_DIGITS = 32
+
 
 class NotAnEvent(ValueError):
-    """A message that S3 did not write. It is retried like any failure, and kept in the dead-letter queue for people."""
+    """A message of no known kind. It is retried like any failure, and kept in the dead-letter queue for people."""
 
 
 @dataclass(frozen=True)
 class ObjectEvent:
-    """Something that happened to one object of the upload bucket."""
+    """Something that happened to one object of the upload bucket, or is to be done once more."""
 
     bucket: str
     key: str
@@ -27,6 +30,10 @@ class ObjectEvent:
     of_one_version: bool = False
     etag: str | None = None
     size: int | None = None  # bytes, of a creation
+    #: Nothing happened: the same object version is to be made again, by whatever recipe holds now.
+    reprocess: bool = False
+    #: The sequencer before it was padded.
+    sent: str = ""
 
     @property
     def image_id(self) -> str:
@@ -35,7 +42,7 @@ class ObjectEvent:
     @property
     def revision(self) -> str:
         """Names what was made because of this event; part of every variant's key."""
-        return self.sequencer.lstrip("0") or "0"
+        return self.sequencer.rstrip("0") or "0"
 
 
 def image_id(bucket: str, key: str) -> str:
@@ -46,16 +53,44 @@ def image_id(bucket: str, key: str) -> str:
 def parse(body: str) -> list[ObjectEvent]:
     """Reads the body of one SQS message. S3's test event, sent when a notification is set up, holds no events.
 
+    Beside S3's notifications it takes orders of `imagepipe reprocess`:
+    {"reprocess": {"bucket", "key", "sequencer", "event_time", and "version_id" where the record has one}}.
+
     Raises:
-        NotAnEvent: anything that is not a notification of S3 about objects created or removed.
+        NotAnEvent: anything else.
     """
     try:
         content = json.loads(body)
         if content.get("Event") == "s3:TestEvent":
             return []
+        if "reprocess" in content:
+            return [_order(content["reprocess"])]
         return [_event(record) for record in content["Records"]]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise NotAnEvent(f"not an S3 event notification: {type(error).__name__}: {error}") from None
+
+
+def padded(sequencer: str) -> str:
+    """S3's sequencers differ in length: the shorter is to be padded with zeros on the right, then text is compared.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
+    """
+    found = sequencer.lower().ljust(SEQUENCER_DIGITS, "0")
+    if not re.fullmatch(rf"[0-9a-f]{{{SEQUENCER_DIGITS}}}", found):
+        raise ValueError(f"unexpected sequencer {sequencer!r}")
+    return found
+
+
+def _order(order: dict[str, Any]) -> ObjectEvent:
+    return ObjectEvent(
+        bucket=_text(order["bucket"]),
+        key=_text(order["key"]),
+        created=True,
+        sequencer=padded(order["sequencer"]),
+        time=_time(order["event_time"]),
+        version_id=order.get("version_id"),
+        reprocess=True,
+    )
 
 
 def _event(record: dict[str, Any]) -> ObjectEvent:
@@ -63,18 +98,25 @@ def _event(record: dict[str, Any]) -> ObjectEvent:
     kind, _, detail = name.partition(":")
     if kind not in {"ObjectCreated", "ObjectRemoved", "LifecycleExpiration"}:
         raise ValueError(f"unexpected eventName {name!r}")
-    # Lengths differ between sequencers; S3 says to pad the shorter one with zeros and to compare the strings.
-    sequencer = s3["object"]["sequencer"].lower().rjust(32, "0")
-    if not re.fullmatch(r"[0-9a-f]{32}", sequencer):
-        raise ValueError(f"unexpected sequencer {sequencer!r}")
     return ObjectEvent(
-        bucket=s3["bucket"]["name"],
-        key=unquote_plus(s3["object"]["key"]),
+        bucket=_text(s3["bucket"]["name"]),
+        key=unquote_plus(s3["object"]["key"], errors="strict"),
         created=kind == "ObjectCreated",
-        sequencer=sequencer,
-        time=datetime.fromisoformat(record["eventTime"]).astimezone(UTC),
+        sequencer=padded(s3["object"]["sequencer"]),
+        sent=s3["object"]["sequencer"].lower(),
+        time=_time(record["eventTime"]),
         version_id=s3["object"].get("versionId"),
         of_one_version=detail == "Delete" and "versionId" in s3["object"],
         etag=s3["object"].get("eTag"),
         size=s3["object"].get("size"),
     )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"expected a text, found {value!r}")
+    return value
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)

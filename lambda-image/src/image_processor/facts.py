@@ -1,97 +1,122 @@
-"""What can be told of a picture besides its variants: placeholder, colour, and what the camera wrote that is safe."""
+"""What can be told of a picture by looking at it, small: placeholder, colours, hash, and whether there is anything."""
 
 import base64
 import math
-import re
+from array import array
+from collections.abc import Sequence
+from functools import cache
+from operator import mul
+from typing import Any
 
 import pyvips
 
-#: EXIF fields that say how a picture was taken, and nothing of where or by whom; serial numbers identify their owner.
-_EXIF = {
-    "make": "exif-ifd0-Make",
-    "model": "exif-ifd0-Model",
-    "lens": "exif-ifd2-LensModel",
-    "taken_at": "exif-ifd2-DateTimeOriginal",
-    "exposure_seconds": "exif-ifd2-ExposureTime",
-    "aperture": "exif-ifd2-FNumber",
-    "iso": "exif-ifd2-ISOSpeedRatings",
-    "focal_length_mm": "exif-ifd2-FocalLength",
-}
-_NUMBERS = {"exposure_seconds", "aperture", "iso", "focal_length_mm"}
+#: Longest side of what is looked at. A ThumbHash holds at most 7 × 7 frequencies, so 32 samples do.
+_SIDE = 32
 
-#: Longest side of what a ThumbHash is computed from. The hash holds at most 7 × 7 frequencies, so 32 samples do.
-_HASH_SIDE = 32
+#: Longest side, or nearly, of the picture whose sharpness is measured: what is sharp there looks sharp on a screen.
+_SHARP_SIDE = 640
+
+#: The variance of the Laplacian below which a photograph is customarily taken for blurred (Pech-Pacheco et al., 2000).
+_BLURRED = 100
+
+#: Share of pixels, and distance from 0 or 255, that make a picture nearly black or white.
+_NEARLY, _MARGIN = 0.98, 16
+
+_PALETTE = 5
 
 
-def safe_exif(image: pyvips.Image) -> dict[str, str | int | float]:
-    """Facts of the shot by name; what is missing or unreadable is left out."""
-    present = set(image.get_fields())
-    found: dict[str, str | int | float] = {}
-    for name, field in _EXIF.items():
-        if field not in present:
-            continue
-        # libvips gives `<raw value> (<for people>, <type>, <n> components, <n> bytes)`
-        raw = str(image.get(field)).rsplit(" (", 1)[0].strip().strip("\0")
-        value = _number(raw) if name in _NUMBERS else raw[:100]
-        if value not in (None, ""):
-            found[name] = value
-    return found
+def look(pictures: Sequence[pyvips.Image], background: list[int]) -> dict[str, Any]:
+    """Facts by the names of the fields of a Rendition; of pictures of the same thing in 8-bit sRGB, of any sizes.
+
+    `placeholder` is a ThumbHash in base64; `palette` has up to five colours, of which `colour` is the first;
+    `phash` has 64 bits: of near-duplicates, few differ. `blurriness` goes from 0 to 1, and a photograph is customarily
+    taken for blurred from 0.5. Transparency counts as the background.
+    """
+    smallest = min(pictures, key=lambda each: each.width * each.height)
+    near = min(pictures, key=lambda each: abs(math.log(max(each.width, each.height) / _SHARP_SIDE)))
+    small = smallest.thumbnail_image(_SIDE, height=_SIDE, size="down").copy_memory()
+    flat = small.flatten(background=background) if small.hasalpha() else small
+    grey = flat.colourspace("b-w")
+    values = bytes(grey.write_to_memory())
+    palette = _palette(bytes(flat.write_to_memory()))
+    return {
+        "placeholder": thumbhash(small),
+        "colour": palette[0],
+        "palette": palette,
+        "phash": _phash(grey),
+        "blurriness": _blurriness(near.flatten(background=background) if near.hasalpha() else near),
+        "near_black": sum(value < _MARGIN for value in values) >= _NEARLY * len(values),
+        "near_white": sum(value > 255 - _MARGIN for value in values) >= _NEARLY * len(values),
+    }
 
 
-def _number(raw: str) -> int | float | None:
-    if not (match := re.fullmatch(r"(\d+)(?:/(\d+))?", raw)):
-        return None
-    numerator, denominator = int(match[1]), int(match[2] or 1)
-    if not denominator:
-        return None
-    value = numerator / denominator
-    return int(value) if value.is_integer() else round(value, 6)
+def _palette(rgb: bytes) -> list[str]:
+    """The fullest of 16³ boxes of the sRGB cube, then whatever is fullest and farthest from what is there already."""
+    boxes: dict[int, list[int]] = {}
+    for red, green, blue in zip(rgb[::3], rgb[1::3], rgb[2::3], strict=True):
+        box = boxes.setdefault((red & 240) << 4 | green & 240 | blue >> 4, [0, 0, 0, 0])
+        box[0] += 1
+        box[1] += red
+        box[2] += green
+        box[3] += blue
+    colours = [(count, red / count, green / count, blue / count) for count, red, green, blue in boxes.values()]
+    chosen: list[tuple[int, float, float, float]] = []
+    far = [1.0] * len(colours)
+    while len(chosen) < min(_PALETTE, len(colours)):
+        index = max(range(len(colours)), key=lambda each: colours[each][0] * far[each])
+        if not far[index]:
+            break
+        _, r, g, b = colours[index]
+        squares = [(red - r) ** 2 + (green - g) ** 2 + (blue - b) ** 2 for _, red, green, blue in colours]
+        far = squares if not chosen else list(map(min, far, squares))
+        chosen.append(colours[index])
+    return [f"#{round(red):02x}{round(green):02x}{round(blue):02x}" for _, red, green, blue in chosen]
 
 
-def dominant_colour(picture: pyvips.Image, background: list[int]) -> str:
-    """The centre of the fullest of 16³ boxes of the sRGB cube, as #rrggbb; transparency counts as the background."""
-    flat = picture.flatten(background=background) if picture.hasalpha() else picture
-    box = 256 // 16
-    _, red, green, blue = _fullest_box(flat)
-    return "#" + "".join(f"{index * box + box // 2:02x}" for index in (red, green, blue))
+def _blurriness(picture: pyvips.Image) -> float:
+    if min(picture.width, picture.height) < 3:
+        return 0.0
+    laplacian = pyvips.Image.new_from_list([[0, 1, 0], [1, -4, 1], [0, 1, 0]])
+    # Green carries most of the light, and taking it costs nothing.
+    edges = picture[1].cast("short").conv(laplacian, precision="integer")
+    return round(_BLURRED / (_BLURRED + float(edges.deviate()) ** 2), 3)
 
 
-def _fullest_box(picture: pyvips.Image) -> tuple[int, int, int, int]:
-    histogram = picture.hist_find_ndim(bins=16)  # 16 × 16 pixels of 16 bands: red → x, green → y, blue → band
-    best = (-1, 0, 0, 0)
-    for blue in range(16):
-        count, place = histogram[blue].max(x=True, y=True)
-        best = max(best, (int(count), int(place["x"]), int(place["y"]), blue), key=lambda each: each[0])
-    return best
+def _phash(grey: pyvips.Image) -> str:
+    """16 hex digits: which of the 8 × 8 lowest frequencies of 32 × 32 pixels are above their median.
+
+    The algorithm of Zauner's thesis (2010), as PyPI's ImageHash has it.
+    """
+    square = grey.resize(_SIDE / grey.width, vscale=_SIDE / grey.height, kernel="linear").cast("uchar")
+    terms = _transform(bytes(square.write_to_memory()), _SIDE, _SIDE, 8, 8)
+    low = [terms[row][column] for row in range(8) for column in range(8)]
+    ordered = sorted(low)
+    median = (ordered[31] + ordered[32]) / 2
+    return f"{sum((value > median) << (63 - index) for index, value in enumerate(low)):016x}"
 
 
 def thumbhash(picture: pyvips.Image) -> str:
     """A 25-byte placeholder of colours, shape and alpha, base64. Algorithm: Evan Wallace's ThumbHash, as published."""
-    small = picture.thumbnail_image(_HASH_SIDE, height=_HASH_SIDE, size="down").colourspace("srgb")
-    alpha = small.hasalpha()
+    small = picture.thumbnail_image(_SIDE, height=_SIDE, size="down")
     width, height = small.width, small.height
-    pixels = (small if alpha else small.addalpha()).cast("uchar").write_to_memory()
-    count = width * height
-    rgba = [[value / 255 for value in pixels[4 * i : 4 * i + 4]] for i in range(count)]
-
-    opacity = sum(pixel[3] for pixel in rgba)
-    transparent = opacity < count
-    average = [sum(pixel[band] * pixel[3] for pixel in rgba) / opacity if opacity else 0.0 for band in range(3)]
-    lightness, yellow_blue, red_green, alphas = [], [], [], []
-    for red, green, blue, a in rgba:
+    light = small.cast("double") / 255
+    transparent = False
+    if small.hasalpha():
+        alpha = light[3]
+        opacity = alpha.avg()
+        transparent = opacity < 1
+        average = [(light[band] * alpha).avg() / opacity if opacity else 0.0 for band in range(3)]
         # Transparent parts take the average colour, so that they add no contrast.
-        r, g, b = (average[i] * (1 - a) + value * a for i, value in enumerate((red, green, blue)))
-        lightness.append((r + g + b) / 3)
-        yellow_blue.append((r + g) / 2 - b)
-        red_green.append(r - g)
-        alphas.append(a)
+        light = light[:3] * alpha + (1 - alpha) * average
+        alphas = _doubles(alpha)
+    channels = _doubles(light.recomb([[1 / 3, 1 / 3, 1 / 3], [0.5, 0.5, -1], [1, -1, 0]]))
 
     limit = 5 if transparent else 7
     longest = max(width, height)
     l_x, l_y = (max(1, _round(limit * side / longest)) for side in (width, height))
-    l_dc, l_ac, l_scale = _frequencies(lightness, width, height, max(3, l_x), max(3, l_y))
-    p_dc, p_ac, p_scale = _frequencies(yellow_blue, width, height, 3, 3)
-    q_dc, q_ac, q_scale = _frequencies(red_green, width, height, 3, 3)
+    l_dc, l_ac, l_scale = _frequencies(channels[0::3], width, height, max(3, l_x), max(3, l_y))
+    p_dc, p_ac, p_scale = _frequencies(channels[1::3], width, height, 3, 3)
+    q_dc, q_ac, q_scale = _frequencies(channels[2::3], width, height, 3, 3)
 
     landscape = width > height
     header24 = (
@@ -103,41 +128,43 @@ def thumbhash(picture: pyvips.Image) -> str:
     )
     header16 = (l_y if landscape else l_x) | _round(63 * p_scale) << 3 | _round(63 * q_scale) << 9 | landscape << 15
     result = bytearray(header24.to_bytes(3, "little") + header16.to_bytes(2, "little"))
-    channels = [l_ac, p_ac, q_ac]
+    terms = [*l_ac, *p_ac, *q_ac]
     if transparent:
         a_dc, a_ac, a_scale = _frequencies(alphas, width, height, 5, 5)
         result.append(_round(15 * a_dc) | _round(15 * a_scale) << 4)
-        channels.append(a_ac)
-    nibbles = [_round(15 * value) for channel in channels for value in channel]
+        terms += a_ac
+    nibbles = [_round(15 * value) for value in terms]
     for low, high in zip(nibbles[::2], [*nibbles[1::2], 0][: len(nibbles[::2])], strict=True):
         result.append(low | high << 4)
     return base64.b64encode(result).decode()
 
 
-def _frequencies(channel: list[float], width: int, height: int, nx: int, ny: int) -> tuple[float, list[float], float]:
-    """Discrete cosine transform: the constant, the other terms scaled to 0…1, and their scale."""
-    dc, ac, scale = 0.0, [], 0.0
-    cosines_x = [[math.cos(math.pi / width * cx * (x + 0.5)) for x in range(width)] for cx in range(nx)]
-    cosines_y = [[math.cos(math.pi / height * cy * (y + 0.5)) for y in range(height)] for cy in range(ny)]
-    for cy in range(ny):
-        cx = 0
-        while cx * ny < nx * (ny - cy):
-            total = sum(
-                cosines_y[cy][y] * sum(map(_product, cosines_x[cx], channel[y * width : (y + 1) * width]))
-                for y in range(height)
-            )
-            term = total / (width * height)
-            if cx or cy:
-                ac.append(term)
-                scale = max(scale, abs(term))
-            else:
-                dc = term
-            cx += 1
+def _doubles(image: pyvips.Image) -> Sequence[float]:
+    return array("d", bytes(image.cast("double").write_to_memory()))
+
+
+def _frequencies(
+    channel: Sequence[float], width: int, height: int, nx: int, ny: int
+) -> tuple[float, list[float], float]:
+    """The constant term, the others of the lower left triangle scaled to 0…1, and their scale."""
+    terms = _transform(channel, width, height, nx, ny)
+    wanted = [terms[cy][cx] for cy in range(ny) for cx in range(nx) if cx * ny < nx * (ny - cy)]
+    dc, *ac = (term / (width * height) for term in wanted)
+    scale = max(map(abs, ac))
     return dc, [0.5 + 0.5 / scale * term for term in ac] if scale else ac, scale
 
 
-def _product(a: float, b: float) -> float:
-    return a * b
+def _transform(channel: Sequence[float], width: int, height: int, nx: int, ny: int) -> list[list[float]]:
+    """The nx × ny lowest terms of the discrete cosine transform (II), by row; first along rows, then along columns."""
+    across = _cosines(width, nx)
+    rows = [channel[width * y : width * (y + 1)] for y in range(height)]
+    columns = [[sum(map(mul, cosines, row)) for row in rows] for cosines in across]
+    return [[sum(map(mul, cosines, column)) for column in columns] for cosines in _cosines(height, ny)]
+
+
+@cache
+def _cosines(size: int, count: int) -> list[list[float]]:
+    return [[math.cos(math.pi / size * c * (x + 0.5)) for x in range(size)] for c in range(count)]
 
 
 def _round(value: float) -> int:

@@ -3,27 +3,46 @@
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-
-import pyvips
+from typing import TYPE_CHECKING
 
 from image_processor.recipe import Limits
 
-# Loaders that are not fuzz-tested stay shut, whatever the bytes claim to be. The image sets the variable as well.
-pyvips.block_untrusted_set(True)
+if TYPE_CHECKING:
+    import pyvips
 
 
 class Reason(StrEnum):
     """Why an image will never be processed, or was given up."""
 
+    # judged by the bytes
     EMPTY = "EMPTY"
     NOT_AN_IMAGE = "NOT_AN_IMAGE"
     UNSUPPORTED_FORMAT = "UNSUPPORTED_FORMAT"
+    #: We could, but the allow list (Limits.formats) says no.
+    FORMAT_OFF = "FORMAT_OFF"
     TOO_LARGE_BYTES = "TOO_LARGE_BYTES"
+    # judged by the header
     TOO_MANY_PIXELS = "TOO_MANY_PIXELS"
+    TOO_MANY_FRAMES = "TOO_MANY_FRAMES"
+    METADATA_TOO_LARGE = "METADATA_TOO_LARGE"
+    #: Far more pixels than so few bytes hold in earnest: a decompression bomb.
+    BOMB = "BOMB"
+    #: Would take more memory than the function has: estimated from the header …
+    TOO_MUCH_MEMORY = "TOO_MUCH_MEMORY"
+    # judged by decoding
     TRUNCATED = "TRUNCATED"
     UNDECODABLE = "UNDECODABLE"
+    #: … or found out.
+    OUT_OF_MEMORY = "OUT_OF_MEMORY"
+    TOO_SLOW = "TOO_SLOW"
+    #: The file kills the process that decodes it, a fresh one too.
+    DECODER_CRASHED = "DECODER_CRASHED"
+    # not of the image
+    #: The command line's: no permission, no file.
+    UNREADABLE = "UNREADABLE"
     OBJECT_GONE = "OBJECT_GONE"
     PROCESSING_FAILED = "PROCESSING_FAILED"
+    PROCESS_KILLED = "PROCESS_KILLED"
 
 
 class Rejected(Exception):
@@ -53,13 +72,15 @@ _SIGNATURES: tuple[tuple[str, re.Pattern[bytes]], ...] = (
     ("gif", re.compile(rb"GIF8[79]a")),
     ("webp", re.compile(rb"RIFF....WEBP", re.DOTALL)),
     ("tiff", re.compile(rb"II\*\x00|MM\x00\*|II\+\x00|MM\x00\+")),
-    ("avif", re.compile(rb"....ftyp(?:avif|avis)|....ftypmif1.{0,32}avif", re.DOTALL)),
+    ("avif", re.compile(rb"....ftyp(?:avi[fs]|(?:mif1|msf1|miaf).{4}(?:.{4}){0,12}avi[fs])", re.DOTALL)),
+    # The same box with HEVC inside: heic and heix of phones, mif1 of old ones; hevc and hevx are sequences.
+    ("heic", re.compile(rb"....ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1|miaf)", re.DOTALL)),
 )
 SUPPORTED = tuple(name for name, _ in _SIGNATURES)
+_CHOICE = ", ".join(SUPPORTED)
 
 #: Images all the same, and named when they are refused.
 _UNSUPPORTED: tuple[tuple[str, re.Pattern[bytes]], ...] = (
-    ("HEIC", re.compile(rb"....ftyp(?:hei[cfmsx]|hev[cmx]|mif1|msf1)", re.DOTALL)),
     ("JPEG XL", re.compile(rb"\xff\x0a|\x00\x00\x00\x0cJXL ")),
     ("JPEG 2000", re.compile(rb"\x00\x00\x00\x0cjP  |\xff\x4f\xff\x51")),
     ("BMP", re.compile(rb"BM.{4}\x00\x00\x00\x00", re.DOTALL)),
@@ -86,11 +107,30 @@ def sniff(data: bytes) -> str:
     start = data[:1024]
     for name, signature in _SIGNATURES:
         if signature.match(start):
-            return name
+            return _heif_kind(data, name) if name in _ITEMS else name
     for name, signature in _UNSUPPORTED:
         if signature.match(start):
-            raise Rejected(Reason.UNSUPPORTED_FORMAT, f"{name} is not supported; {', '.join(SUPPORTED)} are")
+            raise Rejected(Reason.UNSUPPORTED_FORMAT, f"{name} is not supported; {_CHOICE} are")
     raise Rejected(Reason.NOT_AN_IMAGE, "the bytes are of no known image format")
+
+
+#: AVIF and HEIC share a container, and its brand may be of either or of neither: the types of its items tell.
+_ITEMS = {"avif": (b"av01",), "heic": (b"hvc1", b"hev1")}
+_ITEMS_WITHIN = 64 * 1024
+
+
+def _heif_kind(data: bytes, by_brand: str) -> str:
+    start = data[:_ITEMS_WITHIN]
+    found = [name for name, items in _ITEMS.items() if any(item in start for item in items)]
+    return found[0] if len(found) == 1 else by_brand
+
+
+def readable(data: bytes) -> bytes:
+    """The same image under a brand that libvips knows, as it looks no further. It knows no avis, msf1 or miaf."""
+    if data[4:8] != b"ftyp" or data[8:12] == b"avif" or data[8:11] in {b"hei", b"hev"}:
+        return data
+    kind = b"avif" if sniff(data) == "avif" else b"heic"
+    return data[:8] + kind + data[12:]
 
 
 def judge_size(size: int, limits: Limits) -> None:
@@ -109,56 +149,155 @@ def inspect(data: bytes, limits: Limits) -> Header:
     """Reads the header and judges it; no pixel is decoded.
 
     Raises:
-        Rejected: not a supported image, more pixels than the limits allow, or a header that makes no sense.
+        Rejected: not a supported image, more than the limits allow, or a header that makes no sense.
     """
+    # Not at the top: the process that holds the credentials sniffs and judges sizes, and never loads a decoder.
+    import pyvips
+
+    # Loaders that are not fuzz-tested stay shut, whatever the bytes claim to be. The image sets the variable as well.
+    pyvips.block_untrusted_set(True)
     judge_size(len(data), limits)
     name = sniff(data)
+    judge_format(name, limits)
     try:
-        image = pyvips.Image.new_from_buffer(data, "", access="sequential")
+        image = pyvips.Image.new_from_buffer(readable(data), "", access="sequential")
+        fields = set(image.get_fields())
+
+        def number(field: str, default: int) -> int:
+            return int(image.get(field)) if field in fields else default
+
+        header = Header(
+            format=name,
+            width=image.width,
+            height=image.height,
+            frames=max(number("n-pages", 1), 1),
+            orientation=number("orientation", 1),
+            colour_space=image.interpretation,
+            progressive=number("interlaced", 0) != 0,
+        )
+        judge_header(header, len(data), limits)
+        _judge_metadata(image, fields, limits)
+        judge_memory(estimate_memory(header, image), limits)
     except pyvips.Error as error:
         raise undecodable(error) from None
-    fields = set(image.get_fields())
-
-    def number(field: str, default: int) -> int:
-        return int(image.get(field)) if field in fields else default
-
-    header = Header(
-        format=name,
-        width=image.width,
-        height=image.height,
-        frames=max(number("n-pages", 1), 1),
-        orientation=number("orientation", 1),
-        colour_space=image.interpretation,
-        progressive=number("interlaced", 0) != 0,
-    )
-    _judge_pixels(header, limits)
     return header
 
 
-def _judge_pixels(header: Header, limits: Limits) -> None:
+#: Up to here an image is decoded however few its bytes: an empty page is a bomb to look at, and harms nobody.
+_HARMLESS_PIXELS = 25_000_000
+
+
+def judge_format(name: str, limits: Limits) -> None:
+    """Raises:
+    Rejected: FORMAT_OFF.
+    """
+    if name not in limits.formats:
+        allowed = ", ".join(limits.formats)
+        raise Rejected(Reason.FORMAT_OFF, f"{name} is switched off here; Limits.formats allows {allowed}")
+
+
+def judge_header(header: Header, size: int, limits: Limits) -> None:
+    """Judges sides, frames, pixels, and pixels per byte of a file of that many bytes.
+
+    Raises:
+        Rejected: TOO_MANY_PIXELS, TOO_MANY_FRAMES or BOMB.
+    """
     if max(header.width, header.height) > limits.max_side:
-        size = f"{header.width} × {header.height}"
-        raise Rejected(Reason.TOO_MANY_PIXELS, f"{size} pixels: a side is longer than the limit of {limits.max_side:,}")
-    pixels = header.width * header.height * header.frames
+        shape = f"{header.width} × {header.height}"
+        raise Rejected(
+            Reason.TOO_MANY_PIXELS, f"{shape} pixels: a side is longer than the limit of {limits.max_side:,}"
+        )
+    # Of a TIFF only the first page is read: how many follow costs nothing.
+    frames = 1 if header.format in {"tiff", "heic"} else header.frames
+    if frames > limits.max_frames:
+        raise Rejected(Reason.TOO_MANY_FRAMES, f"{frames:,} frames are more than the limit of {limits.max_frames:,}")
+    pixels = header.width * header.height * frames
     limit = limits.max_pixels
     if header.format == "jpeg" and header.progressive:
         limit = min(limit, limits.max_progressive_pixels)
     if pixels > limit:
         kind = "progressive " if limit < limits.max_pixels else ""
         raise Rejected(Reason.TOO_MANY_PIXELS, f"{pixels:,} {kind}pixels are more than the limit of {limit:,}")
+    if pixels > max(_HARMLESS_PIXELS, size * limits.max_pixels_per_byte):
+        ratio = pixels // size
+        text = f"{ratio:,} pixels in a byte are more than the limit of {limits.max_pixels_per_byte:,}"
+        raise Rejected(Reason.BOMB, text)
+
+
+def _judge_metadata(image: "pyvips.Image", fields: set[str], limits: Limits) -> None:
+    blobs = [name for name in fields if name.endswith("-data")]
+    if (size := sum(len(image.get(name)) for name in blobs)) > limits.max_metadata_bytes:
+        text = f"{size:,} bytes of {', '.join(sorted(blobs))} are more than the limit of {limits.max_metadata_bytes:,}"
+        raise Rejected(Reason.METADATA_TOO_LARGE, text)
+
+
+#: Decoder, ladder and encoders of any image, before its own size counts. Measured: 110 to 190 MB.
+_BASE_BYTES = 200_000_000
+
+
+def estimate_memory(header: Header, image: "pyvips.Image") -> int:
+    """Bytes of memory that decoding takes at its worst, by how each decoder of libvips works."""
+    pixels, bands = header.width * header.height, int(image.bands)
+    sample = {"uchar": 1, "char": 1, "ushort": 2, "short": 2}.get(image.format, 4)
+    picture = pixels * bands * sample
+    if header.format == "jpeg":
+        # Scan lines pass through; a progressive one is held whole, as 16-bit coefficients.
+        return _BASE_BYTES + (2 * pixels * bands if header.progressive else 0)
+    if header.format == "png":
+        return _BASE_BYTES + (picture if header.progressive else 0)
+    if header.format == "tiff":
+        return _BASE_BYTES + 2 * picture  # one strip may be all there is
+    if header.format == "gif":
+        return _BASE_BYTES + 3 * 4 * pixels  # the canvas, the one before, and the frame
+    if header.format == "webp":
+        return _BASE_BYTES + 4 * 4 * pixels
+    return _BASE_BYTES + 4 * picture  # AVIF, HEIC: planes of the decoder, their conversion, the copy
+
+
+def judge_memory(needed: int, limits: Limits) -> None:
+    """Raises:
+    Rejected: TOO_MUCH_MEMORY.
+    """
+    if needed > limits.max_memory_mb * 1_000_000:
+        text = f"decoding takes {needed // 1_000_000:,} MB, more than the limit of {limits.max_memory_mb:,}"
+        raise Rejected(Reason.TOO_MUCH_MEMORY, text)
 
 
 #: How libvips and the libraries below it say that bytes are missing at the end.
 _TRUNCATED = re.compile(
-    r"premature end|truncat|end of (?:file|stream|image)|unexpected eof|not enough|out of bounds"
+    r"premature end|truncat|end of (?:file|stream|image|gif source)|unexpected eof|not enough|out of bounds"
     r"|outside of file bounds|unable to parse image|read error",
     re.IGNORECASE,
 )
 
 
-def undecodable(error: pyvips.Error) -> Rejected:
+#: A format within the format that is not built in: old-style JPEG or LERC in a TIFF, JPEG 2000 in a HEIF.
+_UNSUPPORTED_KIND = re.compile(r"unsupported (?:feature|codec)|not configured|not supported", re.IGNORECASE)
+
+#: What libvips' source says on its way through every HEIF that is not whole.
+_NOISE = re.compile(r"(?:source: )+bad seek to \d+ ?")
+
+_NO_MEMORY = re.compile(
+    r"out of memory|unable to allocate|failed to allocate|bad_alloc|cannot allocate|thread creation failed"
+    r"|wbuffer_write: write failed",
+    re.IGNORECASE,
+)
+
+
+def undecodable(error: Exception) -> Rejected:
     """What libvips says of broken data, as a reason."""
-    words = " ".join(str(error).split())
-    truncated = _TRUNCATED.search(words)
-    reason = Reason.TRUNCATED if truncated else Reason.UNDECODABLE
+    words = _NOISE.sub("", " ".join(str(error).split()))
+    reason = Reason.UNDECODABLE
+    # An encoder that fails on a picture that was decoded got no memory; most do not say so.
+    if lacks_memory(words) or re.match(r"(?:unable to call )?\w+save_buffer", words):
+        reason = Reason.OUT_OF_MEMORY
+    elif _TRUNCATED.search(words):
+        reason = Reason.TRUNCATED
+    elif _UNSUPPORTED_KIND.search(words):
+        reason = Reason.UNSUPPORTED_FORMAT
     return Rejected(reason, words.removeprefix("unable to call ")[:300])
+
+
+def lacks_memory(words: str) -> bool:
+    """Whether a library's last words are that it got no memory."""
+    return bool(_NO_MEMORY.search(words))

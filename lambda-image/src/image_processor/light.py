@@ -1,7 +1,7 @@
 """Resizing as light mixes: averages of sRGB values come out too dark wherever fine detail is bright beside dark.
 
 8-bit sRGB goes to 16-bit linear light and back through look-up tables, which costs a fraction of the exact conversion
-and loses nothing that eight bits can show. Formula of the curve: IEC 61966-2-1.
+and loses nothing that eight bits can show. Formula of the curve: IEC 61966-2-1; Display P3 has the same.
 """
 
 from functools import cache
@@ -9,6 +9,18 @@ from functools import cache
 import pyvips
 
 MAX_LIGHT = 65535
+
+
+def resize(picture: pyvips.Image, width: int, height: int) -> pyvips.Image:
+    """8-bit sRGB to a size in pixels, in linear light; the result is computed when it is read."""
+    return to_srgb(scale(from_srgb(picture), width, height))
+
+
+def scale(picture: pyvips.Image, width: int, height: int) -> pyvips.Image:
+    """Lanczos3 to a size in pixels, in whatever light the values are."""
+    if (picture.width, picture.height) == (width, height):
+        return picture
+    return picture.resize(width / picture.width, vscale=height / picture.height)
 
 
 def from_srgb(picture: pyvips.Image) -> pyvips.Image:
@@ -27,12 +39,6 @@ def to_srgb(light: pyvips.Image) -> pyvips.Image:
     straight = light.unpremultiply(max_alpha=MAX_LIGHT).cast("ushort")
     alpha = (straight[3] / (MAX_LIGHT // 255)).rint().cast("uchar")
     return straight[:3].maplut(_from_linear()).bandjoin(alpha).copy(interpretation="srgb")
-
-
-def shrink(light: pyvips.Image, width: int) -> pyvips.Image:
-    """Lanczos3 to a width in pixels; the height follows, at least one."""
-    height = max(1, round(light.height * width / light.width))
-    return light.resize(width / light.width, vscale=height / light.height)
 
 
 @cache

@@ -1,26 +1,31 @@
 """Where everything is kept: source objects, variants, records. Knows nothing of pixels.
 
 A record is only ever written under the condition that it holds no newer event, so duplicates, latecomers and parallel
-writers need no lock: the last thing that happened to the object wins, whatever order the writers come in.
+writers need no lock: the last thing that happened to the object wins, whatever order the writers come in. Writes touch
+the fields they know and no other, so what a newer or older release keeps in a record survives.
 """
 
-import json
-from collections.abc import Iterable
+import hashlib
+import random
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
 
-from image_processor.engine import Variant
-from image_processor.events import ObjectEvent
+from image_processor.events import SEQUENCER_DIGITS, ObjectEvent
 from image_processor.gate import Reason, Rejected
+from image_processor.items import Record, from_item, to_item
+from image_processor.rendition import Variant
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.service_resource import Table
+    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
 
-Record = dict[str, Any]
+#: Of the records written here. Those of schema 1, which do not say so, padded their sequencers on the left.
+SCHEMA = 2
 
 #: Statuses after which an event has had its effect. FAILED is not among them: a redriven message is worth a try.
 SETTLED = frozenset({"READY", "REJECTED", "DELETED"})
@@ -31,15 +36,39 @@ LISTING = "images"
 #: How long a removal is remembered. S3's events come within minutes, at worst days.
 TOMBSTONE = timedelta(days=30)
 
+#: How long it is remembered which image has a content; later, the same content is simply made again.
+CONTENT_MEMORY = timedelta(days=90)
+
 #: A variant never changes under its key.
 CACHE_CONTROL = "public, max-age=31536000, immutable"
+
+#: What an outcome decides, present or absent; every other field of a record is left as it is.
+_DECIDED = (
+    "attempts", "blurriness", "colour", "decoded", "exif", "expires_at", "linked_to", "listed_at", "listing",
+    "near_black", "near_white", "notes", "palette", "phash", "pipeline", "placeholder", "reason", "revision", "schema",
+    "sequencer", "source", "status", "status_since", "timings", "trying", "updated_at", "variants",
+)  # fmt: skip
+
+#: How often a write is tried again at once that met another writer's transaction on the same item.
+_CONFLICT_TRIES = 4
+
+_Answer = TypeVar("_Answer")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What stood in the way of a first upload's claim; nothing is a claim that was made."""
+
+    record: Record | None = None
+    #: The image that has the same content, made by the same recipe, if any is remembered.
+    twin: str | None = None
 
 
 class Store:
     """The buckets and the table of one environment."""
 
-    def __init__(self, s3: "S3Client", table: "Table", processed_bucket: str) -> None:
-        self._s3, self._table, self._processed_bucket = s3, table, processed_bucket
+    def __init__(self, s3: "S3Client", dynamodb: "DynamoDBClient", table: str, processed_bucket: str) -> None:
+        self._s3, self._dynamodb, self._table, self._processed_bucket = s3, dynamodb, table, processed_bucket
 
     # --- objects ------------------------------------------------------------------------------------------------------
 
@@ -47,21 +76,32 @@ class Store:
         """The object of an event, its body unread: exactly the version that the event is about.
 
         Raises:
-            Rejected: OBJECT_GONE.
+            Rejected: OBJECT_GONE, also when another object lies under the key and the bucket keeps no versions.
         """
-        version = {"VersionId": event.version_id} if event.version_id else {}
+        which: dict[str, Any] = {"VersionId": event.version_id} if event.version_id else {}
+        if event.etag and not event.version_id:
+            which["IfMatch"] = event.etag
         try:
-            return dict(self._s3.get_object(Bucket=event.bucket, Key=event.key, **version))  # type: ignore[arg-type]
+            return dict(self._s3.get_object(Bucket=event.bucket, Key=event.key, **which))
         except ClientError as error:
-            if error.response["Error"]["Code"] in {"NoSuchKey", "NoSuchVersion"}:
+            if error.response["Error"]["Code"] in {"NoSuchKey", "NoSuchVersion", "PreconditionFailed"}:
                 raise Rejected(Reason.OBJECT_GONE, "the object was removed before it could be read") from None
             raise
 
-    def put_variants(self, event: ObjectEvent, variants: Iterable[Variant]) -> dict[str, Record]:
-        """Writes variants under the event's revision, and returns what the record says of them, by name."""
+    def current(self, event: ObjectEvent) -> dict[str, Any] | None:
+        """What is known of the object that lies under an event's key now, or nothing where there is none."""
+        try:
+            return dict(self._s3.head_object(Bucket=event.bucket, Key=event.key))
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+                return None
+            raise
+
+    def put_variants(self, image_id: str, revision: str, variants: Iterable[Variant]) -> dict[str, Record]:
+        """Writes variants under a revision, and returns what the record says of them, by name."""
         written = {}
         for variant in variants:
-            key = f"{_prefix(event.image_id, event.revision)}{variant.file_name}"
+            key = f"{_prefix(image_id, revision)}{variant.file_name}"
             self._s3.put_object(
                 Bucket=self._processed_bucket,
                 Key=key,
@@ -76,8 +116,32 @@ class Store:
                 "width": variant.width,
                 "height": variant.height,
                 "bytes": len(variant.data),
+                "sha256": hashlib.sha256(variant.data).hexdigest(),
+                **({"frames": variant.frames} if variant.frames > 1 else {}),
             }
         return written
+
+    def copy_variants(self, image_id: str, revision: str, variants: dict[str, Record]) -> dict[str, Record] | None:
+        """Copies another image's variants, inside S3, to a revision of this one; None if they are gone meanwhile.
+
+        Copies and not references: an image that owns all it shows can be removed, made again or swept by itself, while
+        a count of references is wrong for ever after the first process that dies between two writes.
+        """
+        copied = {}
+        for name, variant in variants.items():
+            key = f"{_prefix(image_id, revision)}{variant['key'].rpartition('/')[2]}"
+            try:
+                self._s3.copy_object(
+                    Bucket=self._processed_bucket,
+                    Key=key,
+                    CopySource={"Bucket": self._processed_bucket, "Key": variant["key"]},
+                )
+            except ClientError as error:
+                if error.response["Error"]["Code"] == "NoSuchKey":
+                    return None
+                raise
+            copied[name] = {**variant, "key": key}
+        return copied
 
     def delete_variants(self, image_id: str, revision: str) -> None:
         """Deletes everything under one revision. Nothing there is nothing to do."""
@@ -98,65 +162,244 @@ class Store:
     # --- records ------------------------------------------------------------------------------------------------------
 
     def record(self, image_id: str) -> Record | None:
-        return self._table.get_item(Key={"image_id": image_id}, ConsistentRead=True).get("Item")
+        found = self._dynamodb.get_item(TableName=self._table, Key=to_item({"image_id": image_id}), ConsistentRead=True)
+        return from_item(found["Item"]) if "Item" in found else None
 
-    def begin(self, event: ObjectEvent) -> None:
-        """Shows a first upload as PROCESSING. An image that has a record keeps showing that until the next is ready."""
-        item = {**_base(event), "status": "PROCESSING", "source": _source(event)}
-        self._put(item, "attribute_not_exists(image_id)")
+    def claim(self, event: ObjectEvent, content: str, recipe: str) -> Claim:
+        """Shows a first upload as PROCESSING and remembers whose content it is, in one request that also reads.
 
-    def publish(self, event: ObjectEvent, known: Record | None, status: str, fields: Record) -> bool:
-        """Makes an outcome visible in one write, unless a newer event has had its effect; then returns False."""
-        item = {**_base(event), "status": status, **fields, "source": {**_source(event), **fields.get("source", {})}}
-        item["created_at"] = known["created_at"] if known else item["created_at"]
-        return self._put_unless_newer(item)
-
-    def bury(self, event: ObjectEvent, known: Record | None) -> bool:
-        """Leaves a tombstone, which keeps late events without effect; returns False if a newer one has had its own."""
-        item = {**_base(event), "status": "DELETED", "source": _source(event)}
-        item["created_at"] = known["created_at"] if known else item["created_at"]
-        item["expires_at"] = int((datetime.now(UTC) + TOMBSTONE).timestamp())
-        del item["listing"]
-        return self._put_unless_newer(item)
-
-    def _put_unless_newer(self, item: Record) -> bool:
-        # The same event may write again as long as it is not settled: a retry after a crash, a redrive after FAILED.
-        condition = (
-            "attribute_not_exists(image_id) OR sequencer < :sequencer"
-            " OR (sequencer = :sequencer AND NOT #status IN (:ready, :rejected, :deleted))"
-        )
-        values = {":sequencer": item["sequencer"], ":ready": "READY", ":rejected": "REJECTED", ":deleted": "DELETED"}
-        return self._put(item, condition, {"#status": "status"}, values)
-
-    def _put(
-        self, item: Record, condition: str, names: dict[str, str] | None = None, values: Record | None = None
-    ) -> bool:
-        substitutions: Record = {}
-        if names:
-            substitutions["ExpressionAttributeNames"] = names
-        if values:
-            substitutions["ExpressionAttributeValues"] = values
+        One transaction instead of a read for the record, a read for the content and a write: where the claim fails,
+        DynamoDB hands over what is there.
+        """
+        memory = _content_key(content, recipe)
         try:
-            self._table.put_item(Item=_storable(item), ConditionExpression=condition, **substitutions)
-        except self._table.meta.client.exceptions.ConditionalCheckFailedException:
-            return False
-        return True
+            _patiently(
+                lambda: self._dynamodb.transact_write_items(
+                    TransactItems=[
+                        {"Update": self._update(event.image_id, _begun(event), condition=_NOT_THERE, old=True)},
+                        {"Update": self._update(memory, _remembered(event), condition=_NOT_THERE, old=True)},
+                    ]
+                )
+            )
+        except self._dynamodb.exceptions.TransactionCanceledException as error:
+            reasons = error.response["CancellationReasons"]
+            if {reason["Code"] for reason in reasons} - {"None", "ConditionalCheckFailed"}:
+                raise
+            record, twin = (
+                from_item(reason["Item"]) if reason["Code"] == "ConditionalCheckFailed" else None for reason in reasons
+            )
+            if twin and twin["holder"] == event.image_id:
+                twin = None
+            if record is None and twin is None and not self.begin(event):  # the content was remembered as this image's
+                record = self.record(event.image_id)
+            return Claim(record, twin["holder"] if twin else None)
+        return Claim()
+
+    def begin(self, event: ObjectEvent) -> bool:
+        """Shows a first upload as PROCESSING; False if there is a record already."""
+        return self._write(event.image_id, _begun(event), condition=_NOT_THERE) is not None
+
+    def try_again(self, event: ObjectEvent, known: Record) -> bool:
+        """Notes that work on a known image begins; what it shows stays. Returns False if a newer event was faster."""
+        trying = {"sequencer": event.sequencer, "count": tries(known, event) + 1}
+        condition, names, values = _only(known) if event.reprocess else _unless_newer(event)
+        return (
+            self._write(event.image_id, {"trying": trying}, condition=condition, names=names, values=values) is not None
+        )
+
+    def survived(self, event: ObjectEvent) -> None:
+        """Takes a note of begun work back: it failed, but the process lives."""
+        self._write(
+            event.image_id,
+            {},
+            also="trying.#count = trying.#count - :one",
+            condition="trying.sequencer = :tried AND trying.#count > :none",
+            names={"#count": "count"},
+            values={":tried": event.sequencer, ":one": 1, ":none": 0},
+        )
+
+    def publish(
+        self, event: ObjectEvent, revision: str, status: str, fields: Record, *, instead_of: Record | None = None
+    ) -> Record | None:
+        """Makes an outcome visible in one write; returns the record before it, or None if a newer event was faster.
+
+        With `instead_of`, only as long as the record is still that one: what is made again must not undo anything.
+        """
+        item = {
+            **_base(event),
+            "revision": revision,
+            "status": status,
+            **fields,
+            "source": {**_source(event), **fields.get("source", {})},
+        }
+        if instead_of and "schema" not in instead_of:
+            del item["schema"]  # its sequencer stays padded as that release padded it
+        return self._settle(event, item, instead_of)
+
+    def bury(self, event: ObjectEvent) -> Record | None:
+        """Leaves a tombstone, which keeps late events without effect; returns like `publish`."""
+        item = {**_base(event), "revision": event.revision, "status": "DELETED", "source": _source(event)}
+        item["expires_at"] = _in(TOMBSTONE)
+        del item["listing"]
+        return self._settle(event, item, None)
+
+    def remember(self, event: ObjectEvent, content: str, recipe: str) -> None:
+        """Remembers this image as the one that has a content."""
+        self._write(_content_key(content, recipe), _remembered(event))
+
+    def _settle(self, event: ObjectEvent, item: Record, instead_of: Record | None) -> Record | None:
+        condition, names, values = _only(instead_of) if instead_of else _unless_newer(event)
+        gone = [name for name in _DECIDED if name not in item]
+        return self._write(event.image_id, item, remove=gone, condition=condition, names=names, values=values)
+
+    def _write(self, key: str, fields: Record, **how: Any) -> Record | None:
+        """One update; the item before it (empty where there was none), or None if the condition does not hold."""
+        update = self._update(key, fields, **how)
+        try:
+            answer = _patiently(lambda: self._dynamodb.update_item(**update, ReturnValues="ALL_OLD"))
+        except self._dynamodb.exceptions.ConditionalCheckFailedException:
+            return None
+        return from_item(answer.get("Attributes", {}))
+
+    def _update(
+        self,
+        key: str,
+        fields: Record,
+        *,
+        remove: Iterable[str] = (),
+        also: str = "",
+        condition: str = "",
+        names: dict[str, str] | None = None,
+        values: Record | None = None,
+        old: bool = False,
+    ) -> Any:
+        """The members of an UpdateItem that sets some fields and removes others."""
+        names, values = dict(names or {}), dict(values or {})
+        sets, removals = [], []
+        for number, (field, value) in enumerate(fields.items()):
+            names[f"#f{number}"], values[f":f{number}"] = field, value
+            keep = field == "created_at"
+            sets.append(f"#f{number} = " + (f"if_not_exists(#f{number}, :f{number})" if keep else f":f{number}"))
+        for number, field in enumerate(remove):
+            names[f"#r{number}"] = field
+            removals.append(f"#r{number}")
+        if also:
+            sets.append(also)
+        parts = {"SET": ", ".join(sets), "REMOVE": ", ".join(removals)}
+        return {
+            "TableName": self._table,
+            "Key": to_item({"image_id": key}),
+            "UpdateExpression": " ".join(f"{verb} {part}" for verb, part in parts.items() if part),
+            **({"ConditionExpression": condition} if condition else {}),
+            **({"ExpressionAttributeNames": names} if names else {}),
+            **({"ExpressionAttributeValues": to_item(values)} if values else {}),
+            **({"ReturnValuesOnConditionCheckFailure": "ALL_OLD"} if old else {}),
+        }
+
+
+def tries(known: Record, event: ObjectEvent) -> int:
+    """How often work on this very event was begun and not ended: the process was killed, or it is still at it."""
+    trying = known.get("trying") or {}
+    return int(trying["count"]) if trying.get("sequencer") == event.sequencer else 0
+
+
+def is_newer(known: Record, event: ObjectEvent) -> bool:
+    """Whether a record is about something that happened after an event."""
+    return bool(known["sequencer"] > _sequencer_as_in(known, event))
+
+
+def is_about(known: Record, event: ObjectEvent) -> bool:
+    return bool(known["sequencer"] == _sequencer_as_in(known, event))
+
+
+def _sequencer_as_in(known: Record, event: ObjectEvent) -> str:
+    return event.sequencer if "schema" in known or event.reprocess else _padded_on_the_left(event)
+
+
+def _padded_on_the_left(event: ObjectEvent) -> str:
+    return (event.sent or event.revision).rjust(SEQUENCER_DIGITS, "0")
+
+
+_NOT_THERE = "attribute_not_exists(image_id)"
+
+_Condition = tuple[str, dict[str, str], Record]
+
+
+def _unless_newer(event: ObjectEvent) -> _Condition:
+    # The same event may write again as long as it is not settled: a retry after a crash, a redrive after FAILED.
+    unsettled = "AND NOT #status IN (:ready, :rejected, :deleted)"
+    condition = (
+        f"{_NOT_THERE}"
+        f" OR (attribute_exists(#schema) AND (sequencer < :sequencer OR (sequencer = :sequencer {unsettled})))"
+        f" OR (attribute_not_exists(#schema) AND (sequencer < :left OR (sequencer = :left {unsettled})))"
+    )
+    values = {
+        ":sequencer": event.sequencer,
+        ":left": _padded_on_the_left(event),
+        ":ready": "READY",
+        ":rejected": "REJECTED",
+        ":deleted": "DELETED",
+    }
+    return condition, {"#schema": "schema", "#status": "status"}, values
+
+
+def _only(known: Record) -> _Condition:
+    condition = "sequencer = :sequencer AND revision = :revision AND #status = :status"
+    values = {":sequencer": known["sequencer"], ":revision": known["revision"], ":status": known["status"]}
+    return condition, {"#status": "status"}, values
+
+
+def _patiently(write: Callable[[], _Answer]) -> _Answer:
+    """Another transaction on the same item lasts milliseconds: waiting here is shorter than a redelivery."""
+    for attempt in range(_CONFLICT_TRIES):
+        try:
+            return write()
+        except ClientError as error:
+            codes = {reason.get("Code") for reason in error.response.get("CancellationReasons", [])}
+            conflict = error.response["Error"]["Code"] == "TransactionConflictException"
+            if attempt == _CONFLICT_TRIES - 1 or not (conflict or "TransactionConflict" in codes):
+                raise
+            time.sleep(random.uniform(0.5, 1) * 0.05 * 2**attempt)  # noqa: S311
+    raise AssertionError("unreachable")
 
 
 def _prefix(image_id: str, revision: str) -> str:
     return f"{image_id}/{revision}/"
 
 
+def _content_key(content: str, recipe: str) -> str:
+    """The key of what is remembered of a content. No image has it: their ids are hex digits only."""
+    return f"content#{content}#{recipe}"
+
+
+def _remembered(event: ObjectEvent) -> Record:
+    return {"holder": event.image_id, "expires_at": _in(CONTENT_MEMORY)}
+
+
+def _in(span: timedelta) -> int:
+    return int((datetime.now(UTC) + span).timestamp())
+
+
+def _begun(event: ObjectEvent) -> Record:
+    return {
+        **_base(event),
+        "revision": event.revision,
+        "status": "PROCESSING",
+        "source": _source(event),
+        "trying": {"sequencer": event.sequencer, "count": 1},
+    }
+
+
 def _base(event: ObjectEvent) -> Record:
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     return {
-        "image_id": event.image_id,
-        "revision": event.revision,
+        "schema": SCHEMA,
         "sequencer": event.sequencer,
         "listing": LISTING,
         "listed_at": f"{event.time.isoformat(timespec='milliseconds')}#{event.image_id}",
         "created_at": now,
         "updated_at": now,
+        "status_since": now,
     }
 
 
@@ -167,8 +410,3 @@ def _source(event: ObjectEvent) -> Record:
         "key": event.key,
         **{name: value for name, value in known.items() if value is not None},
     }
-
-
-def _storable(item: Record) -> Record:
-    """DynamoDB takes decimals where JSON has floats."""
-    return dict(json.loads(json.dumps(item), parse_float=Decimal))

@@ -1,0 +1,3 @@
+from image_processor.tool import main
+
+main()

@@ -1,0 +1,107 @@
+"""The HTTP API: answers requests of API Gateway (payload format 2.0)."""
+
+import json
+import os
+import re
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from image_processor import aws
+from image_processor.catalogue import Catalogue, Problem
+from image_processor.telemetry import Context, invocation, logger
+
+Answer = dict[str, Any]
+
+
+@cache
+def _catalogue() -> Catalogue:
+    environment = os.environ
+    return Catalogue(
+        aws.s3(),
+        aws.dynamodb(),
+        table=environment["TABLE_NAME"],
+        upload_bucket=environment["UPLOAD_BUCKET"],
+        processed_bucket=environment["PROCESSED_BUCKET"],
+        url_ttl=int(environment.get("URL_TTL_SECONDS", "900")),
+    )
+
+
+def api(event: dict[str, Any], context: Context) -> Answer:
+    """Answers one request. A refusal is problem details (RFC 9457); nothing of the inside goes out."""
+    request = event["requestContext"]["http"]
+    with invocation(context):
+        try:
+            return _route(request["method"], event["rawPath"], event.get("queryStringParameters") or {})
+        except Problem as problem:
+            return _refusal(problem)
+        except Exception:
+            # The log has it, under the request id that API Gateway's log has too.
+            logger.exception("the request could not be answered")
+            return _refusal(Problem(500, "Internal error", "the request could not be answered; its id is in the logs"))
+
+
+def _route(method: str, path: str, parameters: dict[str, str]) -> Answer:
+    allowed = []
+    for verb, pattern, answer in _ROUTES:
+        if match := re.fullmatch(pattern, path):
+            if verb == method:
+                return answer(parameters, *match.groups())
+            allowed.append(verb)
+    if allowed:
+        raise Problem(405, "No such method", f"{path} answers to {', '.join(allowed)}, not to {method}")
+    raise Problem(404, "No such address", f"there is nothing at {path}")
+
+
+def _list(parameters: dict[str, str]) -> Answer:
+    return _json(200, _catalogue().page(parameters))
+
+
+def _show(parameters: dict[str, str], image_id: str) -> Answer:
+    _refuse(parameters)
+    return _json(200, _catalogue().image(image_id))
+
+
+def _variant(parameters: dict[str, str], image_id: str, name: str) -> Answer:
+    _refuse(parameters)
+    headers = {"Location": _catalogue().variant_url(image_id, name), "Cache-Control": "no-store"}
+    return {"statusCode": 302, "headers": headers, "body": ""}
+
+
+def _remove(parameters: dict[str, str], image_id: str) -> Answer:
+    """Accepted, not done: the removal takes the same road as one made in the bucket."""
+    _refuse(parameters)
+    _catalogue().remove(image_id)
+    return _json(202, {"image_id": image_id, "detail": "the image and its variants are being removed"})
+
+
+def _health(parameters: dict[str, str]) -> Answer:
+    _refuse(parameters)
+    return _json(200, {"status": "ok"})
+
+
+_ROUTES: tuple[tuple[str, str, Callable[..., Answer]], ...] = (
+    ("GET", "/images", _list),
+    ("GET", "/images/([^/]+)", _show),
+    ("DELETE", "/images/([^/]+)", _remove),
+    ("GET", "/images/([^/]+)/variants/([^/]+)", _variant),
+    ("GET", "/health", _health),
+)
+
+
+def _refuse(parameters: dict[str, str]) -> None:
+    if parameters:
+        raise Problem(400, "Unknown parameter", f"{', '.join(sorted(parameters))}: this address takes none")
+
+
+def _refusal(problem: Problem) -> Answer:
+    body = {"type": "about:blank", "title": problem.title, "status": problem.status, "detail": problem.detail}
+    return _json(problem.status, body, "application/problem+json")
+
+
+def _json(status: int, body: Any, content_type: str = "application/json") -> Answer:
+    return {"statusCode": status, "headers": {"Content-Type": content_type}, "body": json.dumps(body)}
+
+
+if "TABLE_NAME" in os.environ:  # the clients are made while the function initialises, when it has full CPU
+    _catalogue()

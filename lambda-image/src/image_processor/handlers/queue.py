@@ -1,0 +1,119 @@
+"""The processor: takes batches of the upload queue and of the backfill queue."""
+
+import json
+import os
+from functools import cache
+from typing import Any
+
+from image_processor import aws, batch, events
+from image_processor.batch import Message, Queues
+from image_processor.isolation import Sandbox, vcpus
+from image_processor.processor import GivenUp, Outcome, Processor, Result, Suspect
+from image_processor.recipe import Limits, Recipe
+from image_processor.store import Store
+from image_processor.telemetry import Context, Metrics, fields, invocation, logger
+
+metrics = Metrics()
+
+_METRICS = {
+    Outcome.PROCESSED: "ImagesProcessed",
+    Outcome.LINKED: "ImagesProcessed",
+    Outcome.REJECTED: "ImagesRejected",
+    Outcome.DELETED: "ImagesDeleted",
+}
+
+
+@cache
+def _processor() -> Processor:
+    environment = os.environ
+    memory_mb = int(environment["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"])
+    # First, because it starts a process, which gets ready while this one imports botocore and makes its clients.
+    sandbox = Sandbox(Limits.parse(environment.get("LIMITS")).within(memory_mb), vcpus(memory_mb))
+    return Processor(
+        Store(aws.s3(), aws.dynamodb(), environment["TABLE_NAME"], environment["PROCESSED_BUCKET"]),
+        Recipe.parse(environment.get("RECIPE")),
+        sandbox,
+        environment.get("IMAGE_DIGEST", ""),
+        environment["UPLOAD_BUCKET"],
+    )
+
+
+@cache
+def _queues() -> Queues:
+    environment = os.environ
+    urls = json.loads(environment["QUEUE_URLS"])
+    return Queues(aws.sqs, urls, int(environment["VISIBILITY_TIMEOUT_SECONDS"]), _most_deliveries())
+
+
+def process(event: dict[str, Any], context: Context) -> dict[str, Any]:
+    """Takes a batch of a queue and reports the messages that are to be tried again.
+
+    Shape of both: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
+    """
+
+    def seconds_left() -> float:
+        return context.get_remaining_time_in_millis() / 1000
+
+    with invocation(context):
+        messages = [Message.of(record) for record in event["Records"]]
+        back = batch.work(messages, seconds_left, _message, _queues())
+        metrics.flush()
+    return {"batchItemFailures": [{"itemIdentifier": message.id} for message in back]}
+
+
+def _message(message: Message, risk: bool) -> None:
+    try:
+        for event in events.parse(message.body):
+            with fields(image_id=event.image_id, key=event.key, revision=event.revision):
+                _event(event, message, risk)
+    except events.NotAnEvent as error:
+        logger.error(
+            "the message is kept for the dead-letter queue", extra={"reason": str(error), "body": message.body[:500]}
+        )
+        raise
+
+
+def _event(event: events.ObjectEvent, message: Message, risk: bool) -> None:
+    if event.created and message.delivery == 1 and not risk:
+        metrics.add("ImagesReceived", 1)
+    try:
+        result = _processor().handle(event, message.delivery, risk=risk)
+    except (events.NotAnEvent, Suspect):
+        raise
+    except GivenUp as error:
+        logger.error("the image is given up", extra={"reason": str(error)})
+        if message.delivery == _most_deliveries():
+            metrics.add("ImagesFailed", 1)
+        raise
+    except Exception as error:
+        last = message.delivery >= _most_deliveries()
+        logger.exception("the event could not be handled", extra={"last_try": last})
+        if last:
+            _processor().give_up(event, message.delivery, f"{type(error).__name__}: {error}")
+            metrics.add("ImagesFailed", 1)
+        raise
+    logger.info(
+        result.outcome,
+        extra={"reason": result.reason, "queue_ms": result.queue_ms, "processing_ms": result.processing_ms},
+    )
+    _count(result)
+
+
+def _most_deliveries() -> int:
+    return int(os.environ["MAX_RECEIVE_COUNT"])
+
+
+def _count(result: Result) -> None:
+    if result.outcome in _METRICS:
+        metrics.add(_METRICS[result.outcome], 1)
+    if result.outcome in {Outcome.PROCESSED, Outcome.LINKED, Outcome.REJECTED}:
+        metrics.add("QueueTime", result.queue_ms, "Milliseconds")
+        metrics.add("ProcessingTime", result.processing_ms, "Milliseconds")
+        metrics.add("BytesIn", result.bytes_in, "Bytes")
+        metrics.add("BytesOut", result.bytes_out, "Bytes")
+
+
+# Lambda gives a function full CPU while it initialises, so the clients are made now and not with the first message.
+# Where nothing is configured, as in a test or on a desk, there is nothing to make.
+if "TABLE_NAME" in os.environ:
+    _processor()

@@ -1,0 +1,74 @@
+"""What lies in the processed bucket and belongs to no record: left behind by a process that was killed at its work.
+
+A sweep never takes anything from running work, for three reasons that hold together:
+
+1.  It looks at objects only that are older than any work that could have written them: Lambda ends a function after
+    15 minutes at the latest, so a writer of that time is dead or done, and what it published is in the record.
+2.  It reads the record, consistently, after it saw the object. If the record does not show the object's key then, that
+    writer published nothing, and nothing else refers to what it wrote.
+3.  It deletes versions, by their ids. Another delivery of the same event may write the same key again at any moment,
+    even between the look at the record and the deletion: that is a new version, and it stays.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Any
+
+#: Lambda's longest timeout and as much again for clocks that differ.
+GRACE = timedelta(minutes=30)
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of an object, or a delete marker (which has no bytes)."""
+
+    key: str
+    id: str
+    modified: datetime
+    size: int = 0  # bytes
+    latest: bool = False
+    marker: bool = False
+
+
+@dataclass(frozen=True)
+class Orphan:
+    """A key that no record shows, with all versions under it: with the newest gone, an older one would come back."""
+
+    key: str
+    versions: tuple[Version, ...]
+
+    @property
+    def size(self) -> int:
+        return sum(version.size for version in self.versions)
+
+
+def versions(page: dict[str, Any]) -> list[Version]:
+    """What one page of ListObjectVersions holds, in the order of its keys."""
+    found = [
+        Version(
+            entry["Key"], entry["VersionId"], entry["LastModified"], entry.get("Size", 0), entry["IsLatest"], marker
+        )
+        for kind, marker in (("Versions", False), ("DeleteMarkers", True))
+        for entry in page.get(kind, [])
+    ]
+    return sorted(found, key=lambda version: version.key)
+
+
+def orphans(
+    found: Iterable[Version], shown: Callable[[str], set[str]], now: datetime, grace: timedelta = GRACE
+) -> Iterator[Orphan]:
+    """Keys that can be deleted, out of versions in the order of their keys.
+
+    `shown` reads, consistently, the keys that the record of an image shows; it is asked after the versions were listed.
+    Keys that are deleted already, under a marker, are left to the bucket's lifecycle.
+    """
+    for key, group in groupby(found, key=lambda version: version.key):
+        all_of_key = tuple(group)
+        if any(version.latest and version.marker for version in all_of_key):
+            continue
+        if max(version.modified for version in all_of_key) > now - grace:
+            continue
+        if key not in shown(key.partition("/")[0]):
+            yield Orphan(key, all_of_key)

@@ -1,0 +1,63 @@
+"""The peer of `make bench-cold`: the same pipeline as a competent team writes it on the libraries' first pages.
+
+Same triggers, same widths, same encoders and settings as the default recipe; one thumbnail per variant.
+"""
+
+import json
+import os
+from datetime import UTC, datetime
+from urllib.parse import unquote_plus
+
+import boto3
+import pyvips
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+
+logger = Logger(service="naive")
+metrics = Metrics(namespace="naive", service="naive")
+tracer = Tracer(service="naive")
+processor = BatchProcessor(event_type=EventType.SQS)
+
+s3 = boto3.client("s3")
+table = boto3.resource("dynamodb").Table(os.environ["TABLE_NAME"])
+
+WIDTHS = (256, 640, 1280, 1920)
+
+
+def heic_to_png(data):
+    import io
+
+    import pi_heif
+
+    written = io.BytesIO()
+    pi_heif.open_heif(data)[0].to_pillow().save(written, "PNG")
+    return written.getvalue()
+
+
+@tracer.capture_method
+def record_handler(record):
+    for event in json.loads(record.body)["Records"]:
+        bucket, key = event["s3"]["bucket"]["name"], unquote_plus(event["s3"]["object"]["key"])
+        data = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        if data[8:12] in (b"heic", b"heix", b"mif1"):
+            data = heic_to_png(data)
+        variants = {}
+        for width in WIDTHS:
+            image = pyvips.Image.thumbnail_buffer(data, width, size="down").copy_memory()
+            variants[f"w{width}-avif"] = image.heifsave_buffer(compression="av1", Q=62, effort=0)
+            variants[f"w{width}-jpeg"] = image.jpegsave_buffer(Q=78)
+        for name, content in variants.items():
+            s3.put_object(Bucket=os.environ["PROCESSED_BUCKET"], Key=f"{key}/{name}", Body=content)
+        table.put_item(
+            Item={"image_id": key, "status": "READY", "variants": list(variants), "at": datetime.now(UTC).isoformat()}
+        )
+        metrics.add_metric(name="ImagesProcessed", unit=MetricUnit.Count, value=1)
+        logger.info("processed", key=key)
+
+
+@logger.inject_lambda_context
+@tracer.capture_lambda_handler
+@metrics.log_metrics
+def handler(event, context):
+    return process_partial_response(event=event, record_handler=record_handler, processor=processor, context=context)
