@@ -34,5 +34,11 @@ locals {
     ? try(jsondecode(file(local.built_image_file)).digest, "not-built")
     : local.release.image
   )
+  # What the image was built for. It is not known of the source tree, nor of releases that were written by hand.
+  image_platform = (
+    local.release.image == "worktree"
+    ? try(jsondecode(file(local.built_image_file)).platform, "")
+    : try(local.release.build.platform, "")
+  )
   image_uri = "${local.registry.account_id}.dkr.ecr.${local.registry.region}.amazonaws.com/${local.image_repository}@${local.image_digest}"
 }

@@ -25,6 +25,7 @@ dependency "compute" {
 
   mock_outputs = {
     functions = {
+      announcer = { name = "mock-output-announcer" }
       processor = { name = "mock-output-processor", timeout_seconds = 60 }
       api       = { name = "mock-output-api", timeout_seconds = 10 }
     }

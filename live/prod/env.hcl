@@ -25,7 +25,7 @@ locals {
   }
 
   compute = {
-    architecture       = "arm64"
+    architecture       = "x86_64"
     log_level          = "INFO"
     log_retention_days = 365
 
@@ -33,6 +33,7 @@ locals {
       memory_mb            = 1769
       timeout_seconds      = 60
       ephemeral_storage_mb = 512
+      backfill_concurrency = 5
       batch_size           = 8
       maximum_concurrency  = 50
     }

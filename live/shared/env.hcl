@@ -9,4 +9,10 @@ locals {
     force_destroy           = true
     untagged_retention_days = 7
   }
+
+  # What `make build-push` does not let through.
+  image_scan = {
+    refuse_from     = "HIGH"
+    timeout_seconds = 300
+  }
 }

@@ -18,14 +18,14 @@ locals {
 
     queue = {
       visibility_timeout_seconds = 360
-      max_receive_count          = 3
+      max_receive_count          = 5
       retention_days             = 4
       dead_letter_retention_days = 14
     }
   }
 
   compute = {
-    architecture       = "arm64"
+    architecture       = "x86_64"
     log_level          = "INFO"
     log_retention_days = 30
 
@@ -33,6 +33,7 @@ locals {
       memory_mb            = 1769
       timeout_seconds      = 60
       ephemeral_storage_mb = 512
+      backfill_concurrency = 2
       batch_size           = 8
       maximum_concurrency  = 10
     }

@@ -1,13 +1,25 @@
-# What makes the variants and what answers the API: two functions of one image, the command decides which is which.
+# What makes the variants, what tells of them and what answers the API: functions of one image, the command decides.
 
 data "aws_partition" "current" {}
 
 locals {
   image_digest = split("@", var.image_uri)[1]
+  platform     = { arm64 = "linux/arm64", x86_64 = "linux/amd64" }[var.architecture]
 
   functions = {
+    announcer = {
+      command              = ["image_processor.handlers.stream.announce"]
+      memory_mb            = 256
+      timeout_seconds      = 60
+      ephemeral_storage_mb = 512
+
+      environment = {
+        EVENT_BUS = aws_cloudwatch_event_bus.images.name
+      }
+    }
+
     api = {
-      command              = ["image_processor.handlers.api"]
+      command              = ["image_processor.handlers.http.api"]
       memory_mb            = var.api.memory_mb
       timeout_seconds      = var.api.timeout_seconds
       ephemeral_storage_mb = 512
@@ -18,20 +30,23 @@ locals {
     }
 
     processor = {
-      command              = ["image_processor.handlers.process"]
+      command              = ["image_processor.handlers.queue.process"]
       memory_mb            = var.processor.memory_mb
       timeout_seconds      = var.processor.timeout_seconds
       ephemeral_storage_mb = var.processor.ephemeral_storage_mb
 
       environment = {
-        IMAGE_DIGEST      = local.image_digest
-        LIMITS            = local.settings.limits
-        MAX_RECEIVE_COUNT = var.storage.queue.max_receive_count
-        RECIPE            = local.settings.recipe
+        IMAGE_DIGEST               = local.image_digest
+        LIMITS                     = local.settings.limits
+        MAX_RECEIVE_COUNT          = var.storage.queue.max_receive_count
+        QUEUE_URLS                 = jsonencode({ for queue in [var.storage.backfill_queue, var.storage.queue] : queue.arn => queue.url })
+        VISIBILITY_TIMEOUT_SECONDS = var.storage.queue.visibility_timeout_seconds
+        RECIPE                     = local.settings.recipe
       }
     }
   }
 
+  event_bus_name  = "${var.name_prefix}-images"
   function_names  = { for function in keys(local.functions) : function => "${var.name_prefix}-${function}" }
   log_group_names = { for function, name in local.function_names : function => "/aws/lambda/${name}" }
 
@@ -73,12 +88,12 @@ resource "aws_lambda_function" "function" {
   environment {
     variables = {
       for name, value in merge(each.value.environment, {
-        POWERTOOLS_LOG_LEVEL         = var.log_level
-        POWERTOOLS_METRICS_NAMESPACE = var.name_prefix
-        POWERTOOLS_SERVICE_NAME      = each.key
-        PROCESSED_BUCKET             = var.storage.processed_bucket.name
-        TABLE_NAME                   = var.storage.table.name
-        UPLOAD_BUCKET                = var.storage.upload_bucket.name
+        LOG_LEVEL         = var.log_level
+        METRICS_NAMESPACE = var.name_prefix
+        PROCESSED_BUCKET  = var.storage.processed_bucket.name
+        SERVICE_NAME      = each.key
+        TABLE_NAME        = var.storage.table.name
+        UPLOAD_BUCKET     = var.storage.upload_bucket.name
       }) : name => value if value != null
     }
   }
@@ -91,6 +106,14 @@ resource "aws_lambda_function" "function" {
 
   # A function that starts without its rights fails its first messages.
   depends_on = [aws_iam_role_policy.function]
+
+  lifecycle {
+    # Lambda takes an image of the wrong platform and fails every start of it.
+    precondition {
+      condition     = contains(["", local.platform], var.image_platform)
+      error_message = "The image is for ${var.image_platform}, but architecture ${var.architecture} runs ${local.platform}: build it with PLATFORM=${local.platform}, or change compute.architecture in env.hcl."
+    }
+  }
 }
 
 # Callers know this name only; what it stands for is one published version, code and configuration together.
@@ -102,14 +125,20 @@ resource "aws_lambda_alias" "live" {
   function_version = each.value.version
 }
 
-resource "aws_lambda_event_source_mapping" "uploads" {
-  event_source_arn        = var.storage.queue.arn
+# Two queues, one function: each may have so many of it running and no more, so a backfill never takes what uploads need.
+resource "aws_lambda_event_source_mapping" "queue" {
+  for_each = {
+    backfill = { arn = var.storage.backfill_queue.arn, maximum_concurrency = var.processor.backfill_concurrency }
+    uploads  = { arn = var.storage.queue.arn, maximum_concurrency = var.processor.maximum_concurrency }
+  }
+
+  event_source_arn        = each.value.arn
   function_name           = aws_lambda_alias.live["processor"].arn
   batch_size              = var.processor.batch_size
   function_response_types = ["ReportBatchItemFailures"]
 
   scaling_config {
-    maximum_concurrency = var.processor.maximum_concurrency
+    maximum_concurrency = each.value.maximum_concurrency
   }
 
   lifecycle {
@@ -119,4 +148,9 @@ resource "aws_lambda_event_source_mapping" "uploads" {
       error_message = "The queue's visibility timeout is ${var.storage.queue.visibility_timeout_seconds} s; it must be at least ${6 * var.processor.timeout_seconds} s, six times the processor's timeout of ${var.processor.timeout_seconds} s."
     }
   }
+}
+
+moved {
+  from = aws_lambda_event_source_mapping.uploads
+  to   = aws_lambda_event_source_mapping.queue["uploads"]
 }

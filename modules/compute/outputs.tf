@@ -1,5 +1,13 @@
+output "event_bus" {
+  description = "Bus of one event per outcome of an image."
+  value = {
+    arn  = aws_cloudwatch_event_bus.images.arn
+    name = aws_cloudwatch_event_bus.images.name
+  }
+}
+
 output "functions" {
-  description = "The functions by what they do, `processor` and `api`, with everything that calls, watches or grants."
+  description = "The functions by what they do, `announcer`, `api` and `processor`, with everything that calls, watches or grants."
   value = {
     for function, alias in aws_lambda_alias.live : function => {
       alias           = alias.name
@@ -14,11 +22,11 @@ output "functions" {
       version         = alias.function_version
     }
   }
-  depends_on = [aws_iam_role_policy.function, aws_lambda_event_source_mapping.uploads]
+  depends_on = [aws_iam_role_policy.function, aws_lambda_event_source_mapping.queue]
 }
 
 output "image_digest" {
-  description = "Digest of the image that both functions run."
+  description = "Digest of the image that the functions run."
   value       = local.image_digest
   depends_on  = [aws_lambda_alias.live]
 }

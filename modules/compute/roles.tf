@@ -39,6 +39,11 @@ locals {
   }
 
   statements = {
+    announcer = [
+      { sid = "ReadStream", actions = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"], resources = [var.storage.table.stream_arn] },
+      { sid = "PutEvents", actions = ["events:PutEvents"], resources = ["arn:${data.aws_partition.current.partition}:events:${var.region}:${var.account_id}:event-bus/${local.event_bus_name}"] },
+    ]
+
     api = [
       { sid = "ReadRecords", actions = ["dynamodb:GetItem"], resources = [var.storage.table.arn] },
       { sid = "ListRecords", actions = ["dynamodb:Query"], resources = [for index in var.storage.table.indexes : "${var.storage.table.arn}/index/${index}"] },
@@ -49,16 +54,18 @@ locals {
     ]
 
     processor = [
-      { sid = "ReceiveEvents", actions = ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"], resources = [var.storage.queue.arn] },
+      { sid = "ReceiveEvents", actions = ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"], resources = [var.storage.backfill_queue.arn, var.storage.queue.arn] },
       { sid = "ReadUploads", actions = ["s3:GetObject", "s3:GetObjectVersion"], resources = [local.objects.uploads] },
-      { sid = "WriteVariants", actions = ["s3:DeleteObject", "s3:PutObject"], resources = [local.objects.processed] },
+      # Reading is for copying: the same content under another key is not made twice.
+      { sid = "WriteVariants", actions = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"], resources = [local.objects.processed] },
       # Variants are found by their prefix to be removed. For uploads it makes S3 say that an object is gone instead of forbidden.
       { sid = "ListObjects", actions = ["s3:ListBucket"], resources = [var.storage.processed_bucket.arn, var.storage.upload_bucket.arn] },
-      { sid = "WriteRecords", actions = ["dynamodb:GetItem", "dynamodb:PutItem"], resources = [var.storage.table.arn] },
+      { sid = "WriteRecords", actions = ["dynamodb:GetItem", "dynamodb:UpdateItem"], resources = [var.storage.table.arn] },
     ]
   }
 
   key_actions = {
+    announcer = ["kms:Decrypt", "kms:DescribeKey"]
     api       = ["kms:Decrypt", "kms:DescribeKey"]
     processor = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"]
   }

@@ -48,8 +48,20 @@ variable "architecture" {
   }
 }
 
+variable "image_platform" {
+  description = "Platform that the image was built for, linux/amd64 or linux/arm64, to be checked against the architecture; empty where it is not known."
+  type        = string
+  default     = ""
+  nullable    = false
+
+  validation {
+    condition     = contains(["", "linux/amd64", "linux/arm64"], var.image_platform)
+    error_message = "image_platform must be linux/amd64 or linux/arm64, or empty, not '${var.image_platform}'."
+  }
+}
+
 variable "image_uri" {
-  description = "Image that both functions run, by digest: `<repository>@sha256:<64 hex digits>`."
+  description = "Image that the functions run, by digest: `<repository>@sha256:<64 hex digits>`."
   type        = string
   nullable    = false
 
@@ -99,8 +111,9 @@ variable "name_prefix" {
 }
 
 variable "processor" {
-  description = "Size of the function that makes the variants, how many images it takes at a time and how many of it run at most; what it makes (`recipe`) and what it refuses (`limits`) where the image's own defaults do not fit. `max_pixels` counts width x height x frames."
+  description = "Size of the function that makes the variants, how many images it takes at a time, how many of it run at most for uploads and, beside them, for images that are made again (`backfill_concurrency`); what it makes (`recipe`) and what it refuses (`limits`) where the image's own defaults do not fit; `lambda-image/recipe.schema.json` says what a recipe may hold. `max_pixels` counts width x height x frames."
   type = object({
+    backfill_concurrency = optional(number, 2)
     batch_size           = optional(number, 4)
     ephemeral_storage_mb = optional(number, 512)
     maximum_concurrency  = optional(number, 10)
@@ -108,23 +121,59 @@ variable "processor" {
     timeout_seconds      = optional(number, 60)
 
     limits = optional(object({
+      formats                = optional(list(string))
       max_bytes              = optional(number)
+      max_frames             = optional(number)
+      max_memory_mb          = optional(number)
+      max_metadata_bytes     = optional(number)
       max_pixels             = optional(number)
+      max_pixels_per_byte    = optional(number)
       max_progressive_pixels = optional(number)
+      max_seconds            = optional(number)
       max_side               = optional(number)
     }))
 
     recipe = optional(object({
-      background       = optional(string)
-      fallback_quality = optional(number)
-      modern_format    = optional(string)
-      modern_quality   = optional(number)
-      thumbnail_size   = optional(number)
-      widths           = optional(list(number))
+      background = optional(string)
+      gps        = optional(bool)
+      partial    = optional(bool)
+      wide_gamut = optional(bool)
+
+      alpha   = optional(list(object({ effort = optional(number), format = string, lossless = optional(bool), quality = optional(number) })))
+      graphic = optional(list(object({ effort = optional(number), format = string, lossless = optional(bool), quality = optional(number) })))
+
+      animation = optional(object({
+        effort     = optional(number)
+        format     = optional(string)
+        max_frames = optional(number)
+        max_pixels = optional(number)
+        quality    = optional(number)
+      }))
+
+      variants = optional(list(object({
+        crop   = optional(string)
+        fit    = optional(string)
+        height = optional(number)
+        name   = optional(string)
+        width  = number
+
+        formats = list(object({
+          effort      = optional(number)
+          format      = string
+          lossless    = optional(bool)
+          quality     = optional(number)
+          quant_table = optional(number)
+        }))
+      })))
     }))
   })
   default  = {}
   nullable = false
+
+  validation {
+    condition     = var.processor.backfill_concurrency >= 2 && var.processor.backfill_concurrency <= 1000
+    error_message = "processor.backfill_concurrency must be from 2 to 1000, not ${var.processor.backfill_concurrency}."
+  }
 
   # More than ten would need a batching window, and a window makes every single upload wait.
   validation {
@@ -156,10 +205,22 @@ variable "processor" {
 
   validation {
     condition = alltrue([
-      for limit, most in { max_bytes = 5368709120, max_pixels = 2147483648, max_progressive_pixels = 2147483648, max_side = 65535 } :
-      alltrue([for value in [try(var.processor.limits[limit], null)] : value >= 1 && value <= most && floor(value) == value if value != null])
+      for limit, most in {
+        max_bytes           = 5368709120, max_frames = 100000, max_memory_mb = 10240, max_metadata_bytes = 2147483648, max_pixels = 2147483648,
+        max_pixels_per_byte = 2147483648, max_progressive_pixels = 2147483648, max_seconds = 900, max_side = 65535
+      } :
+      alltrue([for value in [try(var.processor.limits[limit], null)] : value >= (limit == "max_memory_mb" ? 64 : 1) && value <= most && floor(value) == value if value != null])
     ])
-    error_message = "processor.limits must be whole numbers from 1: max_bytes to 5368709120, max_pixels and max_progressive_pixels to 2147483648, max_side to 65535; not ${jsonencode(var.processor.limits)}."
+    error_message = "processor.limits must be whole numbers from 1 (max_memory_mb: 64): max_bytes to 5368709120, max_frames to 100000, max_memory_mb to 10240, max_seconds to 900, max_side to 65535, the others to 2147483648; not ${jsonencode(var.processor.limits)}."
+  }
+
+  validation {
+    condition = alltrue([
+      for formats in [try(var.processor.limits.formats, null)] :
+      length(formats) > 0 && alltrue([for format in formats : contains(["avif", "gif", "heic", "jpeg", "png", "tiff", "webp"], format)])
+      if formats != null
+    ])
+    error_message = "processor.limits.formats must be a list of some of avif, gif, heic, jpeg, png, tiff, webp; not ${jsonencode(try(var.processor.limits.formats, null))}."
   }
 
   validation {
@@ -168,33 +229,62 @@ variable "processor" {
   }
 
   validation {
-    condition     = alltrue([for format in [try(var.processor.recipe.modern_format, null)] : contains(["avif", "webp"], format) if format != null])
-    error_message = "processor.recipe.modern_format must be avif or webp, not ${jsonencode(try(var.processor.recipe.modern_format, null))}."
-  }
-
-  validation {
     condition = alltrue([
-      for quality in [try(var.processor.recipe.fallback_quality, null), try(var.processor.recipe.modern_quality, null)] :
-      quality >= 1 && quality <= 100 && floor(quality) == quality if quality != null
-    ])
-    error_message = "processor.recipe: fallback_quality and modern_quality must be whole numbers from 1 to 100, not ${jsonencode(var.processor.recipe)}."
-  }
-
-  validation {
-    condition     = alltrue([for size in [try(var.processor.recipe.thumbnail_size, null)] : size >= 16 && size <= 2048 && floor(size) == size if size != null])
-    error_message = "processor.recipe.thumbnail_size must be a whole number from 16 to 2048, not ${jsonencode(try(var.processor.recipe.thumbnail_size, null))}."
-  }
-
-  validation {
-    condition = alltrue([
-      for widths in [try(var.processor.recipe.widths, null)] :
-      length(widths) > 0 && alltrue([
-        for index, width in widths :
-        width >= 16 && width <= 8192 && floor(width) == width && (index == 0 ? true : width > widths[index - 1])
+      for setting, range in { max_frames = [0, 10000], max_pixels = [1, 2147483648], quality = [1, 100], effort = [0, 10] } :
+      alltrue([
+        for value in [try(var.processor.recipe.animation[setting], null)] :
+        value >= range[0] && value <= range[1] && floor(value) == value if value != null
       ])
-      if widths != null
+    ]) && alltrue([for format in [try(var.processor.recipe.animation.format, null)] : contains(["gif", "webp"], format) if format != null])
+    error_message = "processor.recipe.animation must have a format of gif or webp and whole numbers: quality from 1 to 100, effort from 0 to 10, max_frames from 0 to 10000, max_pixels from 1 to 2147483648; not ${jsonencode(try(var.processor.recipe.animation, null))}."
+  }
+
+  validation {
+    condition = alltrue([
+      for variants in [try(var.processor.recipe.variants, null)] :
+      length(variants) >= 1 && length(variants) <= 32 && alltrue([
+        for variant in variants : alltrue([
+          for side in [variant.width, variant.height] : side >= 16 && side <= 8192 && floor(side) == side if side != null
+        ])
+      ])
+      if variants != null
     ])
-    error_message = "processor.recipe.widths must be whole numbers from 16 to 8192 that ascend, at least one, not ${jsonencode(try(var.processor.recipe.widths, null))}."
+    error_message = "processor.recipe.variants must be 1 to 32, width and height whole numbers from 16 to 8192, not ${jsonencode(try(var.processor.recipe.variants, null))}."
+  }
+
+  validation {
+    condition = alltrue([
+      for variant in try(coalesce(var.processor.recipe.variants, []), []) :
+      contains(["attention", "centre", "focal"], coalesce(variant.crop, "centre"))
+      && contains(["contain", "cover", "inside"], coalesce(variant.fit, "inside"))
+      && (variant.height != null || coalesce(variant.fit, "inside") == "inside")
+      && (variant.name == null ? true : can(regex("^[a-z][a-z0-9]{0,31}$", variant.name)))
+    ])
+    error_message = "processor.recipe.variants: crop must be attention, centre or focal; fit contain, cover or inside, the former two with a height; name up to 32 letters a-z and digits; not ${jsonencode(try(var.processor.recipe.variants, null))}."
+  }
+
+  validation {
+    condition = alltrue([
+      for formats in concat(
+        try([for variant in var.processor.recipe.variants : variant.formats], []),
+        [for formats in [try(var.processor.recipe.alpha, null), try(var.processor.recipe.graphic, null)] : formats if try(length(formats), 0) > 0],
+      ) :
+      length(formats) > 0 && length(distinct(formats[*].format)) == length(formats) && alltrue([
+        for each in formats :
+        contains(["avif", "jpeg", "png", "webp"], each.format)
+        && alltrue([for value in [each.quality] : value >= 1 && value <= 100 && floor(value) == value if value != null])
+        && alltrue([
+          for value in [each.effort] :
+          value >= 0 && value <= lookup({ avif = 9, jpeg = 1, png = 9, webp = 6 }, each.format, 0) && floor(value) == value if value != null
+        ])
+        && alltrue([
+          for value in [try(each.quant_table, null)] :
+          value >= 0 && value <= (each.format == "jpeg" ? 8 : 0) && floor(value) == value if value != null
+        ])
+        && !(coalesce(each.lossless, false) && each.format == "jpeg")
+      ])
+    ])
+    error_message = "processor.recipe: formats must be avif, jpeg, png or webp, each once and at least one, quality from 1 to 100, effort from 0 to 9 (webp 6, jpeg 1), quant_table from 0 to 8 and for jpeg only, lossless not for jpeg; not ${jsonencode(var.processor.recipe)}."
   }
 }
 
@@ -212,10 +302,11 @@ variable "region" {
 variable "storage" {
   description = "Buckets, queue, table and key: outputs of the storage module."
   type = object({
+    backfill_queue   = object({ arn = string, url = string })
     kms_key_arn      = optional(string)
     processed_bucket = object({ arn = string, name = string })
-    queue            = object({ arn = string, max_receive_count = number, visibility_timeout_seconds = number })
-    table            = object({ arn = string, indexes = list(string), name = string })
+    queue            = object({ arn = string, max_receive_count = number, url = string, visibility_timeout_seconds = number })
+    table            = object({ arn = string, indexes = list(string), name = string, stream_arn = string })
     upload_bucket    = object({ arn = string, name = string })
   })
   nullable = false

@@ -3,6 +3,15 @@
 
 locals {
   alarms = {
+    announcer-age = {
+      summary   = "What became of images is told more than ${var.thresholds.announcer_age_seconds} s late; what is not told within 24 hours never is."
+      metric    = local.metrics.announcer_age
+      statistic = "Maximum"
+      threshold = var.thresholds.announcer_age_seconds * 1000
+      period    = 60
+      periods   = 5
+    }
+
     api-errors = {
       summary   = "The API answers requests with 5xx."
       metric    = local.metrics.api_errors
@@ -22,7 +31,7 @@ locals {
     }
 
     dead-letters = {
-      summary   = "Images could not be processed and wait in the dead-letter queue."
+      summary   = "Images could not be processed and wait in the dead-letter queue: make failures says which and why, make redrive puts them back."
       metric    = local.metrics.dead_letters
       statistic = "Maximum"
       threshold = 0
@@ -40,7 +49,7 @@ locals {
     }
 
     processor-errors = {
-      summary   = "Calls of the processor fail as a whole: it crashes, runs out of memory or out of time, or cannot start."
+      summary   = "Calls of the processor fail as a whole: it crashes, runs out of memory or out of time, or cannot start. make failures says which images it was."
       metric    = local.metrics.processor_errors
       statistic = "Sum"
       threshold = 0
@@ -58,7 +67,7 @@ locals {
     }
 
     queue-age = {
-      summary   = "An upload has waited for longer than ${var.thresholds.queue_age_seconds} s."
+      summary   = "An upload has waited for longer than ${var.thresholds.queue_age_seconds} s; when it is over, make reconcile says whether anything was lost."
       metric    = local.metrics.queue_age
       statistic = "Maximum"
       threshold = var.thresholds.queue_age_seconds

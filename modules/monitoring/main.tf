@@ -15,6 +15,7 @@ locals {
 
   # One metric as it is counted: what both a widget and an alarm need to know of it.
   metrics = {
+    announcer_age         = { namespace = "AWS/Lambda", name = "IteratorAge", dimensions = local.dimensions.announcer }
     api_calls             = { namespace = "AWS/ApiGateway", name = "Count", dimensions = local.dimensions.api }
     api_client_errors     = { namespace = "AWS/ApiGateway", name = "4xx", dimensions = local.dimensions.api }
     api_errors            = { namespace = "AWS/ApiGateway", name = "5xx", dimensions = local.dimensions.api }
@@ -38,6 +39,7 @@ locals {
   }
 
   dimensions = {
+    announcer = { FunctionName = var.functions.announcer.name }
     api       = { ApiId = var.api.api_id, Stage = var.api.stage }
     images    = { service = "processor" }
     processor = { FunctionName = var.functions.processor.name }

@@ -33,6 +33,7 @@ variable "api" {
 variable "functions" {
   description = "The functions: output of the compute module."
   type = object({
+    announcer = object({ name = string })
     processor = object({
       name            = string
       timeout_seconds = number
@@ -86,14 +87,20 @@ variable "storage" {
 }
 
 variable "thresholds" {
-  description = "What is too much: age of the oldest message in seconds, share of its timeout that the processor takes, milliseconds that the API takes."
+  description = "What is too much: age of what is not told yet and of the oldest message in seconds, share of its timeout that the processor takes, milliseconds that the API takes."
   type = object({
+    announcer_age_seconds    = optional(number, 900)
     api_latency_ms           = optional(number, 3000)
     processor_duration_share = optional(number, 0.8)
     queue_age_seconds        = optional(number, 900)
   })
   default  = {}
   nullable = false
+
+  validation {
+    condition     = var.thresholds.announcer_age_seconds >= 60 && var.thresholds.announcer_age_seconds < 86400
+    error_message = "thresholds.announcer_age_seconds must be at least 60, the time between two measurements, and less than 86400, when the stream forgets, not ${var.thresholds.announcer_age_seconds}."
+  }
 
   validation {
     condition     = var.thresholds.api_latency_ms >= 1 && var.thresholds.api_latency_ms <= 30000

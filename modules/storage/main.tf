@@ -13,6 +13,7 @@ locals {
   bucket_arns = { for purpose, name in local.bucket_names : purpose => "arn:${data.aws_partition.current.partition}:s3:::${name}" }
 
   queue_names = {
+    backfill     = "${var.name_prefix}-backfill"
     dead_letters = "${var.name_prefix}-uploads-dlq"
     uploads      = "${var.name_prefix}-uploads"
   }

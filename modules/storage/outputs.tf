@@ -1,3 +1,12 @@
+output "backfill_queue" {
+  description = "Queue of images that are to be made again."
+  value = {
+    arn  = aws_sqs_queue.backfill.arn
+    name = aws_sqs_queue.backfill.name
+    url  = aws_sqs_queue.backfill.url
+  }
+}
+
 output "dead_letter_queue" {
   description = "Queue of messages that could not be processed."
   value = {

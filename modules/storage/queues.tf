@@ -11,7 +11,7 @@ resource "aws_sqs_queue" "dead_letters" {
 
   redrive_allow_policy = jsonencode({
     redrivePermission = "byQueue"
-    sourceQueueArns   = [local.queue_arns.uploads]
+    sourceQueueArns   = [local.queue_arns.backfill, local.queue_arns.uploads]
   })
 }
 
@@ -23,6 +23,25 @@ resource "aws_sqs_queue" "uploads" {
   kms_master_key_id          = local.kms_key_arn
   sqs_managed_sse_enabled    = var.customer_managed_key ? null : true
   policy                     = data.aws_iam_policy_document.uploads.json
+
+  redrive_policy = jsonencode({
+    deadLetterTargetArn = local.queue_arns.dead_letters
+    maxReceiveCount     = var.queue.max_receive_count
+  })
+
+  depends_on = [aws_sqs_queue.dead_letters]
+}
+
+# Images that are to be made again, as many as there are: a queue of their own, so that no upload waits behind them. What
+# fails ends in the same dead-letter queue, the one place to look; its body says which queue it came from.
+resource "aws_sqs_queue" "backfill" {
+  name                       = local.queue_names.backfill
+  message_retention_seconds  = var.queue.retention_days * 86400
+  receive_wait_time_seconds  = 20
+  visibility_timeout_seconds = var.queue.visibility_timeout_seconds
+  kms_master_key_id          = local.kms_key_arn
+  sqs_managed_sse_enabled    = var.customer_managed_key ? null : true
+  policy                     = data.aws_iam_policy_document.queue["backfill"].json
 
   redrive_policy = jsonencode({
     deadLetterTargetArn = local.queue_arns.dead_letters

@@ -79,8 +79,8 @@ variable "queue" {
   }
 
   validation {
-    condition     = var.queue.max_receive_count >= 1 && var.queue.max_receive_count <= 1000
-    error_message = "queue.max_receive_count must be from 1 to 1000, not ${var.queue.max_receive_count}."
+    condition     = var.queue.max_receive_count >= 4 && var.queue.max_receive_count <= 1000
+    error_message = "queue.max_receive_count must be from 4 to 1000, not ${var.queue.max_receive_count}: an image may kill the processor three times, and the fourth delivery says so."
   }
 
   validation {

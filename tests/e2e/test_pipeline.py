@@ -165,7 +165,7 @@ def test_alpha_is_kept(pipeline: Pipeline, records: dict[str, Record]) -> None:
 def test_queue_and_dead_letter_queue_end_up_empty(pipeline: Pipeline, records: dict[str, Record]) -> None:
     sqs = pipeline.clone.client("dev", "sqs")
     urls = sqs.list_queues()["QueueUrls"]
-    assert len(urls) == 2
+    assert len(urls) == 3  # of uploads, of backfills, of dead letters
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     for url in urls:
         counts = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]

@@ -1,6 +1,7 @@
 """compute: functions, roles, event source mapping."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -13,30 +14,63 @@ from .conftest import ACCOUNT, NAMES, Resources, Workspace, statements
 DIGEST = f"sha256:{'5f70bf18' * 8}"
 UPLOADS = "arn:aws:s3:::image-pipeline-prod-uploads-333333333333-eu-west-1"
 PROCESSED = "arn:aws:s3:::image-pipeline-prod-processed-333333333333-eu-west-1"
+BACKFILL = "arn:aws:sqs:eu-west-1:333333333333:image-pipeline-prod-backfill"
+BUS = "arn:aws:events:eu-west-1:333333333333:event-bus/image-pipeline-prod-images"
 QUEUE = "arn:aws:sqs:eu-west-1:333333333333:image-pipeline-prod-uploads"
 TABLE = "arn:aws:dynamodb:eu-west-1:333333333333:table/image-pipeline-prod-images"
 KEY = "arn:aws:kms:eu-west-1:333333333333:key/5b1c2f0e-8b54-4a6e-9d6c-6d2c3a1f0e11"
 
+QUEUE_URL = "https://sqs.eu-west-1.amazonaws.com/333333333333/image-pipeline-prod"
+STREAM = f"{TABLE}/stream/2026-01-01T00:00:00.000"
+
 STORAGE: dict[str, Any] = {
+    "backfill_queue": {"arn": BACKFILL, "url": f"{QUEUE_URL}-backfill"},
     "processed_bucket": {"arn": PROCESSED, "name": PROCESSED.rpartition(":")[2]},
-    "queue": {"arn": QUEUE, "max_receive_count": 4, "visibility_timeout_seconds": 720},
-    "table": {"arn": TABLE, "indexes": ["by-status", "newest"], "name": "image-pipeline-prod-images"},
+    "queue": {
+        "arn": QUEUE,
+        "max_receive_count": 4,
+        "url": f"{QUEUE_URL}-uploads",
+        "visibility_timeout_seconds": 720,
+    },
+    "table": {
+        "arn": TABLE,
+        "indexes": ["by-status", "newest"],
+        "name": "image-pipeline-prod-images",
+        "stream_arn": STREAM,
+    },
     "upload_bucket": {"arn": UPLOADS, "name": UPLOADS.rpartition(":")[2]},
 }
 SETTINGS: dict[str, Any] = {
     "limits": {
+        "formats": ["jpeg", "png"],
         "max_bytes": 20_000_000,
+        "max_frames": 100,
+        "max_memory_mb": 900,
+        "max_metadata_bytes": 1_000_000,
         "max_pixels": 50_000_000,
+        "max_pixels_per_byte": 1_000,
         "max_progressive_pixels": 12_000_000,
+        "max_seconds": 8,
         "max_side": 16_000,
     },
     "recipe": {
+        "alpha": [{"effort": 4, "format": "webp", "lossless": True, "quality": 70}],
+        "animation": {"effort": 1, "format": "gif", "max_frames": 10, "max_pixels": 1_000_000, "quality": 60},
         "background": "#000000",
-        "fallback_quality": 80,
-        "modern_format": "webp",
-        "modern_quality": 70,
-        "thumbnail_size": 160,
-        "widths": [320, 960],
+        "gps": True,
+        "graphic": [{"effort": 9, "format": "png", "lossless": False, "quality": 70}],
+        "partial": True,
+        "variants": [
+            {
+                "crop": "focal",
+                "fit": "cover",
+                "formats": [{"effort": 0, "format": "jpeg", "lossless": False, "quality": 80, "quant_table": 3}],
+                "height": 240,
+                "name": "card",
+                "width": 320,
+            }
+        ],
+        "wide_gamut": True,
     },
 }
 INPUTS: dict[str, Any] = {
@@ -47,6 +81,7 @@ INPUTS: dict[str, Any] = {
     "log_level": "WARNING",
     "log_retention_days": 90,
     "processor": {
+        "backfill_concurrency": 3,
         "batch_size": 6,
         "ephemeral_storage_mb": 1024,
         "maximum_concurrency": 40,
@@ -84,7 +119,7 @@ def rights(resources: Resources, name: str) -> dict[str, tuple[list[str], list[s
     return {sid: (statement["Action"], statement["Resource"]) for sid, statement in found.items()}
 
 
-@pytest.mark.parametrize("name", ["api", "processor"])
+@pytest.mark.parametrize("name", ["announcer", "api", "processor"])
 class TestFunction:
     def test_runs_the_image_by_its_digest(self, compute: Resources, name: str) -> None:
         assert function(compute, name)["function_name"] == f"image-pipeline-prod-{name}"
@@ -105,9 +140,9 @@ class TestFunction:
 
     def test_knows_its_surroundings(self, compute: Resources, name: str) -> None:
         common = {
-            "POWERTOOLS_LOG_LEVEL": "WARNING",
-            "POWERTOOLS_METRICS_NAMESPACE": "image-pipeline-prod",
-            "POWERTOOLS_SERVICE_NAME": name,
+            "LOG_LEVEL": "WARNING",
+            "METRICS_NAMESPACE": "image-pipeline-prod",
+            "SERVICE_NAME": name,
             "PROCESSED_BUCKET": STORAGE["processed_bucket"]["name"],
             "TABLE_NAME": "image-pipeline-prod-images",
             "UPLOAD_BUCKET": STORAGE["upload_bucket"]["name"],
@@ -140,8 +175,14 @@ class TestFunction:
 
 
 def test_the_command_decides_which_function_it_is(compute: Resources) -> None:
-    commands = {name: function(compute, name)["image_config"][0]["command"] for name in ("api", "processor")}
-    assert commands == {"api": ["image_processor.handlers.api"], "processor": ["image_processor.handlers.process"]}
+    commands = {
+        name: function(compute, name)["image_config"][0]["command"] for name in ("announcer", "api", "processor")
+    }
+    assert commands == {
+        "announcer": ["image_processor.handlers.stream.announce"],
+        "api": ["image_processor.handlers.http.api"],
+        "processor": ["image_processor.handlers.queue.process"],
+    }
 
 
 def test_sizes_are_data(compute: Resources) -> None:
@@ -151,14 +192,19 @@ def test_sizes_are_data(compute: Resources) -> None:
             function(compute, name)["timeout"],
             function(compute, name)["ephemeral_storage"][0]["size"],
         )
-        for name in ("api", "processor")
+        for name in ("announcer", "api", "processor")
     }
-    assert sizes == {"api": (640, 12, 512), "processor": (3008, 120, 1024)}
+    assert sizes == {"announcer": (256, 60, 512), "api": (640, 12, 512), "processor": (3008, 120, 1024)}
 
 
 def test_processor_knows_its_image_and_its_last_try(compute: Resources) -> None:
     assert environment(compute, "processor")["IMAGE_DIGEST"] == DIGEST
     assert environment(compute, "processor")["MAX_RECEIVE_COUNT"] == "4"
+
+
+def test_processor_knows_the_queues_that_its_messages_come_from(compute: Resources) -> None:
+    urls = {BACKFILL: f"{QUEUE_URL}-backfill", QUEUE: f"{QUEUE_URL}-uploads"}
+    assert json.loads(environment(compute, "processor")["QUEUE_URLS"]) == urls
 
 
 def test_api_signs_addresses_for_as_long_as_asked(compute: Resources) -> None:
@@ -172,19 +218,25 @@ def test_recipe_and_limits_stay_the_images_own_unless_set(compute: Resources) ->
 def test_recipe_and_limits_reach_the_processor_in_its_own_words(compute_with_everything: Resources) -> None:
     """Read as the processor reads them; all its fields are given, so that one that is renamed there is missed here."""
     variables = environment(compute_with_everything, "processor")
-    assert asdict(Recipe.parse(variables["RECIPE"])) == SETTINGS["recipe"] | {"widths": (320, 960)}
-    assert asdict(Limits.parse(variables["LIMITS"])) == SETTINGS["limits"]
+    recipe = json.loads(json.dumps(asdict(Recipe.parse(variables["RECIPE"]))))
+    for encoding in (*recipe["alpha"], *recipe["graphic"]):
+        assert encoding.pop("quant_table") == 0  # JPEG's; the variants' formats have it
+    assert recipe == SETTINGS["recipe"]
+    assert json.loads(json.dumps(asdict(Limits.parse(variables["LIMITS"])))) == SETTINGS["limits"]
 
 
 def test_processor_may_do_what_it_does_and_nothing_else(compute: Resources) -> None:
     found = rights(compute, "processor")
     del found["WriteLogs"]
     assert found == {
-        "ReceiveEvents": (["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"], [QUEUE]),
+        "ReceiveEvents": (
+            ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"],
+            [BACKFILL, QUEUE],
+        ),
         "ReadUploads": (["s3:GetObject", "s3:GetObjectVersion"], [f"{UPLOADS}/*"]),
-        "WriteVariants": (["s3:DeleteObject", "s3:PutObject"], [f"{PROCESSED}/*"]),
+        "WriteVariants": (["s3:DeleteObject", "s3:GetObject", "s3:PutObject"], [f"{PROCESSED}/*"]),
         "ListObjects": (["s3:ListBucket"], [PROCESSED, UPLOADS]),
-        "WriteRecords": (["dynamodb:GetItem", "dynamodb:PutItem"], [TABLE]),
+        "WriteRecords": (["dynamodb:GetItem", "dynamodb:UpdateItem"], [TABLE]),
     }
 
 
@@ -199,12 +251,35 @@ def test_api_may_do_what_it_does_and_nothing_else(compute: Resources) -> None:
     }
 
 
-def test_queue_feeds_the_alias_and_hears_of_each_message(compute: Resources) -> None:
-    mapping = compute["aws_lambda_event_source_mapping.uploads"]
-    assert mapping["event_source_arn"] == QUEUE
+@pytest.mark.parametrize(("queue", "arn", "concurrency"), [("backfill", BACKFILL, 3), ("uploads", QUEUE, 40)])
+def test_queue_feeds_the_alias_and_hears_of_each_message(
+    compute: Resources, queue: str, arn: str, concurrency: int
+) -> None:
+    mapping = compute[f'aws_lambda_event_source_mapping.queue["{queue}"]']
+    assert mapping["event_source_arn"] == arn
     assert mapping["batch_size"] == 6
     assert mapping["function_response_types"] == ["ReportBatchItemFailures"]
-    assert mapping["scaling_config"] == [{"maximum_concurrency": 40}]
+    assert mapping["scaling_config"] == [{"maximum_concurrency": concurrency}]
+
+
+def test_outcomes_and_nothing_else_go_from_the_stream_to_the_announcer(compute: Resources) -> None:
+    mapping = compute["aws_lambda_event_source_mapping.records"]
+    assert (mapping["event_source_arn"], mapping["starting_position"]) == (STREAM, "TRIM_HORIZON")
+    assert mapping["bisect_batch_on_function_error"] is True
+    (criteria,) = mapping["filter_criteria"]
+    assert [json.loads(each["pattern"]) for each in criteria["filter"]] == [
+        {
+            "dynamodb": {"NewImage": {"status": {"S": ["DELETED", "FAILED", "READY", "REJECTED"]}}},
+            "eventName": ["INSERT", "MODIFY"],
+        }
+    ]
+
+
+def test_announcer_may_do_what_it_does_and_nothing_else(compute: Resources) -> None:
+    found = rights(compute, "announcer")
+    del found["WriteLogs"]
+    reading = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"]
+    assert found == {"ReadStream": (reading, [STREAM]), "PutEvents": (["events:PutEvents"], [BUS])}
 
 
 def test_a_queue_that_hides_messages_too_briefly_is_refused(workspace: Workspace) -> None:
@@ -212,3 +287,10 @@ def test_a_queue_that_hides_messages_too_briefly_is_refused(workspace: Workspace
     refusal = workspace.refusal("compute", INPUTS | {"storage": STORAGE | {"queue": queue}})
     assert "visibility timeout is 719 s; it must be at least 720 s" in refusal
     assert "timeout of 120 s" in refusal
+
+
+def test_image_of_another_platform_is_refused_by_the_plan(workspace: Workspace) -> None:
+    refusal = workspace.refusal("compute", INPUTS | {"architecture": "arm64", "image_platform": "linux/amd64"})
+    words = " ".join(re.sub(r"[│╷╵]", " ", refusal).split())
+    assert "The image is for linux/amd64, but architecture arm64 runs linux/arm64" in words
+    assert "PLATFORM=linux/arm64" in words

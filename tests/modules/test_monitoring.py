@@ -11,19 +11,30 @@ import pytest
 from .conftest import ACCOUNT, NAMES, Resources, assert_denies_insecure_transport, statements
 
 RUNBOOK = "https://example.com/runbook"
+
+#: Commands that have a section of their own, which those of the alarms point to.
+OPERATIONS = {"failures", "redrive", "reprocess", "reconcile"}
 TOPIC = "arn:aws:sns:eu-west-1:333333333333:image-pipeline-prod-alarms"
 INPUTS = {
     **NAMES,
     "alarm_emails": ["on-call@example.com", "deputy@example.com"],
     "api": {"api_id": "a1b2c3d4e5", "stage": "$default"},
-    "functions": {"processor": {"name": "image-pipeline-prod-processor", "timeout_seconds": 60}},
+    "functions": {
+        "announcer": {"name": "image-pipeline-prod-announcer"},
+        "processor": {"name": "image-pipeline-prod-processor", "timeout_seconds": 60},
+    },
     "runbook_url": RUNBOOK,
     "storage": {
         "dead_letter_queue": {"name": "image-pipeline-prod-uploads-dlq"},
         "queue": {"name": "image-pipeline-prod-uploads"},
         "table": {"name": "image-pipeline-prod-images"},
     },
-    "thresholds": {"api_latency_ms": 1500, "processor_duration_share": 0.75, "queue_age_seconds": 300},
+    "thresholds": {
+        "announcer_age_seconds": 600,
+        "api_latency_ms": 1500,
+        "processor_duration_share": 0.75,
+        "queue_age_seconds": 300,
+    },
 }
 
 
@@ -54,6 +65,7 @@ def test_alarms_watch_what_needs_somebody(monitoring: Resources) -> None:
         for name, alarm in alarms(monitoring).items()
     }
     api = {"ApiId": "a1b2c3d4e5", "Stage": "$default"}
+    announcer = {"FunctionName": "image-pipeline-prod-announcer"}
     processor = {"FunctionName": "image-pipeline-prod-processor"}
     table = {"TableName": "image-pipeline-prod-images"}
     uploads, dead_letters = (
@@ -61,6 +73,7 @@ def test_alarms_watch_what_needs_somebody(monitoring: Resources) -> None:
         {"QueueName": "image-pipeline-prod-uploads-dlq"},
     )
     assert watched == {
+        "announcer-age": ("AWS/Lambda", "IteratorAge", announcer, "Maximum", 600_000),
         "api-errors": ("AWS/ApiGateway", "5xx", api, "Sum", 0),
         "api-latency": ("AWS/ApiGateway", "Latency", api, "p99", 1500),
         "dead-letters": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", dead_letters, "Maximum", 0),
@@ -90,11 +103,16 @@ def test_alarms_fire_above_their_threshold_and_stay_quiet_without_traffic(monito
 def test_every_alarm_names_its_section_of_the_runbook(monitoring: Resources, root: Path) -> None:
     runbook = (root / "modules/monitoring/RUNBOOK.md").read_text()
     sections = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", runbook, re.MULTILINE | re.DOTALL))
-    assert sections.keys() == alarms(monitoring).keys()
+    assert sections.keys() == alarms(monitoring).keys() | OPERATIONS
     for name, alarm in alarms(monitoring).items():
         assert alarm["alarm_description"].endswith(f" {RUNBOOK}#{name}")
         for part in ("**Symptom.**", "**Likely causes.**", "**Check.**", "**Fix.**", "```bash"):
             assert part in sections[name], f"{name} lacks {part}"
+
+
+def test_alarms_of_lost_images_name_the_command_to_begin_with(monitoring: Resources) -> None:
+    for name in ("dead-letters", "processor-errors"):
+        assert "make failures" in alarms(monitoring)[name]["alarm_description"]
 
 
 def test_runbook_links_to_its_own_sections(root: Path) -> None:

@@ -23,6 +23,10 @@ def of_function(test: str) -> Check:
     return lambda plan: getattr(test_compute.TestFunction(), test)(plan, "processor")
 
 
+def of_uploads(plan: Resources) -> None:
+    test_compute.test_queue_feeds_the_alias_and_hears_of_each_message(plan, "uploads", test_compute.QUEUE, 40)
+
+
 def of_runbook(plan: Resources) -> None:
     test_monitoring.test_every_alarm_names_its_section_of_the_runbook(plan, ROOT)
 
@@ -49,7 +53,7 @@ MUTATIONS: dict[str, list[tuple[str, str, str, Check]]] = {
             "main.tf",
             '["ReportBatchItemFailures"]',
             "[]",
-            test_compute.test_queue_feeds_the_alias_and_hears_of_each_message,
+            of_uploads,
         ),
         (
             "main.tf",
@@ -71,7 +75,7 @@ MUTATIONS: dict[str, list[tuple[str, str, str, Check]]] = {
         ),
         (
             "roles.tf",
-            '["s3:DeleteObject", "s3:PutObject"]',
+            '["s3:DeleteObject", "s3:GetObject", "s3:PutObject"]',
             '["s3:*"]',
             test_compute.test_processor_may_do_what_it_does_and_nothing_else,
         ),

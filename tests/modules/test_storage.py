@@ -21,6 +21,7 @@ BUCKETS = {
     "processed": "image-pipeline-prod-processed-333333333333-eu-west-1",
     "uploads": "image-pipeline-prod-uploads-333333333333-eu-west-1",
 }
+BACKFILL_ARN = "arn:aws:sqs:eu-west-1:333333333333:image-pipeline-prod-backfill"
 QUEUE_ARN = "arn:aws:sqs:eu-west-1:333333333333:image-pipeline-prod-uploads"
 
 
@@ -122,6 +123,16 @@ def test_only_the_upload_bucket_may_send_to_the_queue(storage: Resources) -> Non
     }
 
 
+def test_backfill_has_a_queue_of_its_own_that_works_like_that_of_uploads(storage: Resources) -> None:
+    queue, uploads = storage["aws_sqs_queue.backfill"], storage["aws_sqs_queue.uploads"]
+    assert queue["name"] == "image-pipeline-prod-backfill"
+    for setting in ("message_retention_seconds", "redrive_policy", "visibility_timeout_seconds"):
+        assert queue[setting] == uploads[setting]
+    assert queue["sqs_managed_sse_enabled"] is True
+    assert statements(queue["policy"]).keys() == {"DenyInsecureTransport"}
+    assert_denies_insecure_transport(queue["policy"], "sqs:*", BACKFILL_ARN)
+
+
 def test_nobody_may_send_to_the_dead_letter_queue(storage: Resources) -> None:
     assert statements(storage["aws_sqs_queue.dead_letters"]["policy"]).keys() == {"DenyInsecureTransport"}
 
@@ -141,7 +152,7 @@ def test_messages_that_fail_go_to_the_dead_letter_queue_and_stay_longer(storage:
     assert json.loads(queue["redrive_policy"]) == {"deadLetterTargetArn": f"{QUEUE_ARN}-dlq", "maxReceiveCount": 4}
     assert json.loads(dead_letters["redrive_allow_policy"]) == {
         "redrivePermission": "byQueue",
-        "sourceQueueArns": [QUEUE_ARN],
+        "sourceQueueArns": [BACKFILL_ARN, QUEUE_ARN],
     }
     assert queue["message_retention_seconds"] == 5 * 86400
     assert dead_letters["message_retention_seconds"] == 14 * 86400
@@ -188,7 +199,7 @@ def test_a_key_of_ones_own_encrypts_everything(storage_with_key: Resources) -> N
         rule = encryption["rule"][0]
         assert rule["bucket_key_enabled"] is True
         assert rule["apply_server_side_encryption_by_default"][0]["sse_algorithm"] == "aws:kms"
-    for queue in ("uploads", "dead_letters"):
+    for queue in ("backfill", "uploads", "dead_letters"):
         # Its ARN is known after apply only; SSE by SQS would show here as true.
         assert storage_with_key[f"aws_sqs_queue.{queue}"].get("sqs_managed_sse_enabled") is not True
     assert storage_with_key["aws_dynamodb_table.images"]["server_side_encryption"][0]["enabled"] is True

@@ -20,6 +20,12 @@ INPUTS: dict[str, dict[str, Any]] = {
 
 IMAGE: str = test_compute.INPUTS["image_uri"]
 
+
+def variant(**fields: Any) -> dict[str, Any]:
+    """A recipe of one variant that is right but for the given fields."""
+    return {"variants": [{"width": 64, "formats": [{"format": "jpeg"}]} | fields]}
+
+
 #: Module, variable (or its field, after a dot), a value that is wrong, and what the message must say.
 REFUSED: list[tuple[str, str, Any, str]] = [
     *(
@@ -41,25 +47,42 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     ("compute", "api.timeout_seconds", 30, "api.timeout_seconds must be from 1 to 29"),
     ("compute", "api.url_ttl_seconds", 7200, "api.url_ttl_seconds must be from 60 to 3600 (an hour), not 7200"),
     ("compute", "architecture", "amd64", "architecture must be arm64 or x86_64, not 'amd64'"),
+    ("compute", "image_platform", "windows/amd64", "or linux/arm64, or empty, not 'windows/amd64'"),
     ("compute", "image_uri", IMAGE.split("@")[0] + ":latest", "Run `make build` to get one"),
     ("compute", "image_uri", IMAGE.replace("eu-west-1", "us-east-1"), "must be in eu-west-1"),
     ("compute", "log_level", "TRACE", "log_level must be DEBUG, INFO, WARNING, ERROR or CRITICAL, not 'TRACE'"),
     ("compute", "log_retention_days", 10, "a number of days that CloudWatch knows"),
+    ("compute", "processor.backfill_concurrency", 1, "processor.backfill_concurrency must be from 2 to 1000, not 1"),
     ("compute", "processor.batch_size", 11, "processor.batch_size must be from 1 to 10, not 11"),
     ("compute", "processor.ephemeral_storage_mb", 256, "from 512 to 10240, not 256"),
-    ("compute", "processor.limits", {"max_side": 65536}, "max_side to 65535; not {"),
-    ("compute", "processor.limits", {"max_bytes": 0}, "whole numbers from 1: max_bytes to 5368709120"),
+    ("compute", "processor.limits", {"max_side": 65536}, "max_side to 65535, the others"),
+    ("compute", "processor.limits", {"max_memory_mb": 63}, "max_memory_mb: 64"),
+    ("compute", "processor.limits", {"formats": ["bmp"]}, "some of avif, gif, heic"),
+    ("compute", "processor.limits", {"formats": []}, "some of avif, gif, heic"),
+    ("compute", "processor.limits", {"max_bytes": 0}, "max_bytes to 5368709120"),
     ("compute", "processor.recipe", {"background": "white"}, "a colour like #ffffff, not \"white\""),
-    ("compute", "processor.recipe", {"modern_format": "jpeg"}, "modern_format must be avif or webp, not \"jpeg\""),
-    ("compute", "processor.recipe", {"fallback_quality": 101}, "modern_quality must be whole numbers from 1 to 100"),
-    ("compute", "processor.recipe", {"thumbnail_size": 8}, "must be a whole number from 16 to 2048, not 8"),
-    ("compute", "processor.recipe", {"widths": [640, 320]}, "from 16 to 8192 that ascend, at least one, not [640,320]"),
-    ("compute", "processor.recipe", {"widths": []}, "from 16 to 8192 that ascend, at least one, not []"),
+    ("compute", "processor.recipe", variant(formats=[{"format": "gif"}]), "formats must be avif, jpeg, png or webp"),
+    ("compute", "processor.recipe", variant(formats=[{"format": "jpeg", "quality": 101}]), "quality from 1 to 100"),
+    ("compute", "processor.recipe", variant(formats=[{"format": "webp", "effort": 7}]), "(webp 6, jpeg 1)"),
+    ("compute", "processor.recipe", variant(formats=[{"format": "webp", "quant_table": 3}]), "for jpeg only"),
+    ("compute", "processor.recipe", variant(formats=[{"format": "jpeg", "lossless": True}]), "lossless not for jpeg"),
+    ("compute", "processor.recipe", variant(formats=[]), "each once and at least one"),
+    ("compute", "processor.recipe", variant(formats=[{"format": "png"}, {"format": "png"}]), "each once"),
+    ("compute", "processor.recipe", variant(width=8), "width and height whole numbers from 16 to 8192"),
+    ("compute", "processor.recipe", variant(height=9000), "width and height whole numbers from 16 to 8192"),
+    ("compute", "processor.recipe", variant(fit="cover"), "the former two with a height"),
+    ("compute", "processor.recipe", variant(crop="top"), "crop must be attention, centre or focal"),
+    ("compute", "processor.recipe", variant(name="a/b"), "name up to 32 letters a-z and digits"),
+    ("compute", "processor.recipe", {"variants": []}, "must be 1 to 32"),
+    ("compute", "processor.recipe", {"alpha": [{"format": "gif"}]}, "formats must be avif, jpeg, png or webp"),
+    ("compute", "processor.recipe", {"animation": {"format": "avif"}}, "must have a format of gif or webp"),
+    ("compute", "processor.recipe", {"animation": {"max_frames": -1}}, "max_frames from 0 to 10000"),
     ("compute", "processor.maximum_concurrency", 1, "from 2 to 1000, not 1"),
     ("compute", "processor.memory_mb", 20480, "processor.memory_mb must be from 128 to 10240, not 20480"),
     ("compute", "processor.timeout_seconds", 901, "processor.timeout_seconds must be from 1 to 900, not 901"),
     ("monitoring", "alarm_emails", ["on-call"], "mail addresses, like on-call@example.com"),
     ("monitoring", "runbook_url", "https://example.com/runbook#top", "an address without '#'"),
+    ("monitoring", "thresholds.announcer_age_seconds", 86400, "less than 86400, when the stream forgets, not 86400"),
     ("monitoring", "thresholds.api_latency_ms", 30001, "from 1 to 30000, when API Gateway gives up, not 30001"),
     ("monitoring", "thresholds.processor_duration_share", 80, "between 0 and 1, a share of the timeout, not 80"),
     ("monitoring", "thresholds.queue_age_seconds", 30, "at least 60, the time between two measurements, not 30"),
@@ -69,7 +92,7 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     ("storage", "expiry.test_data_days", 0.5, "each number of days must be a whole number of at least 1"),
     ("storage", "name_prefix", "image-pipeline-of-the-second-floor", "at most 63 characters to be a bucket name"),
     ("storage", "queue.visibility_timeout_seconds", 43201, "from 1 to 43200 (12 hours), not 43201"),
-    ("storage", "queue.max_receive_count", 0, "queue.max_receive_count must be from 1 to 1000, not 0"),
+    ("storage", "queue.max_receive_count", 3, "queue.max_receive_count must be from 4 to 1000, not 3"),
     ("storage", "queue.dead_letter_retention_days", 15, "messages can be kept from 1 to 14 days, not 5 and 15"),
     ("storage", "queue.dead_letter_retention_days", 5, "must be more than queue.retention_days (5), not 5"),
 ]  # fmt: skip

@@ -53,6 +53,31 @@ def archive(kind: str, name: str, content: bytes) -> bytes:
     return buffer.getvalue()
 
 
+def test_debian_packages_are_installed_only_where_they_are_missing(
+    setup: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[tuple[str, ...]] = []
+    monkeypatch.setattr(setup, "OS", "linux")
+    monkeypatch.setattr(setup, "run", lambda *command: ran.append(tuple(map(str, command))))
+    monkeypatch.setattr(setup.os, "geteuid", lambda: 0)
+    there = {"apt-get", "buildah", "bwrap", "docker-registry", "mmdebstrap"}
+    monkeypatch.setattr(setup.shutil, "which", lambda name: f"/usr/bin/{name}" if name in there else None)
+    setup.install_image_programs()
+    assert ran == []
+    there -= {"bwrap", "mmdebstrap"}
+    setup.install_image_programs()
+    assert ran[-1][-2:] == ("bubblewrap", "mmdebstrap")
+
+
+def test_what_cannot_be_installed_is_named(
+    setup: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(setup, "OS", "linux")
+    monkeypatch.setattr(setup.shutil, "which", lambda name: None)
+    setup.install_image_programs()
+    assert "install buildah, bubblewrap, docker-registry, mmdebstrap" in capsys.readouterr().err
+
+
 def test_download_is_taken_when_its_sha256_is_listed(setup: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     sums = f"{hashlib.sha256(b'program').hexdigest()}  tool_linux\n".encode()
     serve(setup, monkeypatch, {"tool_linux": b"program", "sums": sums})

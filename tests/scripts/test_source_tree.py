@@ -42,6 +42,7 @@ def test_digest_is_recorded_where_hcl_finds_it(folder: Path) -> None:
 def test_aws_gets_no_digest_that_no_registry_knows(folder: Path, recorded: bool) -> None:
     if recorded:
         source_tree.record_digest()
-    dev = Environment("dev", "111111111111", "eu-west-1", Release(image="worktree", modules="worktree"), False)
+    release = Release(image="worktree", modules="worktree")
+    dev = Environment("dev", "111111111111", "eu-west-1", release, protected=False, platform="linux/amd64")
     with pytest.raises(PipelineError, match=r"live/dev/release\.json has no image that AWS could run"):
         terragrunt.apply(Target(dev, Cloud.AWS, {}), print)

@@ -13,6 +13,10 @@ module "compute" {
 
   # In a deployment: the outputs of the storage unit, handed on whole.
   storage = {
+    backfill_queue = {
+      arn = "arn:aws:sqs:eu-west-1:333333333333:image-pipeline-prod-backfill"
+      url = "https://sqs.eu-west-1.amazonaws.com/333333333333/image-pipeline-prod-backfill"
+    }
     processed_bucket = {
       arn  = "arn:aws:s3:::image-pipeline-prod-processed-333333333333-eu-west-1"
       name = "image-pipeline-prod-processed-333333333333-eu-west-1"
@@ -20,12 +24,14 @@ module "compute" {
     queue = {
       arn                        = "arn:aws:sqs:eu-west-1:333333333333:image-pipeline-prod-uploads"
       max_receive_count          = 5
+      url                        = "https://sqs.eu-west-1.amazonaws.com/333333333333/image-pipeline-prod-uploads"
       visibility_timeout_seconds = 360
     }
     table = {
-      arn     = "arn:aws:dynamodb:eu-west-1:333333333333:table/image-pipeline-prod-images"
-      indexes = ["by-status", "newest"]
-      name    = "image-pipeline-prod-images"
+      arn        = "arn:aws:dynamodb:eu-west-1:333333333333:table/image-pipeline-prod-images"
+      indexes    = ["by-status", "newest"]
+      name       = "image-pipeline-prod-images"
+      stream_arn = "arn:aws:dynamodb:eu-west-1:333333333333:table/image-pipeline-prod-images/stream/2026-01-01T00:00:00.000"
     }
     upload_bucket = {
       arn  = "arn:aws:s3:::image-pipeline-prod-uploads-333333333333-eu-west-1"
@@ -40,7 +46,11 @@ module "compute" {
     timeout_seconds     = 60
 
     recipe = {
-      widths = [320, 640, 1280, 2560]
+      variants = [
+        { width = 640, formats = [{ format = "avif", quality = 60 }, { format = "jpeg" }] },
+        { width = 2560, formats = [{ format = "jpeg", quality = 82 }] },
+        { name = "card", width = 400, height = 300, fit = "cover", crop = "focal", formats = [{ format = "webp" }, { format = "jpeg" }] },
+      ]
     }
   }
 }

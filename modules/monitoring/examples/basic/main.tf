@@ -16,6 +16,7 @@ module "monitoring" {
   }
 
   functions = {
+    announcer = { name = "image-pipeline-prod-announcer" }
     processor = {
       name            = "image-pipeline-prod-processor"
       timeout_seconds = 60

@@ -1,0 +1,74 @@
+"""What making images again will take, from what the very same images took the last time."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from imagepipe.operations.deployment import Workers
+from imagepipe.operations.records import Record
+
+#: US dollars, list prices of eu-west-1 without free tier, as in the README's table of costs.
+GB_SECOND = {"arm64": 0.0000133334, "x86_64": 0.0000166667}
+INVOCATION = 0.20e-6
+S3_GET = 0.0004e-3
+S3_PUT = 0.005e-3
+S3_GB_MONTH = 0.023
+DYNAMODB_WRITE_UNIT = 0.7068e-6
+SQS_REQUEST = 0.40e-6
+
+#: Send, receive, delete.
+SQS_REQUESTS = 3
+
+#: Four for the publishing write of 4 KB × (table + two indexes).
+WRITE_UNITS = 12
+
+#: Milliseconds per image where no record says how long it took: a 12-megapixel photograph on one vCPU.
+USUAL_MS = 1000
+
+
+@dataclass
+class Sums:
+    """Added up over images, one at a time."""
+
+    count: int = 0
+    done: int = 0  # made again already, and not in any of the other sums
+    timed: int = 0
+    milliseconds: int = 0
+    variants: int = 0
+    variant_bytes: int = 0
+
+    def add(self, record: Record) -> None:
+        variants = (record.get("variants") or {}).values()
+        timings = record.get("timings") or {}
+        self.count += 1
+        self.timed += "processing_ms" in timings
+        self.milliseconds += timings.get("processing_ms", 0)
+        self.variants += len(variants)
+        self.variant_bytes += sum(variant["bytes"] for variant in variants)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    count: int
+    seconds: float  # until the last one is done
+    dollars: float
+
+    def __str__(self) -> str:
+        if not self.count:
+            return "no image is left to make again"
+        time = timedelta(seconds=max(1, round(self.seconds)))
+        dollars = f"{self.dollars:,.2f} US dollars" if self.dollars >= 0.01 else "less than a cent"
+        return f"{self.count} images to make again: about {time} (h:mm:ss) and {dollars}"
+
+
+def estimate(sums: Sums, workers: Workers, rate: float, kept_days: int) -> Estimate:
+    """Time is what the functions or the sending take, whichever is slower; dollars are requests, computing and the
+    variants that are replaced, which S3 keeps as old versions for `kept_days`.
+    """
+    busy_seconds = sums.count * (sums.milliseconds / sums.timed if sums.timed else USUAL_MS) / 1000
+    dollars = (
+        busy_seconds * workers.memory_mb / 1024 * GB_SECOND[workers.architecture]
+        + sums.count * (INVOCATION + S3_GET + SQS_REQUESTS * SQS_REQUEST + WRITE_UNITS * DYNAMODB_WRITE_UNIT)
+        + sums.variants * S3_PUT
+        + sums.variant_bytes / 1e9 * S3_GB_MONTH * kept_days / 30
+    )
+    return Estimate(sums.count, max(busy_seconds / workers.concurrency, sums.count / rate), dollars)

@@ -1,0 +1,69 @@
+"""How fast messages are sent: so many a second, and never more than a few ahead of the functions that take them."""
+
+import time
+from collections.abc import Callable, Iterable
+
+from imagepipe.errors import PipelineError
+from imagepipe.operations.deployment import Queue
+from imagepipe.operations.records import batches
+
+#: Most messages that one SendMessageBatch takes.
+BATCH = 10
+
+#: Messages that may wait in the queue before sending pauses. It is how much work goes on after
+#: a stop, and how much stands before a fresh upload where both use one queue.
+BACKLOG = 200
+
+#: Seconds between two looks at a queue that is full.
+LOOK_AGAIN = 1.0
+
+#: SQS counts waiting messages with some delay, so it is asked after so many messages and not for each.
+LOOK_EVERY = 100
+
+
+class Sender:
+    """Sends messages at a rate, as long as the queue is being worked off.
+
+    Args:
+        rate: messages a second.
+        waiting: told how many messages wait while sending pauses for that, and None when it goes on.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        rate: float,
+        waiting: Callable[[int | None], None] = lambda _: None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._queue, self._rate, self._waiting = queue, rate, waiting
+        self._clock, self._sleep = clock, sleep
+        self._next, self._unlooked = clock(), LOOK_EVERY
+
+    def send(self, bodies: Iterable[str]) -> None:
+        """Returns when SQS has taken every message.
+
+        Raises:
+            PipelineError: SQS refused some; those before them are sent.
+        """
+        for batch in batches(bodies, BATCH):
+            self._let_pass(len(batch))
+            entries = [{"Id": str(place), "MessageBody": body} for place, body in enumerate(batch)]
+            answer = self._queue.sqs.send_message_batch(QueueUrl=self._queue.url, Entries=entries)
+            if failed := answer.get("Failed"):
+                raise PipelineError(f"SQS refused {len(failed)} messages: {failed[0].get('Message') or failed[0]}")
+
+    def _let_pass(self, count: int) -> None:
+        self._unlooked += count
+        if self._unlooked > LOOK_EVERY:
+            while (waiting := self._queue.waiting()) > BACKLOG:
+                self._waiting(waiting)
+                self._sleep(LOOK_AGAIN)
+            self._waiting(None)
+            self._unlooked = count
+        now = self._clock()
+        if self._next > now:
+            self._sleep(self._next - now)
+        self._next = max(self._next, now) + count / self._rate

@@ -1,0 +1,111 @@
+# ruff: noqa: E501
+"""Six ways to break the processor, each one line or two of its source, and what the oracle must say of it."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from imagepipe.environments import ROOT
+
+from chaos.cloud import Deployment
+
+
+@dataclass(frozen=True)
+class Mutant:
+    name: str
+    #: Module, what stands there, what is put in its place.
+    changes: tuple[tuple[str, str, str], ...]
+    seen_as: frozenset[str]  # kinds of violations, one of which must be among those found
+    allow: tuple[str, ...] = ()  # actions that the broken processor needs
+
+
+MUTANTS = (
+    Mutant(
+        "no sequencer check",
+        (
+            ("store.py", "(sequencer < :sequencer OR", "(sequencer <> :sequencer OR"),
+            ("store.py", 'return bool(known["sequencer"] > _sequencer_as_in(known, event))', "return False"),
+        ),
+        frozenset({"order", "state"}),
+    ),
+    Mutant(
+        "publish before variants",
+        (
+            ("store.py", "            self._s3.put_object(", "            self.__dict__.setdefault('later', []).append(dict("),
+            ("store.py", "CacheControl=CACHE_CONTROL,\n            )", "CacheControl=CACHE_CONTROL,\n            ))"),
+            (
+                "store.py",
+                "        return self._settle(event, item, instead_of)\n",
+                "        before = self._settle(event, item, instead_of)\n"
+                "        for each in self.__dict__.pop('later', []):\n"
+                "            self._s3.put_object(**each)\n"
+                "        return before\n",
+            ),
+        ),
+        frozenset({"incomplete", "variants"}),
+    ),
+    Mutant(
+        "unconditional publish",
+        (
+            (
+                "store.py",
+                "condition, names, values = _only(instead_of) if instead_of else _unless_newer(event)",
+                'condition, names, values = "", {}, {}',
+            ),
+        ),
+        frozenset({"order", "state"}),
+    ),
+    Mutant(
+        "ack before work",
+        (("batch.py", "            handle(message, risk)\n", "            queues.delete([message])\n            handle(message, risk)\n"),),
+        frozenset({"state"}),
+    ),
+    Mutant(
+        "no clean-up",
+        (("store.py", "        pages = self._s3.get_paginator(", "        return\n        pages = self._s3.get_paginator("),),
+        frozenset({"uncleaned"}),
+    ),
+    Mutant(
+        "event before record",
+        (
+            ("announcements.py", '    if after.get("status") not in OUTCOMES:', "    if True:"),
+            (
+                "processor.py",
+                "        before = self._store.publish(event, work.revision, status, everything, instead_of=instead_of)\n",
+                "        import json, os\n"
+                "        from image_processor import announcements, aws\n"
+                "        told = {'image_id': event.image_id, 'sequencer': event.sequencer, 'revision': work.revision, 'status': status}\n"
+                "        entry = {'EventBusName': os.environ['METRICS_NAMESPACE'] + '-images', 'Source': 'image-pipeline',\n"
+                "            'DetailType': announcements.OUTCOMES[status],\n"
+                "            'Detail': json.dumps({**told, 'id': announcements._id(told)})}\n"
+                "        aws.events().put_events(Entries=[entry])\n"
+                "        before = self._store.publish(event, work.revision, status, everything, instead_of=instead_of)\n",
+            ),
+        ),
+        frozenset({"events"}),
+        ("events:PutEvents",),
+    ),
+)  # fmt: skip
+
+
+@contextmanager
+def broken(deployment: Deployment, mutant: Mutant) -> Iterator[None]:
+    """The deployment with a broken processor; afterwards it is whole again."""
+    package = deployment.cloud.source / "image_processor"
+    for module, before, after in mutant.changes:
+        text = (package / module).read_text()
+        assert before in text, f"{mutant.name}: {module} has changed, and the mutant has not"
+        (package / module).write_text(text.replace(before, after))
+    if mutant.allow:
+        policy = json.loads(deployment.policies["processor"])
+        policy["Statement"].append({"Effect": "Allow", "Action": list(mutant.allow), "Resource": "*"})
+        deployment.set_policy("processor", json.dumps(policy))
+    deployment.cloud.restart_functions()
+    try:
+        yield
+    finally:
+        shutil.copytree(ROOT / "lambda-image/src", deployment.cloud.source, dirs_exist_ok=True)
+        deployment.set_policy("processor", deployment.policies["processor"])
+        deployment.cloud.restart_functions()

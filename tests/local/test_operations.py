@@ -1,0 +1,492 @@
+"""Operations against real queues, buckets and a real table, with nobody to work the queues off: what is sent stays."""
+
+import json
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from image_processor import events
+from image_processor.items import to_item
+from imagepipe import environments
+from imagepipe.cloud import Cloud as Kind
+from imagepipe.cloud import Target
+from imagepipe.errors import PipelineError
+from imagepipe.operations import failures, messages, orphans, redrive
+from imagepipe.operations.dead_letters import Drawer
+from imagepipe.operations.deployment import Deployment, Queue
+from imagepipe.operations.differences import Finding, Trouble
+from imagepipe.operations.inventory import Object
+from imagepipe.operations.journal import Journal
+from imagepipe.operations.pace import BACKLOG
+from imagepipe.operations.reconcile import Comparison
+from imagepipe.operations.redrive import Choice, Outcome, Redrive
+from imagepipe.operations.repair import Repair
+from imagepipe.operations.reprocess import Backfill
+from imagepipe.operations.selection import Selection
+
+from .conftest import ACCOUNT, REGION, Cloud
+
+START, FUTURE = datetime(2026, 1, 1, tzinfo=UTC), datetime(2999, 1, 1, tzinfo=UTC)
+ALL_FAILED, ALL_READY = Choice(), Selection()
+
+
+@pytest.fixture
+def deployment(cloud: Cloud) -> Deployment:
+    """Buckets, queues and table as the storage module makes them, empty."""
+    name = f"ops-{uuid.uuid4().hex[:8]}"
+    s3, sqs, dynamodb = (cloud.client(service) for service in ("s3", "sqs", "dynamodb"))
+    for bucket in (f"{name}-uploads", f"{name}-processed"):
+        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    dlq = sqs.create_queue(QueueName=f"{name}-dlq")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=dlq, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 5})
+    attributes = {"RedrivePolicy": policy, "VisibilityTimeout": "360"}
+    urls = {
+        queue: sqs.create_queue(QueueName=f"{name}-{queue}", Attributes=attributes)["QueueUrl"]
+        for queue in ("uploads", "backfill")
+    }
+    dynamodb.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "image_id", "KeyType": "HASH"}],
+        AttributeDefinitions=[
+            {"AttributeName": attribute, "AttributeType": "S"}
+            for attribute in ("image_id", "listed_at", "listing", "status")
+        ],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": index,
+                "KeySchema": [
+                    {"AttributeName": key, "KeyType": "HASH"},
+                    {"AttributeName": "listed_at", "KeyType": "RANGE"},
+                ],
+                "Projection": {"ProjectionType": "ALL"},
+            }
+            for index, key in (("newest", "listing"), ("by-status", "status"))
+        ],
+    )
+    storage = {
+        "queue": {"url": urls["uploads"]},
+        "backfill_queue": {"url": urls["backfill"], "arn": arn.replace("-dlq", "-backfill")},
+        "dead_letter_queue": {"url": dlq},
+        "table": {"name": name},
+        "upload_bucket": {"name": f"{name}-uploads"},
+        "processed_bucket": {"name": f"{name}-processed"},
+    }
+    variables = cloud.local.environment(ACCOUNT, REGION)
+    return Deployment(Target(environments.load("dev"), Kind.LOCAL, variables, str(cloud.local.ca_bundle)), storage)
+
+
+@pytest.fixture
+def add_record(cloud: Cloud, deployment: Deployment) -> Callable[..., dict[str, Any]]:
+    """Writes a record as the processor would, of an event `age` hours ago."""
+
+    def add(key: str, status: str = "READY", age: float = 48, **fields: Any) -> dict[str, Any]:
+        bucket = deployment.upload_bucket
+        image_id = events.image_id(bucket, key)
+        when = datetime.now(UTC) - timedelta(hours=age)
+        record = {
+            "image_id": image_id,
+            "status": status,
+            "status_since": when.isoformat(),
+            "listing": "images",
+            "listed_at": f"{when.isoformat(timespec='milliseconds')}#{image_id}",
+            "sequencer": f"{int(when.timestamp()):032x}",
+            "revision": "r1",
+            "pipeline": {"recipe": "old"},
+            "source": {"bucket": bucket, "key": key},
+            **fields,
+        }
+        cloud.client("dynamodb").put_item(TableName=deployment.records.table, Item=to_item(record))
+        return record
+
+    return add
+
+
+def put_variants(deployment: Deployment, image_id: str, revision: str, *names: str) -> dict[str, dict[str, str]]:
+    keys = {name: f"{image_id}/{revision}/{name}.avif" for name in names}
+    for key in keys.values():
+        deployment.s3.put_object(Bucket=deployment.processed_bucket, Key=key, Body=b"x")
+    return {name: {"key": key} for name, key in keys.items()}
+
+
+@pytest.fixture
+def add_image(deployment: Deployment, add_record: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """An object, its record and its variants, all in order."""
+
+    def add(key: str, **fields: Any) -> dict[str, Any]:
+        put = deployment.s3.put_object(Bucket=deployment.upload_bucket, Key=key, Body=key.encode())
+        image_id = events.image_id(deployment.upload_bucket, key)
+        source = {"bucket": deployment.upload_bucket, "key": key, "version_id": put["VersionId"]}
+        return add_record(
+            key, **{"source": source, "variants": put_variants(deployment, image_id, "r1", "w1", "w2"), **fields}
+        )
+
+    return add
+
+
+def dead_letter(deployment: Deployment, *bodies: str) -> None:
+    for body in bodies:
+        deployment.sqs.send_message(QueueUrl=deployment.dead_letters.url, MessageBody=body)
+
+
+def visible(queue: Queue) -> list[str]:
+    """Bodies of the messages that anybody could receive now; they stay."""
+    found = {}
+    while messages := queue.sqs.receive_message(QueueUrl=queue.url, MaxNumberOfMessages=10, VisibilityTimeout=30).get(
+        "Messages", []
+    ):
+        found |= {message["ReceiptHandle"]: message["Body"] for message in messages}
+    for receipt in found:
+        queue.sqs.change_message_visibility(QueueUrl=queue.url, ReceiptHandle=receipt, VisibilityTimeout=0)
+    return sorted(found.values())
+
+
+NO_EVENT = '{"hello": "world"}'
+
+
+# --- the dead-letter queue --------------------------------------------------------------------------------------------
+
+
+def test_looking_hides_nothing(deployment: Deployment) -> None:
+    bodies = sorted(f"message {number}" for number in range(25))
+    dead_letter(deployment, *bodies)
+    with Drawer(deployment.dead_letters) as drawer:
+        seen = sorted(letter.body for letters in drawer for letter in letters)
+    assert seen == bodies
+    assert visible(deployment.dead_letters) == bodies
+
+
+def test_looking_that_is_broken_off_hides_nothing(deployment: Deployment) -> None:
+    dead_letter(deployment, *map(str, range(25)))
+
+    def look() -> None:
+        with Drawer(deployment.dead_letters) as drawer:
+            next(iter(drawer))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        look()
+    assert len(visible(deployment.dead_letters)) == 25
+
+
+def test_every_message_comes_once_even_if_looking_takes_long(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imagepipe.operations.dead_letters.HIDDEN_SECONDS", 2)
+    dead_letter(deployment, *map(str, range(15)))
+    seen = []
+    with Drawer(deployment.dead_letters) as drawer:
+        for letters in drawer:
+            seen += [letter.body for letter in letters]
+            time.sleep(2.5 if len(seen) <= 10 else 0)
+    assert sorted(seen) == sorted(map(str, range(15)))
+    assert len(visible(deployment.dead_letters)) == 15
+
+
+# --- failures ---------------------------------------------------------------------------------------------------------
+
+
+def test_failures_are_records_and_messages_by_reason(
+    deployment: Deployment, add_record: Callable[..., dict[str, Any]]
+) -> None:
+    for number in range(3):
+        record = add_record(f"f{number}.jpg", "FAILED", reason={"code": "PROCESSING_FAILED", "message": "AccessDenied"})
+    add_record("r.jpg", "REJECTED", reason={"code": "TRUNCATED", "message": "ends early"})
+    add_record("fine.jpg")
+    lost = messages.created(Object("", "lost.jpg", None, "e", 1, START), deployment.upload_bucket, "1")
+    dead_letter(deployment, messages.once_more(record), lost, NO_EVENT)
+    groups = failures.group(failures.find(deployment), most_examples=2)
+    assert {(each.status, each.code): (each.count, each.dead_letters) for each in groups} == {
+        ("FAILED", "PROCESSING_FAILED"): (3, 1),
+        ("DEAD_LETTER", "NO_VERDICT"): (1, 1),
+        ("DEAD_LETTER", "NOT_AN_EVENT"): (1, 1),
+        ("REJECTED", "TRUNCATED"): (1, 0),
+    }
+    assert groups[0].examples[0].message == "AccessDenied"
+
+
+# --- redrive ----------------------------------------------------------------------------------------------------------
+
+
+def run(deployment: Deployment, choice: Choice = ALL_FAILED, *, dry: bool = False) -> Outcome:
+    return Redrive(deployment, choice, 1000, lambda _: None, dry=dry).run(lambda _: None)
+
+
+@pytest.fixture
+def failed(deployment: Deployment, add_image: Callable[..., dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Three failed images, two of them with a message in the dead-letter queue; and a message that is no event."""
+    reasons = {"a.jpg": "TIMEOUT", "b.jpg": "PROCESSING_FAILED", "silent.jpg": "PROCESSING_FAILED"}
+    records = {key: add_image(key, status="FAILED", reason={"code": code}) for key, code in reasons.items()}
+    dead_letter(deployment, *(messages.once_more(records[key]) for key in ("a.jpg", "b.jpg")), NO_EVENT)
+    return records
+
+
+def test_redrive_puts_every_failed_image_back(deployment: Deployment, failed: dict[str, dict[str, Any]]) -> None:
+    assert run(deployment) == Outcome(moved=2, made=1, kept=0, not_events=1)
+    assert visible(deployment.uploads) == sorted(messages.once_more(failed[key]) for key in ("a.jpg", "b.jpg"))
+    assert visible(deployment.backfill) == [messages.once_more(failed["silent.jpg"])]
+    assert visible(deployment.dead_letters) == [NO_EVENT]
+
+
+def test_dry_run_changes_nothing(deployment: Deployment, failed: dict[str, dict[str, Any]]) -> None:
+    before = visible(deployment.dead_letters)
+    assert run(deployment, dry=True) == Outcome(moved=2, made=1, kept=0, not_events=1)
+    assert visible(deployment.dead_letters) == before
+    assert visible(deployment.uploads) == visible(deployment.backfill) == []
+
+
+def test_redrive_by_reason_leaves_the_others(deployment: Deployment, failed: dict[str, dict[str, Any]]) -> None:
+    assert run(deployment, Choice(reasons=frozenset({"TIMEOUT"}))) == Outcome(moved=1, made=0, kept=1, not_events=1)
+    assert visible(deployment.uploads) == [messages.once_more(failed["a.jpg"])]
+    assert messages.once_more(failed["b.jpg"]) in visible(deployment.dead_letters)
+
+
+def test_redrive_by_image_leaves_the_others(deployment: Deployment, failed: dict[str, dict[str, Any]]) -> None:
+    chosen = failed["silent.jpg"]["image_id"]
+    assert run(deployment, Choice(image_ids=frozenset({chosen}))) == Outcome(moved=0, made=1, kept=2, not_events=1)
+
+
+def test_message_of_the_backfill_goes_back_to_the_backfill(
+    deployment: Deployment, add_record: Callable[..., dict[str, Any]]
+) -> None:
+    body = messages.reprocess(add_record("a.jpg", "FAILED"))
+    dead_letter(deployment, body)
+    run(deployment)
+    assert visible(deployment.backfill) == [body]
+    assert visible(deployment.uploads) == []
+
+
+def test_redrive_killed_before_it_deletes_loses_nothing(
+    deployment: Deployment, failed: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Drawer, "remove", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(deployment)
+    assert len(visible(deployment.dead_letters)) == 3
+    run(deployment)
+    assert visible(deployment.dead_letters) == [NO_EVENT]
+    assert set(visible(deployment.uploads)) == {messages.once_more(failed[key]) for key in ("a.jpg", "b.jpg")}
+
+
+def test_discard_deletes_what_is_no_event_and_nothing_else(
+    deployment: Deployment, failed: dict[str, dict[str, Any]]
+) -> None:
+    assert redrive.discard(deployment, redrive.not_events(deployment)) == 1
+    assert visible(deployment.dead_letters) == sorted(messages.once_more(failed[key]) for key in ("a.jpg", "b.jpg"))
+
+
+# --- reprocess --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path / "journal.json")
+
+
+def sent_keys(deployment: Deployment) -> list[str]:
+    return [json.loads(body)["reprocess"]["key"] for body in visible(deployment.backfill)]
+
+
+def backfill(deployment: Deployment, journal: Journal, selection: Selection = ALL_READY) -> Backfill:
+    return Backfill(deployment, selection, journal, "today")
+
+
+def test_backfill_sends_every_image_of_the_selection_once(
+    deployment: Deployment, add_record: Callable[..., dict[str, Any]], journal: Journal
+) -> None:
+    for number in range(30):
+        add_record(f"old/{number:02}.jpg", pipeline={"recipe": "new" if number % 2 else "old"})
+    add_record("old/rejected.jpg", "REJECTED")
+    job = backfill(deployment, journal, Selection(prefix="old/", not_recipe="new"))
+    assert job.measure(lambda: None).count == 15
+    job.send(1000, lambda _: None, lambda _: None)
+    assert sorted(sent_keys(deployment)) == [f"old/{number:02}.jpg" for number in range(0, 30, 2)]
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "keys"), [("30h", "", ["b", "c"]), ("", "30h", ["a"]), ("60h", "15h", ["a", "b"])]
+)
+def test_backfill_by_time(
+    deployment: Deployment, add_record: Callable[..., dict[str, Any]], journal: Journal, since: str, until: str,
+    keys: list[str],
+) -> None:  # fmt: skip
+    for key, hours in (("a", 50), ("b", 20), ("c", 10)):
+        add_record(key, age=hours)
+    backfill(deployment, journal, Selection(since=since, until=until)).send(1000, lambda _: None, lambda _: None)
+    assert sorted(sent_keys(deployment)) == keys
+
+
+def test_what_todays_processor_has_made_again_is_not_sent_once_more(
+    deployment: Deployment, add_record: Callable[..., dict[str, Any]], journal: Journal
+) -> None:
+    add_record("again.jpg", revision="r1-today")
+    add_record("once.jpg", revision="r1")
+    job = backfill(deployment, journal)
+    sums = job.measure(lambda: None)
+    assert (sums.count, sums.done) == (1, 1)
+    job.send(1000, lambda _: None, lambda _: None)
+    assert sent_keys(deployment) == ["once.jpg"]
+
+
+def test_unknown_image_is_an_error_that_names_it(deployment: Deployment, journal: Journal) -> None:
+    with pytest.raises(PipelineError, match="no image 0123"):
+        backfill(deployment, journal, Selection(image_ids=("0123",))).measure(lambda: None)
+
+
+def test_backfill_that_is_stopped_goes_on_where_it_was(
+    deployment: Deployment, add_record: Callable[..., dict[str, Any]], journal: Journal
+) -> None:
+    for number in range(35):
+        add_record(f"{number:02}.jpg", age=100 - number)
+
+    def stop_after_20(count: int, so_far: list[int] = []) -> None:  # noqa: B006 - remembers on purpose
+        so_far.append(count)
+        if sum(so_far) >= 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        backfill(deployment, journal).send(1000, stop_after_20, lambda _: None)
+    again = backfill(deployment, journal)
+    assert (again.sent, again.measure(lambda: None).count) == (20, 15)
+    again.send(1000, lambda _: None, lambda _: None)
+    assert sorted(sent_keys(deployment)) == [f"{number:02}.jpg" for number in range(35)]
+    assert journal.read().sent == 0
+
+
+def test_backfill_waits_while_its_queue_is_full(
+    deployment: Deployment, add_record: Callable[..., dict[str, Any]], journal: Journal
+) -> None:
+    deployment.backfill.sqs.get_queue_attributes(QueueUrl=deployment.backfill.url, AttributeNames=["All"])
+    for _ in range(BACKLOG // 10 + 1):
+        entries = [{"Id": str(place), "MessageBody": "x"} for place in range(10)]
+        deployment.sqs.send_message_batch(QueueUrl=deployment.backfill.url, Entries=entries)
+    add_record("a.jpg")
+    told: list[int | None] = []
+
+    def make_room(waiting: int | None) -> None:
+        told.append(waiting)
+        deployment.sqs.purge_queue(QueueUrl=deployment.backfill.url)
+
+    backfill(deployment, journal).send(1000, lambda _: None, make_room)
+    assert told[0] == BACKLOG + 10
+    assert sent_keys(deployment) == ["a.jpg"]
+
+
+# --- reconcile --------------------------------------------------------------------------------------------------------
+
+
+def compare(deployment: Deployment, min_age: timedelta = timedelta(hours=-1)) -> list[Finding]:
+    """An age in the future makes everything old enough."""
+    with tempfile.TemporaryDirectory() as scratch:
+        return list(Comparison(deployment, min_age, Path(scratch), lambda *_: None).findings())
+
+
+def troubles(found: list[Finding]) -> set[tuple[str, str]]:
+    return {(finding.trouble, finding.name) for finding in found}
+
+
+@pytest.fixture
+def wrecked(
+    cloud: Cloud, deployment: Deployment, add_image: Callable[..., dict[str, Any]],
+    add_record: Callable[..., dict[str, Any]],
+) -> set[tuple[str, str]]:  # fmt: skip
+    """An environment with one difference of each kind; returns them."""
+    s3, uploads, processed = deployment.s3, deployment.upload_bucket, deployment.processed_bucket
+    add_image("fine é.jpg")
+    s3.put_object(Bucket=uploads, Key="unknown + new.jpg", Body=b"x")
+    add_image("overwritten.jpg")
+    s3.put_object(Bucket=uploads, Key="overwritten.jpg", Body=b"y")
+    add_image("gone.jpg")
+    s3.delete_object(Bucket=uploads, Key="gone.jpg")
+    add_image("stuck.jpg", status="PROCESSING")
+    s3.delete_object(Bucket=processed, Key=add_image("thin.jpg")["variants"]["w1"]["key"])
+    left = add_image("left.jpg")["image_id"]
+    put_variants(deployment, left, "r0", "w1")
+    nobody = events.image_id(uploads, "nobody.jpg")
+    put_variants(deployment, nobody, "r9", "w1")
+    s3.put_object(Bucket=processed, Key="robots.txt", Body=b"x")
+    return {
+        ("MISSING_RECORD", "unknown + new.jpg"),
+        ("OUTDATED_RECORD", "overwritten.jpg"),
+        ("OBJECT_GONE", "gone.jpg"),
+        ("STUCK", "stuck.jpg"),
+        ("MISSING_VARIANTS", "thin.jpg"),
+        ("ORPHANED_VARIANTS", f"{left}/r0/"),
+        ("ORPHANED_VARIANTS", f"{nobody}/r9/"),
+    }
+
+
+def test_comparison_finds_each_difference_and_nothing_else(
+    deployment: Deployment, wrecked: set[tuple[str, str]]
+) -> None:
+    assert troubles(compare(deployment)) == wrecked
+
+
+def test_nothing_young_is_touched(deployment: Deployment, wrecked: set[tuple[str, str]]) -> None:
+    young = troubles(compare(deployment, timedelta(hours=1)))
+    # What says of itself when it happened is old: its record. What was only just written to S3 is not.
+    assert young == {each for each in wrecked if each[0] in {"OBJECT_GONE", "MISSING_VARIANTS"}}
+
+
+def test_repair_tells_the_processor_and_deletes_orphans(deployment: Deployment, wrecked: set[tuple[str, str]]) -> None:
+    found = compare(deployment)
+    repair = Repair(deployment, FUTURE, 1000, lambda _: None)
+    assert repair.mend(found, lambda _: None) == len(wrecked)
+    told = {}
+    for body in visible(deployment.backfill):
+        (event,) = events.parse(body)
+        told[event.key] = "created" if event.created else "removed"
+    assert told == {
+        "unknown + new.jpg": "created",
+        "overwritten.jpg": "created",
+        "gone.jpg": "removed",
+        "stuck.jpg": "created",
+        "thin.jpg": "created",
+    }
+    assert not [each for each in compare(deployment) if each.trouble is Trouble.ORPHANED_VARIANTS]
+
+
+def test_orphans_that_were_published_meanwhile_are_left(
+    deployment: Deployment, add_image: Callable[..., dict[str, Any]], add_record: Callable[..., dict[str, Any]]
+) -> None:
+    image = add_image("a.jpg")
+    variants = put_variants(deployment, image["image_id"], "r2", "w1")
+    assert [each.name for each in compare(deployment)] == [f"{image['image_id']}/r2/"]
+    add_record("a.jpg", source=image["source"], variants=variants)
+    assert orphans.take_away(deployment, f"{image['image_id']}/r2/", FUTURE) == 0
+    assert deployment.s3.get_object(Bucket=deployment.processed_bucket, Key=variants["w1"]["key"])["Body"].read()
+
+
+def test_orphans_that_somebody_may_still_write_to_are_left(
+    deployment: Deployment, add_image: Callable[..., dict[str, Any]]
+) -> None:
+    folder = f"{add_image('a.jpg')['image_id']}/r2/"
+    put_variants(deployment, folder.split("/")[0], "r2", "w1")
+    assert orphans.take_away(deployment, folder, datetime.now(UTC) - timedelta(minutes=30)) == 0
+    assert troubles(compare(deployment)) == {("ORPHANED_VARIANTS", folder)}
+
+
+def test_single_variants_beside_shown_ones_are_orphans(
+    deployment: Deployment, add_image: Callable[..., dict[str, Any]]
+) -> None:
+    image = add_image("a.jpg")
+    put_variants(deployment, image["image_id"], "r1", "w9")
+    assert troubles(compare(deployment)) == {("ORPHANED_VARIANTS", f"{image['image_id']}/r1/")}
+    assert orphans.take_away(deployment, f"{image['image_id']}/r1/", FUTURE) == 1
+    assert compare(deployment) == []
+
+
+def test_environment_of_an_older_release_is_an_error_that_names_the_fix(deployment: Deployment) -> None:
+    with pytest.raises(PipelineError, match=r"no backfill_queue.*make apply ENV=dev"):
+        Deployment(deployment.target, {name: {} for name in deployment._storage if name != "backfill_queue"})
