@@ -42,6 +42,8 @@ PINS = json.loads((ROOT / "tools.json").read_text())
 
 OS = platform.system().lower()
 ARCH = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+#: What releases call a machine, each in its own way.
+NAMES = {"os": OS, "Os": OS.title(), "arch": ARCH, "machine": {"amd64": "x86_64"}.get(ARCH, ARCH)}
 
 #: Where Terraform itself looks for provider mirrors, then where machines commonly have one. A few folders deep.
 MIRROR_PLACES = (
@@ -56,6 +58,15 @@ MIRROR_DEPTH = 4
 
 #: What the local cloud and a deployment need; linting and the tests need the rest as well.
 RUNTIME = ("python", "terraform", "provider", "terragrunt")
+IMAGE = ("python", "crane", "image-programs")
+
+#: What builds and runs the image where there is no Docker, and the registry to rehearse with: program → Debian package.
+IMAGE_PROGRAMS = {
+    "buildah": "buildah",
+    "bwrap": "bubblewrap",
+    "docker-registry": "docker-registry",
+    "mmdebstrap": "mmdebstrap",
+}
 
 
 class SetupError(Exception):
@@ -206,11 +217,13 @@ def install_go_tool(name: str) -> None:
     pin = PINS["go-tools"][name]
     version = pin["version"]
     if found := on_path(name):
-        printed = subprocess.run([found, "--version"], capture_output=True, text=True).stdout
+        printed = subprocess.run(
+            [found, pin.get("version-argument", "--version")], capture_output=True, text=True
+        ).stdout
         if re.search(rf"(?<![\d.]){re.escape(version)}(?![\d.])", printed):
             link(name, found)
             return
-    asset, checksums = (pin[key].format(version=version, os=OS, arch=ARCH) for key in ("asset", "checksums"))
+    asset, checksums = (pin[key].format(version=version, **NAMES) for key in ("asset", "checksums"))
     base = f"https://{pin['module']}/releases/download/v{version}"
     content = download(f"{base}/{asset}", f"{base}/{checksums}")
     if content is None:
@@ -251,6 +264,28 @@ def install_terraform() -> None:
         raise SetupError(f"releases.hashicorp.com is out of reach and PATH has no Terraform {needed}: put one there")
     unpack(content, asset, "terraform")
     say(f"terraform {version} downloaded")
+
+
+# --- Debian packages --------------------------------------------------------------------------------------------------
+
+
+def missing_image_programs() -> list[str]:
+    return [package for program, package in IMAGE_PROGRAMS.items() if not shutil.which(program)]
+
+
+def install_image_programs() -> None:
+    """Installs them where that can be done without asking; elsewhere says what is missing: who needs it will fail."""
+    packages = missing_image_programs()
+    if not packages or OS != "linux":
+        return
+    privilege = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    apt = shutil.which("apt-get")
+    if apt and (not privilege or subprocess.run([*privilege, "true"], capture_output=True).returncode == 0):
+        with working(f"Debian packages: {', '.join(packages)}"):
+            run(*privilege, apt, "update", "-qq")
+            run(*privilege, "env", "DEBIAN_FRONTEND=noninteractive", apt, "install", "-y", "-qq", *packages)
+    else:
+        say(f"to build and run the image without Docker, install {', '.join(packages)}")
 
 
 # --- the AWS provider -------------------------------------------------------------------------------------------------
@@ -321,13 +356,20 @@ def steps() -> dict[str, Step]:
             install_provider,
         ),
         **{name: go_tool(name) for name in PINS["go-tools"]},
+        "image-programs": (
+            lambda: fingerprint(*IMAGE_PROGRAMS),
+            lambda: not missing_image_programs() or OS != "linux",
+            install_image_programs,
+        ),
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--runtime", action="store_true", help="leave out what only linting and the tests need")
+    parser.add_argument("--image", action="store_true", help="only what building and pushing the image needs")
     arguments = parser.parse_args()
+    wanted = RUNTIME if arguments.runtime else IMAGE if arguments.image else tuple(steps())
 
     BIN.mkdir(parents=True, exist_ok=True)
     stamps_file = TOOLS / "stamps.json"
@@ -338,7 +380,7 @@ def main() -> None:
         except (OSError, ValueError):
             stamps = {}
         for name, (expected, ready, install) in steps().items():
-            if arguments.runtime and name not in RUNTIME:
+            if name not in wanted:
                 continue
             stamp = expected()
             if stamps.get(name) != stamp or not ready():

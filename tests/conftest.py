@@ -5,9 +5,11 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from imagepipe.cloud import tool_variables
+from imagepipe.tools import tool_variables
+from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -15,7 +17,7 @@ for name in [name for name in os.environ if name.startswith(("AWS_", "TG_", "TER
     del os.environ[name]
 os.environ.update(tool_variables())
 # Read when the handlers are imported.
-os.environ.update(POWERTOOLS_SERVICE_NAME="processor", POWERTOOLS_METRICS_NAMESPACE="image-pipeline-test")
+os.environ.update(SERVICE_NAME="processor", METRICS_NAMESPACE="image-pipeline-test")
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +38,22 @@ def copy_working_tree(root: Path) -> Callable[..., None]:
             shutil.copy(root / name, top / name)
 
     return copy
+
+
+#: Folders whose tests share one deployment, and run one after another because of it.
+SHARING = frozenset({"chaos", "e2e", "image", "local"})
+
+
+class _Together(LoadScopeScheduling):
+    """What stays in one process when several share the tests: a deployment's tests, or else a file's."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        _, folder, *_ = file = nodeid.split("::")[0].split("/")
+        return folder if folder in SHARING else "/".join(file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return _Together(config, log)
 
 
 def pytest_sessionstart() -> None:

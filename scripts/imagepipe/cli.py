@@ -2,6 +2,7 @@
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,13 +11,18 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.markup import escape
 from rich.table import Table
 
-from imagepipe import cloud, dashboard, demo, environments, localcloud, plans, samples, source_tree, terragrunt
+from imagepipe import cloud, dashboard, demo, environments, functions, localcloud, plans, samples, terragrunt
 from imagepipe.api_client import Record
 from imagepipe.cloud import Cloud, Target
 from imagepipe.console import console, human_bytes, progress, say
 from imagepipe.environments import ROOT
 from imagepipe.errors import PipelineError
+from imagepipe.functions import Functions
 from imagepipe.images import TEST_DATA_TAG, Pipeline, Upload, Uploader, age, collect
+from imagepipe.operations import commands
+from imagepipe.operations.deployment import Deployment
+from imagepipe.operations.differences import Trouble
+from imagepipe.operations.redrive import Choice
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -25,6 +31,18 @@ CloudOption = Annotated[
     Cloud, typer.Option("--cloud", envvar="CLOUD", help="The local cloud of this clone, or AWS with your credentials.")
 ]
 YesOption = Annotated[bool, typer.Option("--yes", envvar="YES", help="Do not ask.")]
+RateOption = Annotated[float, typer.Option(min=0.1, help="Messages a second.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+FunctionsOption = Annotated[
+    Functions | None,
+    typer.Option("--functions", envvar="FUNCTIONS", help="What functions run from; kept until it is said again."),
+]
+PlatformOption = Annotated[
+    str | None,
+    typer.Option(envvar="PLATFORM", help="linux/amd64 or linux/arm64; without, what the environment's functions run."),
+]
+DirtyOption = Annotated[bool, typer.Option("--dirty", envvar="DIRTY", help="Release changes that are not committed.")]
+RegistryOption = Annotated[str, typer.Option(envvar="REGISTRY", help="Another registry than ECR, as host:port.")]
 OutputJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 #: Changing these is asked about first.
@@ -35,11 +53,11 @@ GUARDED = frozenset({"staging", "prod"})
 
 
 @app.command(rich_help_panel="Local cloud")
-def up() -> None:
+def up(functions_: FunctionsOption = None) -> None:
     """Start the local cloud of this clone."""
     local = localcloud.up(ROOT)
-    source_tree.record_digest()
-    say(f"the local cloud is up at {local.endpoint}")
+    functions.choose(functions_, say)
+    say(f"the local cloud is up at {local.endpoint}; functions run from the {functions.chosen()}")
 
 
 @app.command(rich_help_panel="Local cloud")
@@ -78,9 +96,63 @@ def env(env: EnvironmentOption = "dev", cloud_: CloudOption = Cloud.LOCAL) -> No
 @app.command("demo", rich_help_panel="Local cloud")
 def demo_(
     folder: Annotated[Path | None, typer.Argument(help="Images of your own; without, samples are made.")] = None,
+    functions_: FunctionsOption = None,
 ) -> None:
     """Deploy dev on the local cloud and send images through it."""
-    demo.run(folder)
+    demo.run(folder, functions_)
+
+
+# --- the image --------------------------------------------------------------------------------------------------------
+
+
+@app.command("base", rich_help_panel="Image")
+def base_(
+    env: EnvironmentOption = "dev",
+    platform: PlatformOption = None,
+    image: Annotated[str, typer.Option(help="The public image to pin; without, the one that is named now.")] = "",
+) -> None:
+    """Pin the newest digest of the public base, or make a stand-in where its registry is out of reach."""
+    from imagepipe.image import base  # slow to import, like all that works with images
+
+    wanted = platform or environments.load(env).platform
+    name = image or base.pinned()
+    if digest := base.pin(name):
+        say(f"{name.split('@')[0]} is pinned to its newest digest, {digest}")
+        return
+    with console.status(f"{name} is out of reach: making a stand-in for {wanted} from Debian packages"):
+        made = base.make(wanted.split("/")[1])
+    say(f"stand-in for {wanted}: {made.digest}")
+
+
+@app.command("build", rich_help_panel="Image")
+def build_(env: EnvironmentOption = "dev", platform: PlatformOption = None) -> None:
+    """Build the image; with nothing changed, only say which it is."""
+    from imagepipe.image import build
+
+    made = build.image(platform or environments.load(env).platform, say)
+    sizes = made["bytes"]
+    say(
+        f"{made['digest']} for {made['platform']}: {human_bytes(sizes['compressed'])} compressed, "
+        f"{human_bytes(sizes['compressed_above_base'])} of it above the base"
+    )
+
+
+@app.command("build-push", rich_help_panel="Image")
+def build_push(
+    env: EnvironmentOption = "dev",
+    cloud_: CloudOption = Cloud.LOCAL,
+    dirty: DirtyOption = False,
+    registry: RegistryOption = "",
+) -> None:
+    """Build the image, push it by digest, and write it into an environment's release.json."""
+    from imagepipe.image import release
+
+    environment = environments.load(env)
+    if environment.release is None:
+        raise PipelineError(f"{env} runs no image: ENV is one of dev, staging, prod")
+    # On AWS, credentials are of one account, and it is the registry's that are needed.
+    runs = _target(env, cloud_) if cloud_ is Cloud.LOCAL else None
+    release.build_push(environment, _target(environments.SHARED, cloud_), runs, dirty=dirty, host=registry, say=say)
 
 
 # --- deployments ------------------------------------------------------------------------------------------------------
@@ -256,6 +328,113 @@ def clean(env: EnvironmentOption = "dev", cloud_: CloudOption = Cloud.LOCAL, yes
         _confirm(f"Remove {len(keys)} test images from {target.description}?", yes)
         pipeline.remove_objects(keys)
     say(f"{len(keys)} test images removed")
+
+
+# --- operations -------------------------------------------------------------------------------------------------------
+
+
+@app.command("failures", rich_help_panel="Operations")
+def failures_(
+    env: EnvironmentOption = "dev",
+    cloud_: CloudOption = Cloud.LOCAL,
+    status: Annotated[str | None, typer.Option(help="Only FAILED, or only REJECTED ones.")] = None,
+    examples: Annotated[int, typer.Option(min=1, help="Images to name for each reason.")] = 3,
+    as_json: OutputJson = False,
+) -> None:
+    """Show which images are not served, why and since when, grouped by reason.
+
+    Exit code: 0 there are none, 3 there are some.
+    """
+    deployment = Deployment.of(_target(env, cloud_))
+    raise typer.Exit(commands.show_failures(deployment, commands.statuses(status), examples, as_json=as_json))
+
+
+@app.command("redrive", rich_help_panel="Operations")
+def redrive_(
+    env: EnvironmentOption = "dev",
+    cloud_: CloudOption = Cloud.LOCAL,
+    reason: Annotated[list[str] | None, typer.Option(help="Only images that failed for it.")] = None,
+    image: Annotated[list[str] | None, typer.Option(help="Only the image with this id.")] = None,
+    rate: RateOption = 50,
+    dry_run: DryRunOption = False,
+    discard: Annotated[bool, typer.Option("--discard", help="Delete the messages that are no events instead.")] = False,
+    yes: YesOption = False,
+) -> None:
+    """Put failed images back to work: all, by reason or by image. Twice does no harm.
+
+    Exit code: 0 done, 1 an error; what was not put back by then is where it was.
+    """
+    deployment = Deployment.of(_target(env, cloud_))
+    if discard:
+        raise typer.Exit(commands.discard(deployment, partial(_confirm, yes=yes)))
+    choice = Choice(frozenset(reason or ()), frozenset(image or ()))
+    raise typer.Exit(commands.put_back(deployment, choice, rate, dry=dry_run))
+
+
+@app.command("reprocess", rich_help_panel="Operations")
+def reprocess_(
+    image_ids: Annotated[list[str] | None, typer.Argument(help="These images, by id.")] = None,
+    env: EnvironmentOption = "dev",
+    cloud_: CloudOption = Cloud.LOCAL,
+    every: Annotated[bool, typer.Option("--all", help="Every image.")] = False,
+    outdated: Annotated[bool, typer.Option("--outdated", help="What another recipe than today's has made.")] = False,
+    recipe: Annotated[str | None, typer.Option(help="What this version of the recipe has made.")] = None,
+    prefix: Annotated[str, typer.Option(help="Keys that begin so.")] = "",
+    since: Annotated[str, typer.Option(help="Uploaded since: 2026-01-31, 2026-01-31T04:30 or 2h (ago).")] = "",
+    until: Annotated[str, typer.Option(help="Uploaded until then.")] = "",
+    status: Annotated[str, typer.Option(help="READY ones, if not said; REJECTED ones after limits changed.")] = "",
+    reason: Annotated[str | None, typer.Option(help="Rejected for it.")] = None,
+    rate: RateOption = 50,
+    restart: Annotated[bool, typer.Option("--restart", help="Forget how far an earlier run came.")] = False,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+) -> None:
+    """Make images again, behind whatever is uploaded meanwhile. Says what that takes, and asks.
+
+    Ctrl-C stops it; the same command goes on from there.
+
+    Exit code: 0 all are sent, 1 an error, 130 stopped.
+    """
+    if not (image_ids or every or outdated or recipe or prefix or since or until or reason):
+        raise PipelineError(
+            "say which images: ids, --outdated, --recipe, --prefix, --since, --until, --reason, or --all of them"
+        )
+    deployment = Deployment.of(_target(env, cloud_))
+    selection = commands.selection(
+        status,
+        image_ids=tuple(image_ids or ()),
+        prefix=prefix,
+        since=since,
+        until=until,
+        recipe=recipe,
+        not_recipe=deployment.workers.recipe if outdated else None,
+        reason=reason,
+    )
+    confirm = partial(_confirm, yes=yes)
+    raise typer.Exit(commands.make_again(deployment, selection, rate, confirm, restart=restart, dry=dry_run))
+
+
+@app.command("reconcile", rich_help_panel="Operations")
+def reconcile_(
+    env: EnvironmentOption = "dev",
+    cloud_: CloudOption = Cloud.LOCAL,
+    mend: Annotated[bool, typer.Option("--repair", help="Mend what does not match, after asking.")] = False,
+    only: Annotated[Trouble | None, typer.Option(help="Only differences of this kind.")] = None,
+    min_age: Annotated[
+        str, typer.Option(help="Leave alone what changed within: 15m. Else as long as work can take.")
+    ] = "",
+    examples: Annotated[int, typer.Option(min=1, help="Names to show of each kind.")] = 3,
+    rate: RateOption = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, a difference per line.")] = False,
+    yes: YesOption = False,
+) -> None:
+    """Compare bucket, records and variants, and list what does not match; mends it when told to.
+
+    Exit code: 0 all matches or is being mended, 1 an error, 3 there are differences.
+    """
+    deployment = Deployment.of(_target(env, cloud_))
+    scope, confirm = commands.Scope(only, min_age), partial(_confirm, yes=yes)
+    raise typer.Exit(commands.reconcile(deployment, scope, examples, rate, confirm, mend=mend, as_json=as_json))
 
 
 # --- shared by the commands -------------------------------------------------------------------------------------------

@@ -16,14 +16,10 @@ import boto3
 from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError, ClientError
 
-from imagepipe import environments, localcloud, source_tree
+from imagepipe import environments, functions, localcloud
 from imagepipe.environments import ROOT, Environment
 from imagepipe.errors import PipelineError
-
-TOOLS = ROOT / ".tools"
-
-#: Units of one environment that run at a time; more only makes two cores swap places.
-PARALLELISM = 4
+from imagepipe.tools import tool_variables
 
 
 class Cloud(StrEnum):
@@ -71,21 +67,6 @@ class Target:
         return self._session.get_credentials().get_frozen_credentials()  # type: ignore[union-attr,return-value]
 
 
-def tool_variables() -> dict[str, str]:
-    """What Terragrunt and Terraform need beside credentials; the caller's own CLI configuration is kept."""
-    own = os.environ.get("TF_CLI_CONFIG_FILE", "")
-    return {
-        # Starting the AWS provider is mostly allocating: a lazier collector saves a fifth of every plan's CPU.
-        "GOGC": os.environ.get("GOGC", "400"),
-        "PATH": os.pathsep.join([str(TOOLS / "bin"), str(ROOT / ".venv/bin"), os.environ.get("PATH", "")]),
-        "TF_CLI_CONFIG_FILE": own if os.path.isfile(own) else str(TOOLS / "terraform.rc"),
-        "TF_IN_AUTOMATION": "1",
-        "TG_NO_TIPS": "true",
-        "TG_NON_INTERACTIVE": "true",
-        "TG_PARALLELISM": str(PARALLELISM),
-    }
-
-
 def target(environment: Environment, cloud: Cloud) -> Target:
     """Brings the local cloud up if it is meant, or checks the caller's credentials against AWS.
 
@@ -99,7 +80,7 @@ def target(environment: Environment, cloud: Cloud) -> Target:
         return found
     _require_known_key(environment)
     local = localcloud.up(ROOT)
-    source_tree.record_digest()
+    functions.record()
     variables = local.environment(environment.account_id, environment.region)
     return Target(environment, cloud, variables, str(local.ca_bundle))
 

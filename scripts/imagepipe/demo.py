@@ -8,12 +8,13 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from imagepipe import contact_sheet, dashboard, environments, samples, terragrunt
+from imagepipe import contact_sheet, dashboard, environments, functions, localcloud, samples, terragrunt
 from imagepipe.api_client import Record
 from imagepipe.cloud import Cloud, Target, target
 from imagepipe.console import console, human_bytes, progress, say
 from imagepipe.environments import ROOT
 from imagepipe.errors import PipelineError
+from imagepipe.functions import Functions
 from imagepipe.images import Pipeline, Upload, collect
 
 SAMPLES = ROOT / ".local/samples"
@@ -23,7 +24,7 @@ CONTACT_SHEET = ROOT / "build/demo/contact-sheet.jpg"
 PATIENCE = 120
 
 
-def run(folder: Path | None) -> None:
+def run(folder: Path | None, wanted: Functions | None = None) -> None:
     """Deploys `shared` and `dev` on the local cloud and sends a folder of images through.
 
     Raises:
@@ -35,6 +36,8 @@ def run(folder: Path | None) -> None:
     files = collect([folder or SAMPLES])
     say(f"{len(files)} files from {folder or 'samples made on the spot'}")
 
+    localcloud.up(ROOT)
+    functions.choose(wanted, say)
     shared, dev = (target(environments.load(name), Cloud.LOCAL) for name in (environments.SHARED, "dev"))
     say(f"the local cloud is up at {dev.variables['AWS_ENDPOINT_URL']}")
     deploy([shared, dev])

@@ -4,11 +4,11 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import hcl2
 from lark.exceptions import LarkError
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from imagepipe.errors import PipelineError
 
@@ -32,6 +32,17 @@ class _StorageData(BaseModel):
     force_destroy: bool
 
 
+class _ComputeData(BaseModel):
+    architecture: Literal["arm64", "x86_64"]
+
+
+class ImageScan(BaseModel):
+    """What the registry's scan of an image must not find, and how long to wait for it."""
+
+    refuse_from: Literal["INFORMATIONAL", "LOW", "MEDIUM", "HIGH", "CRITICAL"]
+    timeout_seconds: Annotated[int, Field(ge=1)]
+
+
 class _EnvironmentFile(BaseModel):
     """What the command line needs of env.hcl; the rest is the modules' business, and they validate it."""
 
@@ -39,6 +50,21 @@ class _EnvironmentFile(BaseModel):
     account_id: Annotated[str, StringConstraints(pattern=r"^\d{12}$")]
     region: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
     storage: _StorageData | None = None
+    compute: _ComputeData | None = None
+    image_scan: ImageScan | None = None
+
+
+class _Build(BaseModel):
+    """Where a released image comes from; build-push writes it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    commit: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+    dirty: bool
+    platform: Literal["linux/amd64", "linux/arm64"]
+    recipe: str
+    time: str
+    version: str
 
 
 class Release(BaseModel):
@@ -48,6 +74,7 @@ class Release(BaseModel):
 
     image: Annotated[str, StringConstraints(pattern=r"^(worktree|sha256:[0-9a-f]{64})$")]
     modules: Annotated[str, AfterValidator(_ref)]
+    build: _Build | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +84,7 @@ class Environment:
     region: str
     release: Release | None  # the shared one has none
     protected: bool  # its table or its buckets refuse to be destroyed
+    platform: str  # of its functions, as images name it: linux/amd64 or linux/arm64
 
     @property
     def directory(self) -> Path:
@@ -82,6 +110,23 @@ def load(name: str) -> Environment:
     """
     if name not in names():
         raise PipelineError(f"there is no environment {name!r}: ENV is one of {', '.join(names())}")
+    data = _data(name)
+    storage = data.storage
+    protected = storage is not None and (storage.deletion_protection or not storage.force_destroy)
+    arm = data.compute is not None and data.compute.architecture == "arm64"
+    platform = "linux/arm64" if arm else "linux/amd64"
+    return Environment(name, data.account_id, data.region, _release(name), protected, platform)
+
+
+def image_scan() -> ImageScan:
+    """Raises PipelineError where live/shared/env.hcl does not say what a scan must not find."""
+    found = _data(SHARED).image_scan
+    if found is None:
+        raise PipelineError("live/shared/env.hcl: image_scan is missing: what a scan must not find, how long to wait")
+    return found
+
+
+def _data(name: str) -> _EnvironmentFile:
     file = LIVE / name / "env.hcl"
     options = hcl2.SerializationOptions(strip_string_quotes=True, explicit_blocks=False, with_comments=False)
     try:
@@ -92,9 +137,7 @@ def load(name: str) -> Environment:
     data = _validated(_EnvironmentFile, document.get("locals", [{}])[0], file)
     if data.environment != name:
         raise PipelineError(f"{_relative(file)}: environment is {data.environment!r}, but its folder is {name!r}")
-    storage = data.storage
-    protected = storage is not None and (storage.deletion_protection or not storage.force_destroy)
-    return Environment(name, data.account_id, data.region, _release(name), protected)
+    return data
 
 
 def load_all() -> list[Environment]:

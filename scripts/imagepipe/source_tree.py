@@ -6,6 +6,7 @@ The function host of the local cloud runs the handlers from that folder, so the 
 import hashlib
 import json
 import os
+from typing import Any
 
 from imagepipe.environments import ROOT
 
@@ -35,9 +36,19 @@ def stands_in() -> bool:
     return not BUILT_IMAGE.exists() or json.loads(BUILT_IMAGE.read_text()).get("built_from") == _STANDS_IN
 
 
+def recorded() -> str:
+    """The digest that `worktree` stands for."""
+    return str(json.loads(BUILT_IMAGE.read_text())["digest"])
+
+
 def record_digest() -> None:
     """Writes the digest where HCL finds it, unless it is there already."""
-    content = json.dumps({"digest": digest(), "built_from": _STANDS_IN}, indent=2) + "\n"
+    record({"digest": digest(), "built_from": _STANDS_IN})
+
+
+def record(image: dict[str, Any]) -> None:
+    """Says what `worktree` stands for from now on."""
+    content = json.dumps(image, indent=2) + "\n"
     if not BUILT_IMAGE.exists() or BUILT_IMAGE.read_text() != content:
         BUILT_IMAGE.parent.mkdir(exist_ok=True)
         partial = BUILT_IMAGE.with_suffix(".partial")

@@ -11,10 +11,14 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from imagepipe import plans, source_tree
-from imagepipe.cloud import Cloud, Target, tool_variables
+from imagepipe import environments, functions, plans, source_tree
+from imagepipe.cloud import Cloud, Target
 from imagepipe.environments import LIVE, ROOT
 from imagepipe.errors import PipelineError
+from imagepipe.image import REPOSITORY
+from imagepipe.localcloud import image_store
+from imagepipe.localcloud.folder import Folder
+from imagepipe.tools import tool_variables
 
 #: Logs of the last run of each environment.
 BUILD = ROOT / "build"
@@ -90,12 +94,38 @@ def destroy(target: Target, listener: Listener) -> None:
 
 
 def _require_image(target: Target) -> None:
-    """On AWS `worktree` must stand for an image that was built and pushed."""
+    """What a release names must be in the registry that it is run from, or the functions would fail at their start."""
     release, name = target.environment.release, target.environment.name
-    if target.cloud is Cloud.AWS and release and release.image == "worktree" and source_tree.stands_in():
+    if release is None:
+        return
+    if target.cloud is Cloud.AWS:
+        if release.image == "worktree" and source_tree.stands_in():
+            raise PipelineError(
+                f"live/{name}/release.json has no image that AWS could run: make build-push ENV={name} CLOUD=aws, "
+                "with credentials of the registry's account (README, Into your own accounts)"
+            )
+        _require_in_registry(target, source_tree.recorded() if release.image == "worktree" else release.image)
+    elif release.image != "worktree" and functions.chosen() is functions.Functions.IMAGE:
+        try:
+            image_store.find(Folder(ROOT), release.image, REPOSITORY)
+        except PipelineError as error:
+            raise PipelineError(f"live/{name}/release.json: {error}") from None
+
+
+def _require_in_registry(target: Target, digest: str) -> None:
+    registry, name = environments.load(environments.SHARED), target.environment.name
+    try:
+        answer = target.client("ecr").batch_get_image(
+            registryId=registry.account_id, repositoryName=REPOSITORY, imageIds=[{"imageDigest": digest}]
+        )
+    except ClientError as error:
         raise PipelineError(
-            f"live/{name}/release.json has no image that AWS could run: "
-            "push one to the registry and name its digest there (README, Into your own accounts)"
+            f"the registry in account {registry.account_id} cannot be asked for the image of {name}: {error}"
+        ) from None
+    if not answer["images"]:
+        raise PipelineError(
+            f"the registry in account {registry.account_id} has no {digest}, which live/{name}/release.json names: "
+            f"make build-push ENV={name} CLOUD=aws, or name an image that is there"
         )
 
 

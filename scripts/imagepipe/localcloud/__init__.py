@@ -6,6 +6,7 @@ lifecycle ── server ── launcher (in the emulator's process): compat, sna
                                └───── function, log_shipping, embedded_metrics
 """
 
-from imagepipe.localcloud.lifecycle import LocalCloud, LocalCloudError, Status, down, logs, status, up
+from imagepipe.errors import LocalCloudError
+from imagepipe.localcloud.lifecycle import LocalCloud, Status, down, logs, status, up
 
 __all__ = ["LocalCloud", "LocalCloudError", "Status", "down", "logs", "status", "up"]

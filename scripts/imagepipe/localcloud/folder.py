@@ -56,6 +56,16 @@ class Folder:
         """What is LAMBDA_TASK_ROOT in the image."""
         return self.root / "lambda-image" / "src"
 
+    @property
+    def images(self) -> Path:
+        """Images that functions may run from, unpacked, by digest."""
+        return self.path / "images"
+
+    @property
+    def runs_images(self) -> Path:
+        """There when functions run from the image that their digest names, and not from the source tree."""
+        return self.path / "functions-from-image"
+
     def process_record(self, name: str) -> Path:
         return self.path / "run" / f"{name}.json"
 

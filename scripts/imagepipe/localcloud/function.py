@@ -39,6 +39,9 @@ class Function:
     timeout_seconds: int
     role_arn: str
     log_group: str
+    image_repository: str
+    image_digest: str
+    temporary_mb: int
 
 
 class Emulator:
@@ -73,9 +76,9 @@ class Emulator:
     def function(self, arn: str, version: str) -> Function:
         """Reads what is deployed under an unqualified ARN and a version."""
         _, _, _, region, account_id, _, name = arn.split(":")[:7]
-        found = self.client("lambda", region, account_id).get_function_configuration(
-            FunctionName=name, Qualifier=version
-        )
+        whole = self.client("lambda", region, account_id).get_function(FunctionName=name, Qualifier=version)
+        found = whole["Configuration"]
+        repository, _, digest = whole["Code"].get("ImageUri", "").partition("@")
         image = found.get("ImageConfigResponse", {}).get("ImageConfig", {})
         return Function(
             arn=arn,
@@ -89,6 +92,9 @@ class Emulator:
             timeout_seconds=found["Timeout"],
             role_arn=found["Role"],
             log_group=found.get("LoggingConfig", {}).get("LogGroup", f"/aws/lambda/{name}"),
+            image_repository=repository.partition("/")[2],
+            image_digest=digest,
+            temporary_mb=found.get("EphemeralStorage", {}).get("Size", 512),
         )
 
     def assume_role(self, function: Function) -> Credentials:

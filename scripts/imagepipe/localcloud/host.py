@@ -14,11 +14,14 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from imagepipe.errors import PipelineError
+from imagepipe.localcloud import image_store
 from imagepipe.localcloud.addresses import LOOPBACK, remembered_port
 from imagepipe.localcloud.folder import Folder
 from imagepipe.localcloud.function import Emulator
 from imagepipe.localcloud.pool import Pool
 from imagepipe.localcloud.runtime_api import Invocation, Outcome, listen, read_body, respond
+from imagepipe.localcloud.sandbox import Image
 
 REAP_SECONDS = 15.0
 
@@ -52,18 +55,26 @@ class FunctionHost:
             )
         except (ClientError, BotoCoreError) as error:
             return Outcome.failure("Runtime.InitError", f"the function's configuration cannot be read: {error}")
+        except PipelineError as error:
+            return Outcome.failure("Runtime.InitError", str(error))
         return await pool.invoke(Invocation(headers["x-amzn-lambda-request-id"], arn, payload))
 
     async def _pool(self, arn: str, version: str, revision: str) -> Pool:
         """The pool of what is deployed now: a changed $LATEST, or a function made anew, gets a new one."""
         async with self._reading:
             pool = self._pools.get((arn, version))
-            if pool is not None and pool.revision == revision:
+            from_image = self._folder.runs_images.exists()
+            if pool is not None and pool.revision == revision and isinstance(pool.code, Image) == from_image:
                 return pool
             function = await asyncio.to_thread(self._emulator.function, arn, version)
+            code: Path | Image = self._folder.function_source
+            if from_image:
+                code = await asyncio.to_thread(
+                    image_store.find, self._folder, function.image_digest, function.image_repository
+                )
             if pool is not None:
                 _background(pool.close())
-            pool = Pool(function, revision, self._emulator, self._folder.function_source, self._folder.function_log)
+            pool = Pool(function, revision, self._emulator, code, self._folder.function_log)
             self._pools[arn, version] = pool
             return pool
 

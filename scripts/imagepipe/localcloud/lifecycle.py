@@ -8,20 +8,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from imagepipe.errors import PipelineError
-from imagepipe.localcloud import addresses, log_view, server
+from imagepipe.errors import LocalCloudError
+from imagepipe.localcloud import addresses, image_registry, log_view, server
 from imagepipe.localcloud.addresses import LOOPBACK
 from imagepipe.localcloud.folder import Folder
-from imagepipe.localcloud.process import Detached
-
-START_SECONDS = 60.0
-POLL_SECONDS = 0.05
-
-
-class LocalCloudError(PipelineError):
-    """The local cloud cannot start; the message names the fix."""
+from imagepipe.localcloud.process import Detached, await_answer
 
 
 @dataclass(frozen=True)
@@ -127,24 +121,15 @@ def _start(folder: Folder) -> None:
         )
     try:
         for process in (_server(folder), _host(folder)):
-            _await_answer(process, folder)
+            await_answer(process, partial(_answers, process, folder))
     except LocalCloudError:
         _stop(folder)
         raise
 
 
-def _await_answer(process: Detached, folder: Folder) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while not _answers(process, folder):
-        if process.process() is None or time.monotonic() > deadline:
-            raise LocalCloudError(
-                f"the {process.name} did not start; its log, {process.log}, ends with:\n{process.last_lines()}"
-            )
-        time.sleep(POLL_SECONDS)
-
-
 def _stop(folder: Folder) -> None:
     """The host first: while its functions run they need the server."""
+    image_registry.down(folder)
     _host(folder).stop()
     _server(folder).stop()
 

@@ -10,6 +10,7 @@ from typing import Any
 from imagepipe.localcloud.function import Credentials, Emulator, Function
 from imagepipe.localcloud.log_shipping import LogShipper
 from imagepipe.localcloud.runtime_api import Invocation, Outcome
+from imagepipe.localcloud.sandbox import Image
 from imagepipe.localcloud.worker import Worker
 
 #: Processes of one function version; further invocations wait. AWS has no such bound, a laptop does.
@@ -18,12 +19,12 @@ IDLE_SECONDS = 300.0
 
 
 class Pool:
-    def __init__(self, function: Function, revision: str, emulator: Emulator, source: Path, log: Path) -> None:
+    def __init__(self, function: Function, revision: str, emulator: Emulator, code: Path | Image, log: Path) -> None:
         self.revision = revision
         self.shipper = LogShipper(function, emulator, log)
         self._function = function
         self._emulator = emulator
-        self._source = source
+        self.code = code
         self._idle: list[Worker] = []
         self._waiting: deque[asyncio.Future[Worker | Outcome]] = deque()
         self._workers: set[Worker] = set()
@@ -92,7 +93,7 @@ class Pool:
 
     async def _new_worker(self) -> Worker | Outcome:
         worker = Worker(self._function, await self._fresh_credentials(), self.shipper.add)
-        failure = await worker.start(self._emulator, self._source)
+        failure = await worker.start(self._emulator, self.code)
         if failure is None:
             return worker
         self.shipper.add(worker, failure.message)

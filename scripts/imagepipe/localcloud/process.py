@@ -9,15 +9,18 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
 import psutil
 
+from imagepipe.errors import LocalCloudError
+
 #: The server writes its whole state while stopping.
 STOP_SECONDS = 20.0
+START_SECONDS = 60.0
 POLL_SECONDS = 0.02
 #: A start time is counted from the time of boot, which shifts when the machine's clock is set.
 CLOCK_TOLERANCE_SECONDS = 5.0
@@ -114,6 +117,21 @@ class Detached:
         except (FileNotFoundError, json.JSONDecodeError):
             return None
         return known
+
+
+def await_answer(process: Detached, answers: Callable[[], bool]) -> None:
+    """Waits until a process that was started does what it was started for.
+
+    Raises:
+        LocalCloudError: it has ended or takes too long; with the end of its log.
+    """
+    deadline = time.monotonic() + START_SECONDS
+    while not answers():
+        if process.process() is None or time.monotonic() > deadline:
+            raise LocalCloudError(
+                f"the {process.name} did not start; its log, {process.log}, ends with:\n{process.last_lines()}"
+            )
+        time.sleep(POLL_SECONDS)
 
 
 class _Record(TypedDict):

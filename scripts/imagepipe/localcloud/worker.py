@@ -14,9 +14,11 @@ from typing import Any
 
 import psutil
 
+from imagepipe.localcloud import sandbox
 from imagepipe.localcloud.addresses import LOOPBACK, listening_socket
 from imagepipe.localcloud.function import Credentials, Emulator, Function
 from imagepipe.localcloud.runtime_api import Invocation, Outcome, RuntimeApi, listen
+from imagepipe.localcloud.sandbox import Image
 
 #: Lambda gives initialising ten seconds of its own, and where that is not enough the first invocation's time as well.
 INIT_SECONDS = 10
@@ -45,18 +47,19 @@ class Worker:
         self._process: asyncio.subprocess.Process | None = None
         self._killed = False
 
-    async def start(self, emulator: Emulator, source: Path) -> Outcome | None:
-        """Starts the process and waits until it asks for work; returns the failure if it never does."""
+    async def start(self, emulator: Emulator, code: Path | Image) -> Outcome | None:
+        """Starts the process, from the source tree or from an image, and waits until it asks for work.
+
+        Returns:
+            The failure if it never does.
+        """
         listening = listening_socket()
         api = f"{LOOPBACK}:{listening.getsockname()[1]}"
         self._tasks.append(asyncio.create_task(listen(self._api, listening, self._stop)))
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "awslambdaric",
-            *self.function.command,
-            cwd=source,
-            env=self._environment(api, emulator, source),
+            *self._command(api, emulator, code),
+            cwd=code if isinstance(code, Path) else "/",
+            env=self._environment(api, emulator, code) if isinstance(code, Path) else {},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -132,11 +135,15 @@ class Worker:
                 self._process.kill()
 
     def _resident_mb(self) -> int:
+        """What Lambda would count: the process and whatever it has started."""
         assert self._process is not None
-        try:
-            return int(psutil.Process(self._process.pid).memory_info().rss / MEGABYTE)
-        except psutil.NoSuchProcess:
-            return 0
+        total = 0
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(self._process.pid)
+            for each in (process, *process.children(recursive=True)):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    total += each.memory_info().rss
+        return int(total / MEGABYTE)
 
     async def _read_output(self) -> None:
         """Hands on the process's lines; one that never ends is cut where CloudWatch would cut it."""
@@ -152,9 +159,26 @@ class Worker:
         if rest:
             self._say(self, rest.decode(errors="replace"))
 
-    def _environment(self, api: str, emulator: Emulator, source: Path) -> dict[str, str]:
+    def _command(self, api: str, emulator: Emulator, code: Path | Image) -> list[str]:
+        function = self.function
+        if isinstance(code, Image):
+            variables = self._environment(api, emulator, code)
+            return sandbox.command(code, function.command, variables, emulator.certificate, function.temporary_mb)
+        return [sys.executable, "-m", "awslambdaric", *function.command]
+
+    def _environment(self, api: str, emulator: Emulator, code: Path | Image) -> dict[str, str]:
         """What Lambda sets, what the function's configuration sets, and the way to the local cloud; nothing else."""
         function = self.function
+        if isinstance(code, Image):
+            # The image says itself where Python and the code are.
+            place = {"LAMBDA_TASK_ROOT": code.folder, "AWS_CA_BUNDLE": sandbox.CERTIFICATE}
+        else:
+            place = {
+                "LAMBDA_TASK_ROOT": str(code),
+                "PATH": os.defpath,
+                "PYTHONPATH": str(code),
+                "AWS_CA_BUNDLE": str(emulator.certificate),
+            }
         return {
             **function.variables,
             "_HANDLER": function.command[0] if function.command else "",
@@ -170,14 +194,10 @@ class Worker:
             "AWS_LAMBDA_LOG_GROUP_NAME": function.log_group,
             "AWS_LAMBDA_LOG_STREAM_NAME": self.log_stream,
             "AWS_LAMBDA_RUNTIME_API": api,
-            "LAMBDA_TASK_ROOT": str(source),
             "LANG": "en_US.UTF-8",
-            "PATH": os.defpath,
-            "PYTHONPATH": str(source),
             "TZ": ":UTC",
-            # how to reach this cloud instead of AWS
-            "AWS_CA_BUNDLE": str(emulator.certificate),
-            "AWS_ENDPOINT_URL": emulator.endpoint,
+            "AWS_ENDPOINT_URL": emulator.endpoint,  # instead of AWS
+            **place,
         }
 
 

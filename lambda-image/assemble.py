@@ -1,0 +1,207 @@
+"""Makes what the image has above its base: wheels for the target, the package, byte code; nothing that is not used.
+
+Standard library and pip only, with the Python of the image, because that is what the byte code must be made by.
+"""
+
+import argparse
+import compileall
+import gzip
+import importlib.util
+import json
+import os
+import py_compile
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from py_compile import PycInvalidationMode
+from typing import Any
+
+BUILD = Path(__file__).parent
+SECRETS = Path("/run/secrets")
+#: Where Lambda has a function's code.
+TASK = "/var/task"
+
+#: Docker's names of architectures, and the wheels that run there: glibc 2.28 and older.
+MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+MANYLINUX = ("manylinux_2_28", "manylinux_2_24", "manylinux_2_17", "manylinux2014")
+
+#: Packages without wheels and without compiled parts: the one built here fits every platform.
+PURE_SOURCES = ("pyvips",)
+
+#: Parts of the standard library that no function comes near, and that are large.
+STANDARD_LIBRARY_UNUSED = frozenset(
+    {"asyncio", "curses", "dist-packages", "ensurepip", "idlelib", "mailbox.py", "pydoc.py", "pydoc_data", "sqlite3"}
+    | {"site-packages", "test", "tkinter", "turtle.py", "turtledemo", "unittest", "venv", "wsgiref", "xmlrpc"}
+)
+
+#: Parts of packages that no function comes near, as patterns below the task folder.
+UNUSED = (
+    *("bin", "**/tests", "**/test", "**/*.pyi", "dateutil/zoneinfo/*.tar.gz"),
+    # pi-heif asks for Pillow and uses its core only: two thirds of its libraries are for other formats and for text.
+    *(
+        f"PIL/_{part}.*"
+        for part in ("avif", "imagingcms", "imagingft", "imagingmath", "imagingmorph", "imagingtk", "webp")
+    ),
+    *(f"pillow.libs/lib{part}*" for part in ("avif-", "brotli", "freetype-", "harfbuzz-", "lcms2-", "png16-")),
+    *(f"pillow.libs/lib{part}*" for part in ("sharpyuv-", "webp")),
+)
+
+
+def install(architecture: str, target: Path) -> None:
+    """Installs what is pinned, each file checked against its hash: wheels of the target, and pure source packages."""
+    blocks = re.split(r"\n(?=[a-z])", (BUILD / "requirements.txt").read_text())
+    pure, wheels = BUILD / "pure.txt", BUILD / "wheels.txt"
+    pure.write_text("\n".join(block for block in blocks if block.split("==")[0] in PURE_SOURCES))
+    wheels.write_text("\n".join(block for block in blocks if block.split("==")[0] not in PURE_SOURCES))
+
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    platforms = [f"--platform={system}_{MACHINES[architecture]}" for system in MANYLINUX]
+    pip("install", "--only-binary=:all:", f"--python-version={version}", *platforms, f"--target={target}", wheels)
+
+    # Built with pinned tools, or the wheel's own metadata would change with their versions.
+    pip("install", "--only-binary=:all:", f"--target={BUILD / 'tools'}", BUILD / "requirements-build.txt")
+    pip("install", "--no-build-isolation", f"--target={BUILD / 'pure'}", pure, PYTHONPATH=str(BUILD / "tools"))
+    shutil.copytree(BUILD / "pure", target, dirs_exist_ok=True)
+
+
+def pip(command: str, *arguments: str | Path, **variables: str) -> None:
+    """Runs pip on a file of requirements, with the machine's own certificate authority and index where it has any."""
+    *options, requirements = map(str, arguments)
+    for variable, secret in (("PIP_CERT", SECRETS / "ca"), ("PIP_CONFIG_FILE", SECRETS / "pip")):
+        if secret.exists() and secret.stat().st_size:
+            variables[variable] = str(secret)
+    quiet = ("--quiet", "--disable-pip-version-check", "--root-user-action=ignore", "--no-cache-dir", "--no-compile")
+    exact = ("--no-deps", "--require-hashes", *options, "--requirement", requirements)
+    finished = subprocess.run(
+        [sys.executable, "-m", "pip", command, *quiet, *exact], env={**os.environ, **variables}, check=False
+    )
+    if finished.returncode:
+        sys.exit(f"assemble: pip could not install {requirements}, see above")
+
+
+def remove_unused(target: Path) -> None:
+    for pattern in UNUSED:
+        for found in sorted(target.glob(pattern)):
+            if found.is_dir():
+                shutil.rmtree(found)
+            else:
+                found.unlink(missing_ok=True)
+
+
+def prune_botocore(data: Path, operations: dict[str, tuple[str, ...]]) -> None:
+    """Cuts botocore's descriptions of AWS down to the operations used, without their documentation.
+
+    What is left is read at every cold start; whole, it is two thirds of botocore's bytes.
+    """
+    shared = {"endpoints.json", "partitions.json", "sdk-default-configuration.json", "_retry.json"}
+    for entry in sorted(data.iterdir()):
+        if entry.is_dir() and entry.name not in operations:
+            shutil.rmtree(entry)
+        elif entry.is_file() and entry.name not in shared:
+            entry.unlink()
+    for service, wanted in operations.items():
+        for file in sorted((data / service).rglob("*.json*")):
+            content, name = _read(file), file.name.removesuffix(".gz").removesuffix(".json")
+            file.unlink()
+            if name not in {"service-2", "endpoint-rule-set-1", "paginators-1"}:
+                continue
+            model = json.loads(content)
+            if name == "service-2":
+                _keep_operations(model, wanted)
+            elif name == "paginators-1":
+                model["pagination"] = {name: page for name, page in model["pagination"].items() if name in wanted}
+            _write(file.with_name(f"{name}.json"), model)  # unpacked: it is read at every start
+    endpoints = json.loads((data / "endpoints.json").read_text())
+    for partition in endpoints["partitions"]:
+        partition["services"] = {name: found for name, found in partition["services"].items() if name in operations}
+    _write(data / "endpoints.json", endpoints)
+
+
+def _keep_operations(model: dict[str, Any], wanted: tuple[str, ...]) -> None:
+    if unknown := set(wanted) - set(model["operations"]):
+        sys.exit(f"assemble: botocore knows no operation {', '.join(sorted(unknown))}")
+    model["operations"] = {name: model["operations"][name] for name in wanted}
+    needed: set[str] = set()
+    waiting = [shape for operation in model["operations"].values() for shape in _shapes(operation)]
+    while waiting:
+        if (shape := waiting.pop()) not in needed:
+            needed.add(shape)
+            waiting += _shapes(model["shapes"][shape])
+    model["shapes"] = {name: shape for name, shape in model["shapes"].items() if name in needed}
+    for part in ("operations", "shapes"):  # elsewhere botocore insists on finding documentation
+        model[part] = _without_words(model[part])
+
+
+def _shapes(part: Any) -> list[str]:
+    """Names of shapes that a part of a model refers to."""
+    if isinstance(part, dict):
+        return [
+            name
+            for key, value in part.items()
+            for name in ([value] if key == "shape" and isinstance(value, str) else _shapes(value))
+        ]
+    return [name for each in part for name in _shapes(each)] if isinstance(part, list) else []
+
+
+def _without_words(part: Any) -> Any:
+    if isinstance(part, dict):
+        return {
+            key: _without_words(value)
+            for key, value in part.items()
+            if not (key in {"documentation", "documentationUrl"} and isinstance(value, str))
+        }
+    return [_without_words(each) for each in part] if isinstance(part, list) else part
+
+
+def _read(file: Path) -> bytes:
+    return gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+
+
+def _write(file: Path, content: Any) -> None:
+    file.write_text(json.dumps(content, separators=(",", ":")))
+
+
+def compile_task(task: Path) -> None:
+    """Byte code that is never checked against its source: the folder is read-only, and what cannot be kept would be
+    compiled again at every cold start."""
+    mode = PycInvalidationMode.UNCHECKED_HASH
+    if not compileall.compile_dir(task, ddir=TASK, quiet=1, force=True, invalidation_mode=mode):
+        sys.exit("assemble: not everything compiles with this Python")
+
+
+def compile_standard_library(root: Path) -> None:
+    """Byte code of the standard library.
+
+    The public Python images leave it out to be small, and on Lambda nothing can be kept: every cold start would compile
+    a good hundred modules. It is written where Python looks for it, and not where the base has some already.
+    """
+    library = Path(sysconfig.get_path("stdlib"))
+    for source in sorted(library.rglob("*.py")):
+        parts = source.relative_to(library).parts
+        compiled = Path(importlib.util.cache_from_source(str(source)))
+        if parts[0] in STANDARD_LIBRARY_UNUSED or "test" in parts or compiled.exists():
+            continue
+        target = root / compiled.relative_to("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        py_compile.compile(str(source), str(target), doraise=True, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--architecture", choices=MACHINES, required=True)
+    parser.add_argument("--into", type=Path, required=True)
+    arguments = parser.parse_args()
+    task = arguments.into / TASK[1:]
+    install(arguments.architecture, task)
+    shutil.copytree(BUILD / "src", task, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.pyc", "*.egg-info"))
+    remove_unused(task)
+    prune_botocore(task / "botocore/data", json.loads((BUILD / "operations.json").read_text()))
+    compile_task(task)
+    compile_standard_library(arguments.into)
+
+
+if __name__ == "__main__":
+    main()

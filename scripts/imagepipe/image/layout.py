@@ -1,0 +1,296 @@
+"""Images on disk as OCI image layouts, and the canonical form in which two builds of one source are the same bytes.
+
+Builders differ in what they write around the same files: times, owners, order, compression, labels of their own. So
+what a builder made is written anew here: the base's layers as they are, everything above them as one sorted layer,
+compressed by one pinned library (libdeflate), configuration and manifest in one notation.
+Formats: https://github.com/opencontainers/image-spec
+"""
+
+import gzip
+import hashlib
+import io
+import json
+import re
+import shutil
+import tarfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import deflate
+
+from imagepipe.errors import PipelineError
+
+MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
+_EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
+LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
+
+#: libdeflate's levels go from 1 to 12; above 9 a layer takes many times longer and hardly gets smaller.
+_COMPRESSION = 9
+_WHITEOUT = ".wh."
+#: What of an image's settings matters when it runs.
+_SETTINGS = ("Cmd", "Entrypoint", "Env", "User", "WorkingDir")
+
+#: What a base has for people and for building, and what a function must not have. One layer cannot take bytes from
+#: another, but it can hide them.
+_HIDDEN = re.compile(
+    r"(usr/(local/)?s?bin/(pip|wheel)[^/]*"
+    r"|usr/(local/)?lib/python3[^/]*/((site|dist)-packages/(pip|setuptools|wheel)(-[^/]*)?|ensurepip)"
+    r"|usr/share/python-wheels|root/\.[^/]*history)"
+)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer as its uncompressed tar; `diff_id` is the sha256 of that."""
+
+    tar: bytes
+
+    @property
+    def diff_id(self) -> str:
+        return _digest(self.tar)
+
+
+class Layout:
+    """An OCI image layout that holds one image of one platform."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def descriptor(self) -> dict[str, Any]:
+        """Raises PipelineError for a folder that holds no image, or several."""
+        try:
+            manifests = json.loads((self.folder / "index.json").read_text())["manifests"]
+        except (OSError, ValueError, KeyError):
+            raise PipelineError(f"{self.folder} holds no image") from None
+        if len(manifests) != 1 or manifests[0]["mediaType"] != MANIFEST_TYPE:
+            raise PipelineError(f"{self.folder} must hold exactly one image of one platform")
+        return dict(manifests[0])
+
+    @property
+    def digest(self) -> str:
+        return str(self.descriptor["digest"])
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        return dict(json.loads(self.blob(self.digest)))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return dict(json.loads(self.blob(self.manifest["config"]["digest"])))
+
+    @property
+    def platform(self) -> str:
+        return f"{self.config['os']}/{self.config['architecture']}"
+
+    def blob(self, digest: str) -> bytes:
+        """Raises PipelineError for a blob that is missing or not what its name says."""
+        file = self.folder / "blobs" / digest.replace(":", "/")
+        if not file.exists() or _digest(content := file.read_bytes()) != digest:
+            raise PipelineError(f"{self.folder} is damaged: {digest} is missing or changed; build it again")
+        return content
+
+    def layers(self) -> Iterator[Layer]:
+        for descriptor in self.manifest["layers"]:
+            content = self.blob(descriptor["digest"])
+            yield Layer(gzip.decompress(content) if descriptor["mediaType"].endswith("gzip") else content)
+
+    def size(self, base: Sequence[str]) -> dict[str, int]:
+        """Bytes of all layers, compressed and not, and of those above a base, which is given by its diff ids."""
+        sizes = {"compressed": 0, "uncompressed": 0, "compressed_above_base": 0, "uncompressed_above_base": 0}
+        for descriptor, layer in zip(self.manifest["layers"], self.layers(), strict=True):
+            for scope in ("", "_above_base") if layer.diff_id not in base else ("",):
+                sizes[f"compressed{scope}"] += descriptor["size"]
+                sizes[f"uncompressed{scope}"] += len(layer.tar)
+        return sizes
+
+    def unpack(self, root: Path) -> None:
+        """Makes the image's file tree, as a runtime would: layer upon layer, whiteouts applied."""
+        partial = root.with_name(root.name + ".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        for layer in self.layers():
+            with tarfile.open(fileobj=io.BytesIO(layer.tar)) as archive:
+                members = archive.getmembers()
+                for member in members:
+                    if _is_whiteout(member.name):
+                        _apply_whiteout(partial, member.name)
+                wanted = [each for each in members if not _is_whiteout(each.name) and not each.isdev()]
+                archive.extractall(partial, wanted, filter="tar")
+        shutil.rmtree(root, ignore_errors=True)
+        partial.rename(root)
+
+
+def write(folder: Path, layers: list[Layer], config: dict[str, Any]) -> Layout:
+    """Writes an image of these layers. `config` is a whole image configuration, its rootfs and history left out."""
+    store = _Blobs(folder)
+    descriptors = [store.put(compressed(layer.tar), LAYER_TYPE) for layer in layers]
+    whole = {
+        **config,
+        "history": [{"created": config["created"], "created_by": "imagepipe build"} for _ in layers],
+        "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
+    }
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST_TYPE,
+        "config": store.put(_json(whole), CONFIG_TYPE),
+        "layers": descriptors,
+    }
+    store.finish(manifest)
+    return Layout(folder)
+
+
+class _Blobs:
+    """A layout that is being written; it takes its place when it is whole."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._partial = folder, folder.with_name(folder.name + ".partial")
+        shutil.rmtree(self._partial, ignore_errors=True)
+        (self._partial / "blobs/sha256").mkdir(parents=True)
+
+    def put(self, content: bytes, media_type: str) -> dict[str, Any]:
+        digest = _digest(content)
+        (self._partial / "blobs" / digest.replace(":", "/")).write_bytes(content)
+        return {"mediaType": media_type, "digest": digest, "size": len(content)}
+
+    def finish(self, manifest: dict[str, Any]) -> None:
+        index = {"schemaVersion": 2, "manifests": [self.put(_json(manifest), MANIFEST_TYPE)]}
+        (self._partial / "index.json").write_bytes(_json(index))
+        (self._partial / "oci-layout").write_bytes(_json({"imageLayoutVersion": "1.0.0"}))
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._partial.rename(self._folder)
+
+
+def artifact(folder: Path, content: bytes, media_type: str, subject: dict[str, Any]) -> Layout:
+    """Writes something that is told about an image, which it refers to by descriptor, as an image layout of its own.
+
+    https://github.com/opencontainers/image-spec/blob/main/manifest.md#guidelines-for-artifact-usage
+    """
+    store = _Blobs(folder)
+    subject = {name: subject[name] for name in ("mediaType", "digest", "size")}
+    store.finish(
+        {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST_TYPE,
+            "artifactType": media_type,
+            "config": {**store.put(b"{}", _EMPTY_TYPE), "data": "e30="},
+            "layers": [store.put(content, media_type)],
+            "subject": subject,
+        }
+    )
+    return Layout(folder)
+
+
+def canonical(built: Layout, base: list[str], labels: dict[str, str], moment: int, folder: Path) -> Layout:
+    """Writes what a builder made in canonical form.
+
+    Args:
+        base: diff ids of the base's layers, which the built image must begin with.
+        labels: all labels of the result; a builder's own are dropped.
+        moment: seconds since 1970 that every file and the image itself are dated with.
+
+    Raises:
+        PipelineError: the image does not stand on that base.
+    """
+    config = built.config
+    if config["rootfs"]["diff_ids"][: len(base)] != base:
+        raise PipelineError("the built image does not begin with its base's layers: is the base still the same?")
+    layers = list(built.layers())
+    settings = {name: value for name, value in config["config"].items() if name in _SETTINGS}
+    whole = {
+        "architecture": config["architecture"],
+        "config": {**settings, "Labels": labels},
+        "created": datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "os": config["os"],
+    }
+    below = layers[: len(base)]
+    return write(folder, [*below, merged(layers[len(base) :], moment, hiding=_hidden(below))], whole)
+
+
+def merged(layers: list[Layer], moment: int, hiding: Iterable[str] = ()) -> Layer:
+    """Several layers as one: entries in order of their names, all of root, all of one time.
+
+    Args:
+        moment: that time, in seconds since 1970.
+        hiding: paths of layers below that are to be seen no more.
+
+    Raises:
+        PipelineError: a layer that takes away what another one put there, which one layer cannot say.
+    """
+    entries: dict[str, tuple[tarfile.TarInfo, bytes]] = {}
+    for path in map(PurePosixPath, hiding):
+        name = str(path.with_name(_WHITEOUT + path.name))
+        entries[name] = (tarfile.TarInfo(name), b"")
+    for layer in layers:
+        with tarfile.open(fileobj=io.BytesIO(layer.tar)) as archive:
+            for member in archive:
+                name = member.name.removeprefix("./").strip("/")
+                if name in {"", "."}:
+                    continue
+                if _is_whiteout(name):
+                    raise PipelineError(f"the last stage removes files ({name}): it must only copy")
+                content = archive.extractfile(member) if member.isfile() or member.islnk() else None
+                entries[name] = (member, content.read() if content else b"")
+    written = io.BytesIO()
+    with tarfile.open(fileobj=written, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name, (member, found) in sorted(entries.items()):
+            entry = tarfile.TarInfo(name)
+            entry.type = tarfile.REGTYPE if member.islnk() else member.type  # a hard link is one more copy
+            entry.linkname = member.linkname if member.issym() else ""
+            entry.mode, entry.mtime, entry.size = _mode(member), moment, len(found)
+            archive.addfile(entry, io.BytesIO(found))
+    return Layer(written.getvalue())
+
+
+def _mode(member: tarfile.TarInfo) -> int:
+    """Who runs it must not matter, nor the builder's umask: everybody may read, nobody but root may write."""
+    if member.issym():
+        return 0o777
+    if member.isdir():
+        return 0o1777 if member.mode & 0o1000 else 0o755
+    return 0o755 if member.mode & 0o100 else 0o644
+
+
+def _hidden(layers: list[Layer]) -> set[str]:
+    """Paths in these layers that are to be hidden; what lies below one goes with it."""
+    found = set()
+    for layer in layers:
+        with tarfile.open(fileobj=io.BytesIO(layer.tar)) as archive:
+            for name in archive.getnames():
+                if match := _HIDDEN.match(name.removeprefix("./")):
+                    found.add(match[0])
+    return found
+
+
+def compressed(content: bytes) -> bytes:
+    """Gzip without a time or a name in it."""
+    return bytes(deflate.gzip_compress(content, _COMPRESSION))
+
+
+def _is_whiteout(name: str) -> bool:
+    return PurePosixPath(name).name.startswith(_WHITEOUT)
+
+
+def _apply_whiteout(root: Path, name: str) -> None:
+    """https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts"""
+    path = PurePosixPath(name)
+    folder = root / path.parent
+    hidden = path.name.removeprefix(_WHITEOUT)
+    victims = list(folder.iterdir()) if hidden == ".wh..opq" and folder.is_dir() else [folder / hidden]
+    for victim in victims:
+        if victim.is_dir() and not victim.is_symlink():
+            shutil.rmtree(victim)
+        else:
+            victim.unlink(missing_ok=True)
+
+
+def _json(content: Any) -> bytes:
+    return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _digest(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"

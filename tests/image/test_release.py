@@ -1,0 +1,205 @@
+"""build-push: by digest, once, and nothing half done. Against a real registry on loopback."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from imagepipe import environments, localcloud, terragrunt
+from imagepipe.cloud import Cloud, Target
+from imagepipe.errors import PipelineError
+from imagepipe.image import REPOSITORY, release
+from imagepipe.image import registry as registries
+from imagepipe.image.layout import MANIFEST_TYPE, Layout
+from imagepipe.image.registry import Registry
+from imagepipe.localcloud import image_registry
+from moto import mock_aws
+
+from .conftest import Clone
+
+
+@pytest.fixture(scope="module")
+def pushed(clone: Clone) -> str:
+    """What build-push said the first time, with the registry unit deployed."""
+    clone.imagepipe("apply", "--env", "shared", "--yes")
+    return clone.imagepipe("build-push", "--env", "dev").stderr
+
+
+@pytest.fixture
+def registry(clone: Clone, pushed: str) -> Registry:
+    return Registry(image_registry.up(clone.top))
+
+
+def named(clone: Clone) -> dict[str, Any]:
+    return dict(json.loads((clone.top / "live/dev/release.json").read_text()))
+
+
+def test_release_names_digest_commit_platform_and_versions(clone: Clone, pushed: str) -> None:
+    content = named(clone)
+    assert content["image"] == clone.image.digest
+    assert content["modules"] == "worktree"
+    assert content["build"]["commit"] == clone.record["source"]["commit"]
+    assert content["build"]["platform"] == clone.record["platform"]
+    assert content["build"]["recipe"] == clone.record["recipe"]
+    assert content["build"]["dirty"] is False
+    assert environments.Release.model_validate(content)
+
+
+def test_image_can_be_pulled_back_by_its_digest(clone: Clone, registry: Registry, tmp_path: Path) -> None:
+    registry.pull(f"{REPOSITORY}@{clone.image.digest}", tmp_path / "pulled")
+    pulled = Layout(tmp_path / "pulled")
+    assert pulled.digest == clone.image.digest
+    assert [layer.diff_id for layer in pulled.layers()] == pulled.config["rootfs"]["diff_ids"]
+
+
+def test_bill_of_materials_refers_to_the_image(clone: Clone, registry: Registry) -> None:
+    tag = f"{REPOSITORY}:sbom-{clone.image.digest[7:23]}"
+    manifest = json.loads(registry._crane("manifest", tag).stdout)
+    assert manifest["subject"]["digest"] == clone.image.digest
+    assert registry.artifact(tag)["metadata"]["component"]["version"] == clone.image.digest
+
+
+def test_emulated_ecr_knows_it_by_the_tag_that_is_kept(clone: Clone, pushed: str) -> None:
+    cloud = localcloud.up(clone.top).environment("444444444444", "eu-west-1")
+    client = boto3.Session(cloud["AWS_ACCESS_KEY_ID"], "local", region_name="eu-west-1").client(
+        "ecr", endpoint_url=cloud["AWS_ENDPOINT_URL"], verify=cloud["AWS_CA_BUNDLE"]
+    )
+    (found,) = client.describe_images(repositoryName=REPOSITORY, imageIds=[{"imageDigest": clone.image.digest}])[
+        "imageDetails"
+    ]
+    assert found["imageTags"] == [f"release-{clone.image.digest[7:23]}"]
+
+
+def test_second_time_builds_nothing_pushes_nothing_and_changes_nothing(clone: Clone, pushed: str) -> None:
+    before = (clone.top / "live/dev/release.json").read_bytes()
+    told = clone.imagepipe("build-push", "--env", "dev").stderr
+    assert "nothing changed" in told
+    assert f"has {clone.image.digest} already" in told
+    assert "pushing" not in told
+    assert (clone.top / "live/dev/release.json").read_bytes() == before
+
+
+def test_changes_that_are_not_committed_are_refused_unless_said(clone: Clone, pushed: str) -> None:
+    before = named(clone)
+    file = clone.top / "lambda-image/src/image_processor/__init__.py"
+    text = file.read_text()
+    file.write_text(text + "# changed\n")
+    try:
+        refused = clone.imagepipe("build-push", "--env", "staging", check=False)
+        assert refused.returncode == 1
+        assert "DIRTY=1" in refused.stderr
+        clone.imagepipe("build-push", "--env", "staging", DIRTY="1")
+        released = json.loads((clone.top / "live/staging/release.json").read_text())
+        assert released["build"]["dirty"] is True
+        assert released["image"] != before["image"]
+    finally:
+        file.write_text(text)
+        clone.git("checkout", "--", "live/staging/release.json")
+        clone.imagepipe("build", "--platform", clone.record["platform"])
+    assert named(clone) == before
+
+
+def test_push_that_is_cut_off_records_nothing(clone: Clone, pushed: str) -> None:
+    before = (clone.top / "live/prod/release.json").read_bytes()
+    refused = clone.imagepipe("build-push", "--env", "prod", "--registry", "127.0.0.1:1", check=False)
+    assert refused.returncode == 1
+    assert "127.0.0.1:1 does not answer" in refused.stderr
+    assert (clone.top / "live/prod/release.json").read_bytes() == before
+
+
+def test_environment_without_an_image_is_refused(clone: Clone) -> None:
+    refused = clone.imagepipe("build-push", "--env", "shared", check=False)
+    assert refused.returncode == 1
+    assert "shared runs no image" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("counts", "level", "refused"),
+    [
+        ({}, "INFORMATIONAL", None),
+        ({"MEDIUM": 5, "LOW": 2}, "HIGH", None),
+        ({"CRITICAL": 1, "HIGH": 2, "LOW": 9}, "HIGH", "1 CRITICAL, 2 HIGH"),
+        ({"HIGH": 2}, "HIGH", "2 HIGH"),
+        ({"LOW": 1}, "LOW", "1 LOW"),
+    ],
+)
+def test_findings_at_or_above_the_level_are_refused(counts: dict[str, int], level: str, refused: str | None) -> None:
+    if refused is None:
+        release.judge_findings(counts, level)
+        return
+    with pytest.raises(PipelineError, match=f"found {refused}; {level} and above are refused"):
+        release.judge_findings(counts, level)
+
+
+@mock_aws
+def test_ecr_is_logged_in_to_with_a_token_that_is_kept_nowhere() -> None:
+    client = boto3.client("ecr", region_name="eu-west-1", aws_access_key_id="a", aws_secret_access_key="b")
+    with registries.ecr(client, "444444444444", "eu-west-1") as found:
+        settings = Path(found.variables["DOCKER_CONFIG"]) / "config.json"
+        assert list(json.loads(settings.read_text())["auths"]) == ["444444444444.dkr.ecr.eu-west-1.amazonaws.com"]
+    assert not settings.exists()
+
+
+@pytest.mark.parametrize(
+    ("scanned", "level", "outcome"),
+    [(True, "CRITICAL", None), (True, "HIGH", "found 1 HIGH"), (False, "HIGH", "no scan of sha256:")],
+)
+@mock_aws
+def test_scan_of_the_registry_is_waited_for_and_judged(
+    monkeypatch: pytest.MonkeyPatch, scanned: bool, level: str, outcome: str | None
+) -> None:
+    for name, value in {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}.items():
+        monkeypatch.setenv(name, value)
+    policy = environments.ImageScan(refuse_from=level, timeout_seconds=1)  # type: ignore[arg-type]
+    monkeypatch.setattr(release.environments, "image_scan", lambda: policy)
+    monkeypatch.setattr(release, "_SCAN_PAUSE_SECONDS", 0.1)
+    shared = Target(environments.load("shared"), Cloud.AWS, {})
+    client = shared.client("ecr")
+    client.create_repository(repositoryName=REPOSITORY)
+    manifest = {"schemaVersion": 2, "mediaType": MANIFEST_TYPE, "config": {"digest": "sha256:0"}, "layers": []}
+    pushed = client.put_image(repositoryName=REPOSITORY, imageManifest=json.dumps(manifest), imageTag="release-1")
+    digest = pushed["image"]["imageId"]["imageDigest"]
+    if scanned:
+        client.start_image_scan(repositoryName=REPOSITORY, imageId={"imageDigest": digest})
+    said: list[str] = []
+    if outcome is None:
+        release._wait_for_scan(shared, digest, said.append)
+        assert said == ["scanned: nothing at or above CRITICAL"]
+    else:
+        with pytest.raises(PipelineError, match=outcome):
+            release._wait_for_scan(shared, digest, said.append)
+
+
+@mock_aws
+def test_image_that_the_registry_does_not_have_is_refused_before_anything_is_applied(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}.items():
+        monkeypatch.setenv(name, value)
+    client = boto3.client("ecr", region_name="eu-west-1")
+    account = boto3.client("sts", region_name="eu-west-1").get_caller_identity()["Account"]
+    shared = replace(environments.load("shared"), account_id=account)
+    monkeypatch.setattr(terragrunt.environments, "load", lambda _: shared)
+    client.create_repository(repositoryName=REPOSITORY)
+    missing = f"sha256:{'0' * 64}"
+    released = environments.Release(image=missing, modules="worktree")
+    dev = environments.Environment("dev", account, "eu-west-1", released, protected=False, platform="linux/amd64")
+    with pytest.raises(PipelineError, match=f"has no {missing}, which live/dev/release.json names: make build-push"):
+        terragrunt.apply(Target(dev, Cloud.AWS, {}), print)
+
+
+def test_local_cloud_that_runs_images_refuses_a_release_it_has_no_image_of(clone: Clone, pushed: str) -> None:
+    file = clone.top / "live/dev/release.json"
+    before = file.read_text()
+    clone.imagepipe("up", "--functions", "image")
+    file.write_text(json.dumps(named(clone) | {"image": f"sha256:{'0' * 64}"}))
+    try:
+        refused = clone.imagepipe("apply", "--env", "dev", check=False)
+        assert refused.returncode == 1
+        assert "live/dev/release.json: no image sha256:000" in refused.stderr
+        assert "make build-push" in refused.stderr
+    finally:
+        file.write_text(before)
+        clone.imagepipe("up", "--functions", "source")
