@@ -1,15 +1,23 @@
 # The front door. Every target sets up what it needs first; the work is done by scripts/imagepipe, Terragrunt and pytest.
-#   ENV=dev|staging|prod|shared|all   CLOUD=local|aws   YES=1 (do not ask)   IMAGES=<folder>
+#   ENV=dev|staging|prod|shared|all   CLOUD=local|aws   YES=1 (do not ask)   IMAGES=<folder>   FUNCTIONS=source|image   SECONDS=<of fuzzing>
 
 SHELL     := bash
 PYTHON    ?= python3
 ENV       ?= dev
 CLOUD     ?= local
+JOBS      ?= 2
+ROUNDS    ?= 15
+# Read by the commands themselves.
+export DIRTY FUNCTIONS PLATFORM REGISTRY
 
 # From any folder: make -C <clone> …
 imagepipe := .venv/bin/imagepipe
 deploy    := --env $(ENV) --cloud $(CLOUD)
 yes       := $(if $(YES),--yes)
+option     = $(if $($(1)),--$(2) "$($(1))")
+flag       = $(if $($(1)),--$(2))
+# Having found something is an exit code of its own for scripts, and no error of make.
+found      = || [ $$? -eq 3 ]
 install   := PATH="$(PATH)" $(PYTHON) scripts/setup.py
 export PATH := $(CURDIR)/.tools/bin:$(CURDIR)/.venv/bin:$(PATH)
 
@@ -22,20 +30,24 @@ help: ## Show this list
 runtime:
 	@$(install) --runtime
 
+.PHONY: image-tools
+image-tools: runtime
+	@$(install) --image
+
 ## Start here
 setup: ## Put tools (.tools) and Python packages (.venv) into this clone, where missing
 	@$(install)
 
 .PHONY: demo test
-demo: runtime ## Deploy dev on the local cloud and send images through [IMAGES=<folder>]
+demo: runtime ## Deploy dev on the local cloud and send images through [IMAGES=<folder>, FUNCTIONS=image]
 	@$(imagepipe) demo $(if $(IMAGES),"$(IMAGES)")
 
-test: setup ## Run every test: unit, modules, live, local cloud, end to end
-	@pytest tests/unit tests/scripts tests/modules tests/live tests/local tests/e2e
+test: setup ## Run every test, longest first [JOBS=2: so many at a time]
+	@pytest -n $(JOBS) --no-loadscope-reorder tests/e2e tests/chaos tests/image tests/local tests/modules tests/live tests/unit tests/scripts
 
 ## Local cloud
 .PHONY: up down status logs env
-up: runtime ## Start the local cloud of this clone
+up: runtime ## Start the local cloud of this clone [FUNCTIONS=source|image: what functions run from]
 	@$(imagepipe) up
 
 down: runtime ## Stop it; its state is kept
@@ -67,8 +79,59 @@ destroy: runtime ## Remove everything an environment consists of [YES=1]
 output: runtime ## Print upload bucket, API and dashboard of an environment
 	@$(imagepipe) outputs $(deploy)
 
+## Operations [ENV, CLOUD; DRY_RUN=1 only says, YES=1 does not ask, RATE=<messages a second>]
+.PHONY: failures redrive reprocess reconcile
+failures: runtime ## Show which images are not served, why and since when [STATUS=FAILED|REJECTED, JSON=1]
+	@$(imagepipe) failures $(deploy) $(call option,STATUS,status) $(call flag,JSON,json) $(found)
+
+redrive: runtime ## Put failed images back to work [REASON=<code>, IMAGE=<id>, DISCARD=1 deletes what is no event]
+	@$(imagepipe) redrive $(deploy) $(call option,REASON,reason) $(call option,IMAGE,image) $(call option,RATE,rate) \
+		$(call flag,DRY_RUN,dry-run) $(call flag,DISCARD,discard) $(yes)
+
+reprocess: runtime ## Make images again [OUTDATED=1, ALL=1, IDS, KEYS=<prefix>, SINCE, UNTIL, RECIPE, STATUS, REASON, RESTART=1]
+	@$(imagepipe) reprocess $(IDS) $(deploy) $(call flag,OUTDATED,outdated) $(call flag,ALL,all) $(call option,KEYS,prefix) \
+		$(call option,SINCE,since) $(call option,UNTIL,until) $(call option,RECIPE,recipe) $(call option,STATUS,status) \
+		$(call option,REASON,reason) $(call option,RATE,rate) $(call flag,RESTART,restart) $(call flag,DRY_RUN,dry-run) $(yes)
+
+reconcile: runtime ## Compare bucket, records and variants [REPAIR=1, ONLY=<difference>, MIN_AGE=15m, JSON=1]
+	@$(imagepipe) reconcile $(deploy) $(call flag,REPAIR,repair) $(call option,ONLY,only) $(call option,MIN_AGE,min-age) \
+		$(call option,RATE,rate) $(call flag,JSON,json) $(yes) $(found)
+
+## Benchmarks [IMAGES=<folder of camera JPEGs>]
+.PHONY: bench bench-frontier bench-isolation
+bench: setup ## Ours beside sharp and Pillow: build/bench/engine.{json,svg}
+	@python tests/bench/engine.py $(if $(IMAGES),--images "$(IMAGES)")
+
+bench-isolation: setup ## What decoding in a confined process costs: build/bench/isolation.json
+	@PYTHONPATH=lambda-image/src:scripts python tests/bench/isolation.py
+
+bench-frontier: setup ## Encoders by width and content: build/bench/frontier.{json,svg}
+	@python tests/bench/frontier.py $(if $(IMAGES),--images "$(IMAGES)")
+
+## Image [ENV=…, or PLATFORM=linux/amd64|linux/arm64]
+.PHONY: base build build-push bench-cold
+base: image-tools ## Pin the newest digest of the public base, or make a stand-in [BASE=<image>]
+	@$(imagepipe) base --env $(ENV) $(if $(BASE),--image $(BASE))
+
+build: image-tools ## Build the image, with Docker or without; the same source gives the same digest
+	@$(imagepipe) build --env $(ENV)
+
+build-push: image-tools ## Build, push by digest, scan, attach the SBOM, write live/<ENV>/release.json [DIRTY=1, REGISTRY=host:port]
+	@$(imagepipe) build-push $(deploy)
+
+bench-cold: image-tools ## How fast the image starts, beside one written by hand → build/bench/cold.json [ROUNDS=15]
+	@python tests/bench/cold.py --rounds $(ROUNDS)
+
+## Proof
+.PHONY: chaos bench-pipeline
+chaos: setup ## Faults between all services, and an oracle [EVENTS=2000, SEED=n, SEEDS=1]: build/chaos.json
+	@PYTHONPATH=tests python -m chaos $(if $(EVENTS),--events $(EVENTS)) $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS))
+
+bench-pipeline: setup ## Requests per image and events per second: build/bench/pipeline.json
+	@PYTHONPATH=tests python -m chaos.bench
+
 ## Development
-.PHONY: test-unit test-modules test-live test-local test-e2e lint format docs requirements
+.PHONY: test-unit test-modules test-live test-local test-image test-e2e fuzz lint format docs requirements
 test-unit: setup ## Engine, handlers, command line: seconds
 	@pytest tests/unit tests/scripts
 
@@ -81,8 +144,14 @@ test-live: setup ## Terragrunt layer: rendered, compared, never applied
 test-local: setup ## Local cloud and function host
 	@pytest tests/local
 
-test-e2e: setup ## Three environments on the local cloud, from bootstrap to destroy
+test-image: setup ## The image: built twice, looked into, pushed to a registry on loopback
+	@pytest tests/image
+
+test-e2e: setup ## Three environments on the local cloud, from bootstrap to destroy, run from the image [FUNCTIONS=source]
 	@pytest tests/e2e
+
+fuzz: setup ## Send mutated images of every format through the processor [SECONDS=60]
+	@PYTHONPATH=lambda-image/src:scripts python tests/fuzz --seconds $(or $(SECONDS),60)
 
 lint: setup ## Formatters, linters and type checkers, changing nothing
 	@ruff check scripts lambda-image/src tests && ruff format --check scripts lambda-image/src tests
@@ -92,6 +161,7 @@ lint: setup ## Formatters, linters and type checkers, changing nothing
 	@shellcheck scripts/*.sh .ci/run
 	@yamllint --strict .github
 	@actionlint && zizmor --quiet --offline .github
+	@hadolint --ignore DL3059 lambda-image/Dockerfile tests/bench/naive/Dockerfile
 
 format: setup ## Reformat Python and HCL
 	@ruff check --fix scripts lambda-image/src tests; ruff format scripts lambda-image/src tests
