@@ -60,7 +60,7 @@ MUTANTS = (
     Mutant(
         "ack before work",
         (("batch.py", "            handle(message, risk)\n", "            queues.delete([message])\n            handle(message, risk)\n"),),
-        frozenset({"state"}),
+        frozenset({"state", "kept"}),
     ),
     Mutant(
         "no clean-up",

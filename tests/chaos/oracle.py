@@ -212,7 +212,7 @@ def image_id(bucket: str, key: str) -> str:
 def _outcome(record: dict[str, Any] | None) -> Any:
     if record is None:
         return None
-    return "DELETED" if record["status"] == "DELETED" else (record["status"], record["revision"], record["sequencer"])
+    return "DELETED" if record["status"] == "DELETED" else (record["status"], record["revision"])
 
 
 def _is_settled(record: dict[str, Any]) -> bool:

@@ -176,7 +176,7 @@ def test_reconcile_mends_what_no_event_will_mend(environment: Environment, uploa
         ("ORPHANED_VARIANTS", f"{records[fine]['image_id']}/killed/"),
         ("ORPHANED_VARIANTS", f"{records[unknown]['image_id']}/{records[unknown]['revision']}/"),
     }
-    assert eventually(differences) == (FOUND, wrecked)
+    assert eventually(lambda: differences() == (FOUND, wrecked)), differences()
     assert environment.run("reconcile", "--min-age", "1s", "--repair", "--yes")[0] == 0
     assert eventually(lambda: differences() == (0, set()), 60)
 

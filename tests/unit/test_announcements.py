@@ -60,6 +60,7 @@ def test_an_outcome_is_told(before: dict[str, Any] | None, after: dict[str, Any]
 @pytest.mark.parametrize(
     ("before", "after"),
     [
+        (record(), record(sequencer="2" * 32)),  # a removal of an old version: what is shown stays
         (None, record("PROCESSING")),
         (record("READY"), record("READY", trying={"count": 1})),
         (record("FAILED"), record("FAILED", attempts=9)),

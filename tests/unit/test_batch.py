@@ -10,6 +10,7 @@ from image_processor.events import NotAnEvent
 from image_processor.processor import GivenUp, Suspect
 
 ARN, URL = "arn:aws:sqs:eu-west-1:111111111111:uploads", "https://queue"
+MOST = 10  # deliveries
 
 
 @dataclass
@@ -38,7 +39,7 @@ def worked(
     messages: list[Message], handle: Callable[[Message, bool], None], sqs: Sqs | None = None, seconds: Any = None
 ) -> list[str]:
     left = seconds or (lambda: 60.0)
-    queues = Queues(lambda: sqs or Sqs(), {ARN: URL}, 360, 10)  # type: ignore[arg-type,return-value]
+    queues = Queues(lambda: sqs or Sqs(), {ARN: URL}, 360, MOST)  # type: ignore[arg-type,return-value]
     return [message.id for message in work(messages, left, handle, queues)]
 
 
@@ -65,7 +66,7 @@ def test_failures_come_back_later_each_time_and_at_most_after_the_visibility_tim
 
 def test_what_failed_for_the_last_time_is_a_dead_letter_at_once() -> None:
     sqs = Sqs()
-    assert worked(batch("a", delivery=10), raising(a=TimeoutError()), sqs) == ["a"]
+    assert worked(batch("a", delivery=MOST), raising(a=TimeoutError()), sqs) == ["a"]
     assert sqs.delays == {"a": 0}
 
 
@@ -100,6 +101,29 @@ def test_of_several_suspects_one_is_tried_and_the_others_come_back_at_different_
     assert len(tried) == 1
     assert sorted(back + tried) == ["a", "b", "c"]
     assert all(SPREAD[0] <= sqs.delays[message] <= SPREAD[1] for message in back)
+
+
+def test_suspects_that_would_not_come_back_are_all_tried() -> None:
+    tried = []
+
+    def handle(message: Message, risk: bool) -> None:
+        if not risk:
+            raise Suspect
+        tried.append(message.id)
+
+    messages = [*batch("a", "b"), *batch("last", "also last", delivery=MOST)]
+    assert sorted(worked(messages, handle)) == ["a", "b"]
+    assert tried == ["last", "also last"]
+
+
+def test_message_on_its_last_delivery_comes_first() -> None:
+    began = []
+
+    def handle(message: Message, risk: bool) -> None:
+        began.append(message.id)
+
+    worked([*batch("a"), *batch("last", delivery=MOST)], handle, None)
+    assert began == ["last", "a"]
 
 
 def test_no_image_is_begun_when_a_quarter_of_the_time_is_left() -> None:

@@ -259,6 +259,20 @@ def test_removal_of_a_delete_marker_brings_the_image_back(
     assert environment.record("a.jpg")["status"] == "READY"
 
 
+def test_removal_that_changes_nothing_still_outdates_what_happened_before_it(
+    processor: Processor, environment: Environment, photo: bytes
+) -> None:
+    handle(processor, environment, environment.put("a.jpg", photo))
+    shown = environment.record("a.jpg")
+    removed = environment.remove("a.jpg")
+    brought_back = environment.remove_version("a.jpg", removed)
+    assert handle(processor, environment, brought_back) == Outcome.SKIPPED
+    assert handle(processor, environment, removed) == Outcome.SKIPPED
+    found = environment.record("a.jpg")
+    assert (found["status"], found["revision"], found["variants"]) == ("READY", shown["revision"], shown["variants"])
+    assert found["sequencer"] > shown["sequencer"]
+
+
 def test_replaced_object_of_a_bucket_without_versions_is_left_to_its_own_event(
     processor: Processor, environment: Environment, photo: bytes, other_photo: bytes
 ) -> None:

@@ -80,9 +80,7 @@ def announce(bridge: Any, bus: str, records: Iterable[dict[str, Any]]) -> int:
 
 def _outcome(record: Record) -> tuple[Any, ...]:
     """What makes an outcome another one. A removed image that is removed again stays what it is."""
-    if record["status"] == "DELETED":
-        return ("DELETED",)
-    return record["status"], record["revision"], record["sequencer"]
+    return (record["status"],) if record["status"] == "DELETED" else (record["status"], record["revision"])
 
 
 def _id(record: Record) -> str:

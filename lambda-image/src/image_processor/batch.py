@@ -84,7 +84,8 @@ def work(
     """Works on a batch and returns the messages that are to come back.
 
     `handle` is given a message and whether it may run a risk. A message whose image was begun before and never ended
-    may be the one that kills the process: it waits until all others are done and deleted, and is then tried alone.
+    may be the one that kills the process: it waits until all others are done and deleted, and is then tried alone,
+    unless others would not come back.
     """
     reserve, slowest = seconds_left() * LAST_START, 0.0
     done: list[Message] = []
@@ -113,13 +114,19 @@ def work(
             done.append(message)
         slowest = max(slowest, began - seconds_left())
 
-    for message in messages:
+    def is_last(message: Message) -> bool:
+        return message.delivery >= queues.most_deliveries
+
+    for message in sorted(messages, key=is_last, reverse=True):  # what does not come back is not put off
         attempt(message, risk=False)
     if suspects:
-        chosen, *others = random.sample(suspects, len(suspects))
-        for message in others:
-            queues.delay(message, random.uniform(*SPREAD))  # noqa: S311
-            back.append(message)
+        last = list(filter(is_last, suspects))
+        chosen = last or [random.choice(suspects)]  # noqa: S311
+        for message in suspects:
+            if message not in chosen:
+                queues.delay(message, random.uniform(*SPREAD))  # noqa: S311
+                back.append(message)
         queues.delete(done)
-        attempt(chosen, risk=True)
+        for message in chosen:
+            attempt(message, risk=True)
     return back

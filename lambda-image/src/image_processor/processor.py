@@ -284,10 +284,9 @@ class Processor:
     @staticmethod
     def _is_lost(work: "_Work", winner: Record) -> bool:
         """Whether nobody can publish a revision any more, this attempt or another that writes the same keys."""
-        if is_newer(winner, work.event):
-            return True
-        shown = winner["revision"] == work.revision and winner.get("variants")
-        return not work.event.reprocess and winner["status"] in SETTLED and not shown
+        if winner["revision"] == work.revision and winner.get("variants"):
+            return False
+        return is_newer(winner, work.event) or (not work.event.reprocess and winner["status"] in SETTLED)
 
     def _clean_up(self, event: ObjectEvent, before: Record, revision: str) -> None:
         """Takes away what a record showed before it showed another revision."""
@@ -300,13 +299,13 @@ class Processor:
         if event.of_one_version and (there := self._store.current(event)):
             # One version less says nothing of the object. What lies there now does, be it older than what is gone (a
             # delete marker was removed) or newer; and it is this event that we know of, so the record takes its place.
-            known = self._store.record(event.image_id)
-            if known and known["status"] in SETTLED and known["source"].get("version_id") == there.get("VersionId"):
-                return Result(Outcome.SKIPPED)
+            version = there.get("VersionId")
+            while (known := self._store.record(event.image_id)) and _shows(known, version):
+                # Already shown: nothing is to be made, but what happened before this event must not undo it.
+                if is_newer(known, event) or is_about(known, event) or self._store.advance(event, known):
+                    return Result(Outcome.SKIPPED)
             size, etag = there["ContentLength"], there["ETag"].strip('"')
-            now = replace(
-                event, created=True, of_one_version=False, version_id=there.get("VersionId"), size=size, etag=etag
-            )
+            now = replace(event, created=True, of_one_version=False, version_id=version, size=size, etag=etag)
             return self._created(now, delivery, risk)
         before = self._store.bury(event)
         if before is None:
@@ -314,6 +313,11 @@ class Processor:
         if before:
             self._clean_up(event, before, "")
         return Result(Outcome.DELETED)
+
+
+def _shows(known: Record, version_id: str | None) -> bool:
+    """Whether a record tells what became of a version of its object."""
+    return known["status"] in {"READY", "REJECTED"} and known["source"].get("version_id") == version_id
 
 
 class _Work:

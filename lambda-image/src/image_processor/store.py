@@ -243,6 +243,12 @@ class Store:
         del item["listing"]
         return self._settle(event, item, None)
 
+    def advance(self, event: ObjectEvent, known: Record) -> bool:
+        """Says of a record that it holds after a newer event too; False if it is another record by now."""
+        condition, names, values = _only(known)
+        fields = {"schema": SCHEMA, "sequencer": event.sequencer, "updated_at": _base(event)["updated_at"]}
+        return self._write(event.image_id, fields, condition=condition, names=names, values=values) is not None
+
     def remember(self, event: ObjectEvent, content: str, recipe: str) -> None:
         """Remembers this image as the one that has a content."""
         self._write(_content_key(content, recipe), _remembered(event))
