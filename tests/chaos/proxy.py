@@ -56,6 +56,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "killed before": ("s3", "dynamodb", "events"),
     "killed after": ("s3", "dynamodb", "events"),
 }
+DOOM = 100
 KILLS = ("killed before", "killed after")
 WEIGHTS = {"refused": 6, "lost": 4, "cut": 3, "late": 2, "slow": 3}
 
@@ -76,7 +77,10 @@ class Schedule:
         )
         dice = random.Random(digest.digest())
         # An image has good and bad days: a few that meet faults again and again get through all retries of the SDK.
-        luck = random.Random(f"{self.seed}/{call.subject}").choice((0.5, 0.5, 0.5, 1, 1, 6))
+        # Some have the worst of days: S3 refuses them through all deliveries, until they are redriven.
+        luck = random.Random(f"{self.seed}/{call.subject}").choices((0.5, 1, 6, DOOM), (12, 8, 4, 1))[0]
+        if luck == DOOM:
+            return "refused" if call.service == "s3" else None
         # The writes that decide, and the announcer, are killed at more often than they are called.
         weight = 4 if call.publishes or call.service == "events" else 1
         if dice.random() < self.kill_rate * weight and call.service in FAULTS["killed after"]:

@@ -22,6 +22,8 @@ from .conftest import PROCESSED, UPLOADS, Environment
 KEY = "a.jpg"
 IMAGE = image_id(UPLOADS, KEY)
 
+SEEDS = range(*map(int, os.environ.get("SEEDS", "0:50").split(":")))
+
 #: Of a request: that the process is killed before it.
 DEADLY = 0.01
 
@@ -166,6 +168,8 @@ class Life:
     def judge(self) -> None:
         """The record is of what lies in the bucket, and what it shows is all there is."""
         record = self.record()
+        if not self.told:
+            return
         assert record, "no record"
         shown = {variant["key"]: variant["sha256"] for variant in record.get("variants", {}).values()}
         current = self._current()
@@ -219,9 +223,7 @@ def life(environment: Environment, processor: Processor, monkeypatch: pytest.Mon
 
 
 def test_whatever_runs_beside_it_the_last_thing_wins(life: Callable[[int], Life]) -> None:
-    for seed in range(
-        int(os.environ.get("SEED", 0)), int(os.environ.get("SEED", 0)) + int(os.environ.get("SEEDS", 50))
-    ):
+    for seed in SEEDS:
         one = life(seed)
         one.live(things=10)
         try:
