@@ -78,7 +78,7 @@ class Schedule:
         dice = random.Random(digest.digest())
         # An image has good and bad days: a few that meet faults again and again get through all retries of the SDK.
         # Some have the worst of days: S3 refuses them through all deliveries, until they are redriven.
-        luck = random.Random(f"{self.seed}/{call.subject}").choices((0.5, 1, 6, DOOM), (12, 8, 4, 1))[0]
+        luck = random.Random(f"{self.seed}/{call.subject}").choices((0.5, 1, 6, DOOM), (36, 24, 12, 1))[0]
         if luck == DOOM:
             return "refused" if call.service == "s3" else None
         # The writes that decide, and the announcer, are killed at more often than they are called.
