@@ -46,10 +46,11 @@ def run(deployment: Deployment, seed: int, events: int, *, kill_rate: float = 0.
     proxy.faults.clear()
     proxy.disturbed.clear()
     proxy.schedule = Schedule(seed, kill_rate=kill_rate)
-    with _watching(deployment, oracle, images), _reprocessing(deployment, oracle, images, seed):
-        relay.start()
-        traffic.run()
-        relay.finish()
+    with _watching(deployment, oracle, images):
+        with _reprocessing(deployment, oracle, images, seed):
+            relay.start()
+            traffic.run()
+            relay.finish()
         _settle(deployment, oracle, 600)
     proxy.schedule = None
     garbage = _redrive(deployment, oracle, report)
