@@ -1,8 +1,10 @@
-"""Which encoder for which width and content: `make bench-frontier` writes build/bench/frontier.{json,svg} and a table.
+"""Which way to shrink, which encoder for which width and content: `make bench-frontier` writes tables and a plot.
 
-Every picture is scaled by the engine's own ladder, written by every encoder at several settings, decoded again and
-judged with SSIMULACRA2 against full resolution in linear light. A setting is on the frontier if no other one of its
-width and content is at least as good in score, bytes and CPU and better in one. Alpha is judged on grey.
+Ways to shrink are judged by their pictures before any encoder has touched them. For the encoders, every picture is
+scaled by the engine's own ladder, written by every encoder at several settings, and decoded again. The judge is
+SSIMULACRA2 against full resolution in linear light. A setting is on the frontier if no other one of its width and
+content is at least as good in score, bytes and CPU and better in one. Alpha is judged on grey. All of it is in
+build/bench/frontier.{json,svg}.
 """
 
 import argparse
@@ -10,10 +12,12 @@ import json
 import os
 import statistics
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 os.environ.setdefault("VIPS_CONCURRENCY", "1")
 
@@ -93,7 +97,7 @@ def pictures(content: str, images: Path | None, most: int) -> list[bytes]:
 
 def sized(data: bytes) -> dict[int, tuple[pyvips.Image, pyvips.Image]]:
     """Per width: the engine's picture, and the reference."""
-    recipe = Recipe(variants=tuple(ladder_spec(width) for width in WIDTHS))
+    recipe = Recipe(variants=tuple(map(ladder_spec, WIDTHS)))
     header = gate.inspect(data, Limits())
     upright = (header.width, header.height)[:: -1 if header.orientation >= 5 else 1]
     wanted = ladder.sizes(*upright, recipe)
@@ -110,6 +114,59 @@ def sized(data: bytes) -> dict[int, tuple[pyvips.Image, pyvips.Image]]:
 
 def ladder_spec(width: int) -> Any:
     return ladder.VariantSpec(width, (Encoding("png"),))
+
+
+def each_by_itself(data: bytes, **options: Any) -> dict[int, pyvips.Image]:
+    """What servers of single images do: a decode per width, shrunk by the decoder as far as the width allows."""
+    return {
+        width: pyvips.Image.thumbnail_buffer(data, width, height=10**6, **options).copy_memory() for width in WIDTHS
+    }
+
+
+def pyramid(data: bytes, linear_below: int) -> dict[int, pyvips.Image]:
+    """The engine's own ladder, going over to linear light below a width in pixels."""
+    with patch.object(ladder, "LINEAR_BELOW", linear_below):
+        header, recipe = gate.inspect(data, Limits()), Recipe(variants=tuple(map(ladder_spec, WIDTHS)))
+        upright = (header.width, header.height)[:: -1 if header.orientation >= 5 else 1]
+        wanted = ladder.sizes(*upright, recipe)
+        top = decode.decode(data, header, ladder.top(*upright, wanted), recipe)
+        return {size.spec.width: made for size, made in ladder.pictures(top.picture, wanted, recipe, None)}
+
+
+#: Ways from a file to the pictures of all widths.
+PATHS: dict[str, Callable[[bytes], dict[int, pyvips.Image]]] = {
+    "each width by itself, shrink-on-load, plain values": each_by_itself,
+    "pyramid, plain values": lambda data: pyramid(data, 0),
+    f"pyramid, linear light below {ladder.LINEAR_BELOW} (the engine)": lambda data: pyramid(data, ladder.LINEAR_BELOW),
+    "pyramid, linear light below 1920": lambda data: pyramid(data, 1920),
+    "pyramid, linear light throughout": lambda data: pyramid(data, 10**6),
+    "each width by itself, exact linear light": lambda data: each_by_itself(data, linear=True),
+}
+
+
+def measure_paths(sources: list[bytes]) -> dict[str, dict[str, Any]]:
+    """By path, means over the sources: CPU of decode and resizes in ms, SSIMULACRA2 of the resize alone by width."""
+    found: dict[str, list[tuple[float, dict[int, float]]]] = {path: [] for path in PATHS}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for data in track(sources, "ways to shrink"):
+            exact = {width: reference.copy_memory() for width, (_, reference) in sized(data).items()}
+            for path, make in PATHS.items():
+                taken, made = min((_cpu_ms(make, data) for _ in range(3)), key=lambda each: each[0])
+                scores = dict(zip(made, pool.map(score, (exact[width] for width in made), made.values()), strict=True))
+                found[path].append((taken, scores))
+    return {
+        path: {
+            "cpu_ms": round(statistics.mean(taken for taken, _ in each), 1),
+            "ssimulacra2": {str(w): round(statistics.mean(scores[w] for _, scores in each), 2) for w in WIDTHS},
+        }
+        for path, each in found.items()
+    }
+
+
+def _cpu_ms(make: Callable[[Any], Any], of: Any) -> tuple[float, Any]:
+    started = time.process_time()
+    made = make(of)
+    return (time.process_time() - started) * 1000, made
 
 
 def measure(content: str, sources: list[bytes]) -> dict[int, list[Point]]:
@@ -132,9 +189,8 @@ def measure(content: str, sources: list[bytes]) -> dict[int, list[Point]]:
 
 def _timed(picture: pyvips.Image, encoding: Encoding, recipe: Recipe) -> tuple[bytes, float]:
     """Bytes, and CPU in ms of the whole process: nothing else may run in it meanwhile."""
-    started = time.process_time()
-    encoded = save(picture, encoding, recipe)
-    return encoded, (time.process_time() - started) * 1000
+    taken, encoded = _cpu_ms(lambda picture: save(picture, encoding, recipe), picture)
+    return encoded, taken
 
 
 def on_grey(picture: pyvips.Image) -> pyvips.Image:
@@ -152,9 +208,18 @@ def main() -> None:
     given = parser.parse_args()
     BUILD.mkdir(parents=True, exist_ok=True)
     judge()
-    result: dict[str, Any] = {}
-    panels = []
     console = Console()
+    paths = measure_paths(pictures("photograph", given.images, given.most))
+    table = Table("way to shrink", "CPU ms", *map(str, WIDTHS), title="decode and resizes: SSIMULACRA2 before encoding")
+    for path, each in paths.items():
+        table.add_row(path, f"{each['cpu_ms']}", *map(str, each["ssimulacra2"].values()))
+    console.print(table)
+    result: dict[str, Any] = {"resize": paths}
+    ways = {
+        path: [(each["cpu_ms"], value, f"{width} wide") for width, value in each["ssimulacra2"].items()]
+        for path, each in paths.items()
+    }
+    panels = [("the resize alone, every width", "CPU ms", "SSIMULACRA2", ways)]
     for content in CONTENTS:
         for width, points in measure(content, pictures(content, given.images, given.most)).items():
             frontier = [point for point in points if not any(point.beaten_by(other) for other in points)]

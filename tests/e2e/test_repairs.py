@@ -134,15 +134,22 @@ def test_reprocess_makes_an_image_again_under_a_new_revision(
     assert "no image is left to make again" in said
 
 
-def test_fresh_upload_does_not_wait_for_a_backfill(environment: Environment, upload: Callable[..., list[str]]) -> None:
-    keys = upload("many", 40, width=2000)
+def test_fresh_upload_does_not_wait_for_a_backfill(environment: Environment) -> None:
+    """Forty large images that are copies of one: made by linking in no time, made again by decoding each."""
+    s3, keys = environment.client("s3"), [f"operations/many-{number}.jpg" for number in range(40)]
+    large, small = (bytes(samples.landscape(width, width * 3 // 4, 7).jpegsave_buffer()) for width in (4000, 300))
+    for key in keys:
+        s3.put_object(Bucket=environment.bucket, Key=key, Body=large, Tagging="purpose=test-data")
+    assert eventually(lambda: all(environment.record(key).get("status") == "READY" for key in keys), 60)
     before = {key: environment.record(key)["revision"] for key in keys}
-    assert environment.run("reprocess", "--prefix", "operations/many", "--yes")[0] == 0
-    upload("fresh", 1)
-    left = [key for key in keys if environment.record(key)["revision"] == before[key]]
-    assert left, "the backfill was over before the upload, so this has shown nothing"
+    assert environment.run("reprocess", "--prefix", "operations/many", "--rate", "1000", "--yes")[0] == 0
+    s3.put_object(Bucket=environment.bucket, Key="operations/fresh.jpg", Body=small, Tagging="purpose=test-data")
     assert eventually(lambda: environment.waiting("backfill") == 0, 120)
-    assert not [key for key in keys if environment.record(key)["revision"] == before[key]]
+    made = {key: environment.record(key) for key in (*keys, "operations/fresh.jpg")}
+    fresh_since = made.pop("operations/fresh.jpg")["status_since"]
+    assert not [key for key in keys if made[key]["revision"] == before[key]]
+    behind = [key for key in keys if made[key]["status_since"] > fresh_since]
+    assert behind, "the fresh upload was ready after the whole backfill"
 
 
 def test_reconcile_mends_what_no_event_will_mend(environment: Environment, upload: Callable[..., list[str]]) -> None:

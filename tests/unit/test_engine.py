@@ -1,7 +1,7 @@
 """Pictures in, pictures out; judged by another library than the one that made them."""
 
 import io
-import time
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -405,33 +405,40 @@ def test_part_of_an_image_is_taken_where_the_recipe_says_so() -> None:
 # --- threads ----------------------------------------------------------------------------------------------------------
 
 
-def test_dearest_starts_first_and_memory_bounds_how_many_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[str] = []
-    running, most = 0, 0
-
-    def save(picture: pyvips.Image, how: Encoding, *_: object) -> bytes:
-        nonlocal running, most
-        running += 1
-        most = max(most, running)
-        started.append(f"{how.format}{picture.width}")
-        time.sleep(0.02)
-        running -= 1
-        return b"."
-
-    monkeypatch.setattr(encode, "save", save)
+def jobs_of_three_sizes() -> list[encode.Job]:
     picture = samples.landscape(100, 100, 1)
-    jobs = [
+    return [
         encode.Job("a", picture.crop(0, 0, 10, 10), Encoding("jpeg")),
         encode.Job("b", picture, Encoding("avif")),
         encode.Job("c", picture, Encoding("jpeg")),
     ]
-    encode.encode(jobs, RECIPE, False, threads=2, memory=10**9)
-    assert started[0] == "avif100"
-    assert started[-1] == "jpeg10"
-    assert most == 2
-    most = 0
-    encode.encode(jobs, RECIPE, False, threads=2, memory=jobs[1].memory)
-    assert most == 1
+
+
+def test_dearest_starts_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+
+    def save(picture: pyvips.Image, how: Encoding, *_: object) -> bytes:
+        started.append(f"{how.format}{picture.width}")
+        return b"."
+
+    monkeypatch.setattr(encode, "save", save)
+    encode.encode(jobs_of_three_sizes(), RECIPE, False, threads=1, memory=10**9)
+    assert started == ["avif100", "jpeg100", "jpeg10"]
+
+
+def test_encoders_run_side_by_side_as_far_as_memory_holds_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    meeting = threading.Barrier(2)
+
+    def save(*_: object) -> bytes:
+        meeting.wait(timeout)
+        return b"."
+
+    monkeypatch.setattr(encode, "save", save)
+    two, timeout = jobs_of_three_sizes()[1:], 30.0  # seconds; long, so that a busy machine fails nothing
+    encode.encode(two, RECIPE, False, threads=2, memory=10**9)
+    timeout = 0.1
+    with pytest.raises(threading.BrokenBarrierError):
+        encode.encode(two, RECIPE, False, threads=2, memory=two[0].memory)
 
 
 def test_page_too_long_for_webp_comes_without_it() -> None:

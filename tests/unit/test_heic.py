@@ -3,6 +3,8 @@
 import io
 
 import pytest
+import pyvips
+from image_processor import heic
 from image_processor.gate import Reason, Rejected
 from image_processor.isolation import Sandbox
 from image_processor.recipe import Encoding, Limits, Recipe, VariantSpec
@@ -45,6 +47,17 @@ def test_primaries_without_a_profile_are_converted_and_ten_bits_are_read(sandbox
     image = picture(sandbox.render(HEIC_10_BIT_P3, RECIPE)[1])
     assert near(image, (8, 8), (255, 0, 0))
     assert near(image, (8, 40), (0, 255, 0))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kept"), [(b"", b"\0\0", True), (b"\0\0\2\1", b"", False)], ids=["too long", "broken"]
+)
+def test_profile_that_png_does_not_take_costs_no_picture(before: bytes, after: bytes, kept: bool) -> None:
+    profile = bytes(pyvips.Operation.call("profile_load", "srgb"))
+    image = pyvips.Image.black(64, 48, bands=3).copy(interpretation="srgb")
+    image.set_type(pyvips.GValue.blob_type, "icc-profile-data", before + profile[len(before) :] + after)
+    found = pyvips.Image.new_from_buffer(heic._as_png(image), "")
+    assert ("icc-profile-data" in found.get_fields()) == kept
 
 
 def test_broken_heic_has_a_reason(sandbox: Sandbox) -> None:

@@ -47,7 +47,20 @@ def to_png(data: bytes) -> bytes:
     image = pyvips.Image.new_from_memory(pixels, line, height, bands, "ushort" if sample == 2 else "uchar")
     if line != width:
         image = image.crop(0, 0, width, height)
-    return bytes(_described(image, data, primary.info, sample).pngsave_buffer(compression=0, filter="none"))
+    return _as_png(_described(image, data, primary.info, sample))
+
+
+def _as_png(image: pyvips.Image) -> bytes:
+    """Without compression. PNG takes no profile that is broken; the picture is worth more than that."""
+    if "icc-profile-data" in image.get_fields():
+        profile = bytes(image.get("icc-profile-data"))
+        # Some phones write more bytes than the profile says it has, in its first four.
+        image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile[: int.from_bytes(profile[:4])])
+    try:
+        return bytes(image.pngsave_buffer(compression=0, filter="none"))
+    except pyvips.Error:
+        image.remove("icc-profile-data")
+        return bytes(image.pngsave_buffer(compression=0, filter="none"))
 
 
 def _described(image: pyvips.Image, data: bytes, info: dict[str, Any], sample: int) -> pyvips.Image:
