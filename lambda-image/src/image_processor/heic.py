@@ -59,8 +59,7 @@ def _as_png(image: pyvips.Image) -> bytes:
     try:
         return bytes(image.pngsave_buffer(compression=0, filter="none"))
     except pyvips.Error:
-        image.remove("icc-profile-data")
-        return bytes(image.pngsave_buffer(compression=0, filter="none"))
+        return bytes(image.pngsave_buffer(compression=0, filter="none", keep="exif|xmp|iptc"))
 
 
 def _described(image: pyvips.Image, data: bytes, info: dict[str, Any], sample: int) -> pyvips.Image:
