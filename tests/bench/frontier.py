@@ -35,7 +35,7 @@ from score import BUILD, judge, score
 
 WIDTHS = (1920, 1280, 640, 256)
 LOSSY = [
-    *(Encoding("jpeg", quality, quant_table=table) for table in (0, 3) for quality in (62, 70, 78)),
+    *(Encoding("jpeg", quality, quant_table=table) for table in (0, 3, 4) for quality in (62, 70, 78)),
     *(Encoding("webp", quality, effort) for effort in (0, 2, 4) for quality in (70, 80)),
     *(Encoding("avif", quality) for quality in (52, 58, 64)),
     Encoding("avif", 58, 1),

@@ -41,7 +41,7 @@ def pillow(data: bytes) -> Made:
 
 
 def ours(kind: str) -> Callable[[bytes], Made]:
-    from image_processor import decode, encode, engine, gate, ladder
+    from image_processor import decode, encode, engine, gate, heic, ladder
     from image_processor.recipe import Encoding, Limits, Recipe, VariantSpec
 
     everything = Limits(max_bytes=2**31, max_pixels=2**31, max_progressive_pixels=2**31, max_side=65_535)
@@ -55,7 +55,10 @@ def ours(kind: str) -> Callable[[bytes], Made]:
     keep = kind == "lossless"
 
     def render(data: bytes) -> Made:
-        made = engine.render(data, gate.inspect(data, everything), recipe, threads=1)
+        header = gate.inspect(data, everything)
+        if header.format == "heic":
+            data = heic.to_png(data)
+        made = engine.render(data, header, recipe, threads=1)
         return [(v.name, v.format, v.width, v.height, v.data) for v in made.variants]
 
     def floor(data: bytes) -> Made:
