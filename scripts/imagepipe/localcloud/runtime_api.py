@@ -119,11 +119,14 @@ async def respond(send: Any, status: int, body: bytes, headers: dict[str, str] |
     await send({"type": "http.response.body", "body": body})
 
 
-async def listen(application: Any, listening: socket.socket, stop: asyncio.Event) -> None:
-    """Serves an ASGI application on a socket, which it takes over and closes, until `stop` is set."""
+async def listen(application: Any, listening: socket.socket, stop: asyncio.Event, idle_seconds: float = 5) -> None:
+    """Serves an ASGI application on a socket, which it takes over and closes, until `stop` is set.
+
+    A connection is closed when it has been idle for so long, and not before, though the client has long been gone.
+    """
     config = Config()
     config.bind = [f"fd://{listening.detach()}"]
     config.graceful_timeout = 0.1
-    config.keep_alive_timeout = 3600  # a worker may sit idle between two events
+    config.keep_alive_timeout = idle_seconds
     config.errorlog = None
     await serve(application, config, shutdown_trigger=stop.wait)

@@ -23,6 +23,8 @@ from imagepipe.localcloud.sandbox import Image
 #: Lambda gives initialising ten seconds of its own, and where that is not enough the first invocation's time as well.
 INIT_SECONDS = 10
 MEMORY_POLL_SECONDS = 0.05
+#: Of a process' connection to its runtime API, longer than any invocation: the process does not connect again.
+IDLE_SECONDS = 3600
 MEGABYTE = 1024 * 1024
 #: The longest event CloudWatch Logs takes.
 LOG_LINE_BYTES = 256 * 1024
@@ -55,7 +57,7 @@ class Worker:
         """
         listening = listening_socket()
         api = f"{LOOPBACK}:{listening.getsockname()[1]}"
-        self._tasks.append(asyncio.create_task(listen(self._api, listening, self._stop)))
+        self._tasks.append(asyncio.create_task(listen(self._api, listening, self._stop, IDLE_SECONDS)))
         self._process = await asyncio.create_subprocess_exec(
             *self._command(api, emulator, code),
             cwd=code if isinstance(code, Path) else "/",
