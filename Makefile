@@ -63,12 +63,15 @@ env: runtime ## Print shell lines for plain terragrunt, aws and curl: eval "$(ma
 	@$(imagepipe) env $(deploy)
 
 ## Environments [ENV=dev|staging|prod|shared|all, CLOUD=local|aws]
-.PHONY: bootstrap plan apply destroy output
+.PHONY: bootstrap plan drift apply destroy output
 bootstrap: runtime ## Make the state bucket and the lock table
 	@$(imagepipe) bootstrap $(deploy)
 
 plan: runtime ## Show what would change, with a table per unit
 	@$(imagepipe) plan $(deploy)
+
+drift: runtime ## Show where what is deployed differs from the files [JSON=1, MARKDOWN=1]
+	@$(imagepipe) drift $(deploy) $(call flag,JSON,json) $(call flag,MARKDOWN,markdown)
 
 apply: runtime ## Bring an environment to what its files say [YES=1]
 	@$(imagepipe) apply $(deploy) $(yes)

@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.markup import escape
 from rich.table import Table
 
-from imagepipe import cloud, dashboard, demo, environments, functions, localcloud, plans, samples, terragrunt
+from imagepipe import cloud, dashboard, demo, drift, environments, functions, localcloud, plans, samples, terragrunt
 from imagepipe.api_client import Record
 from imagepipe.cloud import Cloud, Target
 from imagepipe.console import console, human_bytes, progress, say
@@ -172,6 +172,32 @@ def plan(env: EnvironmentOption = "dev", cloud_: CloudOption = Cloud.LOCAL) -> N
     for target in _targets(env, cloud_):
         say(f"planning {target.description}")
         console.print(plans.table(terragrunt.plan(target, print), f"plan of {target.environment.name}"))
+
+
+@app.command("drift", rich_help_panel="Deployments")
+def drift_(
+    env: EnvironmentOption = "dev",
+    cloud_: CloudOption = Cloud.LOCAL,
+    as_json: OutputJson = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown, for an issue.")] = False,
+) -> None:
+    """Show where what is deployed differs from the files, by resource and attribute. Changes nothing.
+
+    Exit code: 0 nowhere, 1 an error, 2 somewhere.
+    """
+    found: dict[str, list[drift.Difference]] = {}
+    for target in _targets(env, cloud_):
+        say(f"comparing {target.description}")
+        found[target.environment.name] = drift.find(target, lambda _: None)
+    if as_json:
+        print(json.dumps({name: [each.as_json() for each in some] for name, some in found.items()}, indent=2))
+    for name, some in found.items():
+        if as_markdown:
+            print(drift.markdown(some, name))
+        elif some and not as_json:
+            console.print(drift.table(some, f"{name} differs from its files"))
+        say(f"make apply ENV={name} mends it" if some else f"{name} is what its files say")
+    raise typer.Exit(2 if any(found.values()) else 0)
 
 
 @app.command(rich_help_panel="Deployments")

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -50,19 +51,35 @@ def plan(target: Target, listener: Listener) -> list[plans.UnitPlan]:
     Raises:
         PipelineError: the environment has no state bucket yet, or Terragrunt failed.
     """
-    if not has_state_bucket(target):
-        name = target.environment.name
-        raise PipelineError(f"{name} has no state bucket yet: make bootstrap ENV={name}")
-    _require_image(target)
     counter = plans.Counter()
 
     def listen(line: str) -> None:
         counter.listen(line)
         listener(line)
 
-    # Dependencies only decide what may be applied first; their outputs are read from state, so plans need not wait.
-    _run_all(target, "plan", ["--queue-ignore-dag-order"], listen)
+    _plan(target, [], listen)
     return counter.plans(target.environment.units)
+
+
+def plans_as_json(target: Target, listener: Listener) -> dict[str, dict[str, Any]]:
+    """Plans every unit, and returns the plans by unit as `terraform show -json` writes them.
+
+    Raises:
+        PipelineError: the environment is not deployed, or Terragrunt failed.
+    """
+    outputs(target)  # a plan of what was never there would find everything missing, with mock values in it
+    with tempfile.TemporaryDirectory(prefix="plans-") as folder:
+        _plan(target, ["--json-out-dir", folder], listener)
+        return {file.parent.name: json.loads(file.read_text()) for file in Path(folder).rglob("tfplan.json")}
+
+
+def _plan(target: Target, options: list[str], listener: Listener) -> None:
+    if not has_state_bucket(target):
+        name = target.environment.name
+        raise PipelineError(f"{name} has no state bucket yet: make bootstrap ENV={name}")
+    _require_image(target)
+    # Dependencies only decide what may be applied first; their outputs are read from state, so plans need not wait.
+    _run_all(target, "plan", ["--queue-ignore-dag-order", *options], listener)
 
 
 def apply(target: Target, listener: Listener) -> None:

@@ -44,6 +44,24 @@ def test_plain_terragrunt_sees_no_changes_either(deployed: Clone) -> None:
     deployed.terragrunt("run", "--all", "--", "plan", "-detailed-exitcode", unit="dev")
 
 
+def test_what_was_changed_by_hand_is_found_named_and_mended(deployed: Clone) -> None:
+    assert deployed.imagepipe("drift", "--env", "dev").returncode == 0
+    logs, group = deployed.client("dev", "logs"), "/aws/lambda/image-pipeline-dev-api"
+    (before,) = logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
+    logs.put_retention_policy(logGroupName=group, retentionInDays=365)
+
+    found = deployed.imagepipe("drift", "--env", "dev", "--json", check=False)
+    assert found.returncode == 2
+    (difference,) = json.loads(found.stdout)["dev"]
+    assert (difference["unit"], difference["action"], difference["by_hand"]) == ("compute", "change", True)
+    assert 'log_group.function["api"]' in difference["address"]
+    changed = {"name": "retention_in_days", "deployed": 365, "wanted": before["retentionInDays"]}
+    assert difference["attributes"] == [changed]
+
+    deployed.terragrunt("apply", "-auto-approve", unit="dev/compute")
+    assert deployed.imagepipe("drift", "--env", "dev").returncode == 0
+
+
 def test_older_spelling_works_on_the_same_files(deployed: Clone) -> None:
     applied = deployed.terragrunt("run-all", "apply", "-no-color", unit="dev", program=OLDER_TERRAGRUNT)
     assert applied.stdout.count("Resources: 0 added, 0 changed, 0 destroyed") == 4, applied.stdout + applied.stderr

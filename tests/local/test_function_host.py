@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
+from imagepipe import localcloud
 
 from .conftest import REGION, Cloud, allow, eventually
 
@@ -139,6 +140,15 @@ def test_more_concurrent_events_than_processes_wait_and_are_all_answered(cloud: 
     with ThreadPoolExecutor(20) as threads:
         answers = list(threads.map(lambda number: cloud.invoke("busy", number), range(40)))
     assert answers == [(number, None) for number in range(40)]
+
+
+def test_no_connection_stays_half_open(cloud: Cloud) -> None:
+    """The emulator makes a connection for each event; an afternoon's would use up what a process may have open."""
+    cloud.add_function("many", "def handler(event, context):\n    return event\n")
+    for number in range(10):
+        cloud.invoke("many", number)
+    host = psutil.Process(localcloud.status(cloud.root).pids["host"])
+    eventually(lambda: not [each for each in host.net_connections("tcp") if each.status == psutil.CONN_CLOSE_WAIT])
 
 
 def test_the_environment_is_the_deployed_one(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
