@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import random
 import sys
 import tempfile
@@ -9,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 from imagepipe.environments import ROOT
+from imagepipe.tools import tool_variables
 from rich.console import Console
 from rich.progress import Progress
 
@@ -24,6 +26,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="the first seed; without it, any")
     parser.add_argument("--seeds", type=int, default=1, help="how many, one after another")
     arguments = parser.parse_args()
+    os.environ.update(tool_variables())
     first = random.randrange(1_000_000) if arguments.seed is None else arguments.seed
     console, reports = Console(), []
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder, Progress(console=console) as progress:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import tempfile
 import time
 from collections import Counter
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from imagepipe.environments import ROOT
+from imagepipe.tools import tool_variables
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
@@ -128,6 +130,7 @@ def measure(deployment: Deployment) -> dict[str, Any]:
 
 
 def main() -> None:
+    os.environ.update(tool_variables())
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         cloud = ChaosCloud(Path(folder) / "clone")
         try:
