@@ -63,18 +63,24 @@ env: runtime ## Print shell lines for plain terragrunt, aws and curl: eval "$(ma
 	@$(imagepipe) env $(deploy)
 
 ## Environments [ENV=dev|staging|prod|shared|all, CLOUD=local|aws]
-.PHONY: bootstrap plan drift apply destroy output
+.PHONY: bootstrap affected plan drift apply smoke destroy output
 bootstrap: runtime ## Make the state bucket and the lock table
 	@$(imagepipe) bootstrap $(deploy)
 
-plan: runtime ## Show what would change, with a table per unit
-	@$(imagepipe) plan $(deploy)
+affected: runtime ## Units that a change reaches [BASE=<ref>, JSON=1]
+	@$(imagepipe) affected $(call option,BASE,base) $(call flag,JSON,json)
+
+plan: runtime ## Show what would change [UNITS=affected|<unit>,…, BUNDLE=<file> to be applied, BASE=<ref>, LABELS]
+	@$(imagepipe) plan $(deploy) $(call option,UNITS,units) $(call option,BASE,base) $(call option,BUNDLE,bundle) $(call option,LABELS,labels)
 
 drift: runtime ## Show where what is deployed differs from the files [JSON=1, MARKDOWN=1]
 	@$(imagepipe) drift $(deploy) $(call flag,JSON,json) $(call flag,MARKDOWN,markdown)
 
-apply: runtime ## Bring an environment to what its files say [YES=1]
-	@$(imagepipe) apply $(deploy) $(yes)
+apply: runtime ## Bring an environment to what its files say, or apply what was planned [BUNDLE=<file>, YES=1]
+	@$(imagepipe) apply $(deploy) $(call option,BUNDLE,bundle) $(yes)
+
+smoke: runtime ## Send an image through an environment, read it by the API, remove it
+	@$(imagepipe) smoke $(deploy)
 
 destroy: runtime ## Remove everything an environment consists of [YES=1]
 	@$(imagepipe) destroy $(deploy) $(yes)

@@ -15,6 +15,8 @@ from imagepipe import cloud, dashboard, demo, drift, environments, functions, lo
 from imagepipe.api_client import Record
 from imagepipe.cloud import Cloud, Target
 from imagepipe.console import console, human_bytes, progress, say
+from imagepipe.delivery import affected, repository, rollout, seal
+from imagepipe.delivery import commands as delivered
 from imagepipe.environments import ROOT
 from imagepipe.errors import PipelineError
 from imagepipe.functions import Functions
@@ -43,6 +45,7 @@ PlatformOption = Annotated[
 ]
 DirtyOption = Annotated[bool, typer.Option("--dirty", envvar="DIRTY", help="Release changes that are not committed.")]
 RegistryOption = Annotated[str, typer.Option(envvar="REGISTRY", help="Another registry than ECR, as host:port.")]
+BaseOption = Annotated[str, typer.Option(envvar="BASE", help="Commit, tag or branch; without, the main branch.")]
 OutputJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 #: Changing these is asked about first.
@@ -166,12 +169,43 @@ def bootstrap(env: EnvironmentOption = "dev", cloud_: CloudOption = Cloud.LOCAL)
         say(f"state bucket and lock table of {target.description} are there")
 
 
+@app.command("affected", rich_help_panel="Deployments")
+def affected_(base: BaseOption = "", as_json: OutputJson = False) -> None:
+    """Name the units that a change reaches, with the first thing through which it does."""
+    found = affected.since(base or repository.main_branch())
+    removed = affected.removed(base or repository.main_branch())
+    if as_json:
+        print(json.dumps({"units": {each.unit: each.because for each in found}, "removed": removed}, indent=2))
+        return
+    for each in found:
+        print(f"{each.unit:<20} {each.because}")
+    for unit in removed:
+        print(f"{unit:<20} removed; what it deployed stays until somebody destroys it")
+    say(f"{len(found)} units are affected")
+
+
 @app.command(rich_help_panel="Deployments")
-def plan(env: EnvironmentOption = "dev", cloud_: CloudOption = Cloud.LOCAL) -> None:
-    """Show what would change, and count it per unit."""
+def plan(
+    env: EnvironmentOption = "dev",
+    cloud_: CloudOption = Cloud.LOCAL,
+    units: Annotated[str, typer.Option(help="Some units, with commas; affected: those that BASE..HEAD reaches.")] = "",
+    base: BaseOption = "",
+    bundle_: Annotated[Path | None, typer.Option("--bundle", help="Seal the plans in this file.")] = None,
+    labels: Annotated[str, typer.Option(envvar="LABELS", help="Of the pull request, with commas.")] = "",
+) -> None:
+    """Show what would change, and count it per unit. With a bundle, that is what apply may then apply."""
     for target in _targets(env, cloud_):
         say(f"planning {target.description}")
-        console.print(plans.table(terragrunt.plan(target, print), f"plan of {target.environment.name}"))
+        if bundle_ is None and not units:
+            console.print(plans.table(terragrunt.plan(target, print), f"plan of {target.environment.name}"))
+        else:
+            delivered.plan(target, units, base, bundle_, labels)
+
+
+@app.command("plan-key", rich_help_panel="Deployments")
+def plan_key() -> None:
+    """Print a new key for bundles of plans: PLAN_KEY, a secret of the repository."""
+    print(seal.new_key())
 
 
 @app.command("drift", rich_help_panel="Deployments")
@@ -201,13 +235,29 @@ def drift_(
 
 
 @app.command(rich_help_panel="Deployments")
-def apply(env: EnvironmentOption = "dev", cloud_: CloudOption = Cloud.LOCAL, yes: YesOption = False) -> None:
-    """Bring an environment to what its files say. Asks first in staging and prod."""
+def apply(
+    env: EnvironmentOption = "dev",
+    cloud_: CloudOption = Cloud.LOCAL,
+    bundle_: Annotated[Path | None, typer.Option("--bundle", help="Apply these plans, and nothing else.")] = None,
+    yes: YesOption = False,
+) -> None:
+    """Bring an environment to what its files say, or apply what was planned. Asks first in staging and prod.
+
+    Exit code: 0 done, 1 an error, 3 the bundle is applied, and what depends on it is to be planned now.
+    """
     for target in _targets(env, cloud_):
         if target.environment.name in GUARDED:
             _confirm(f"Apply to {target.description}?", yes)
-        terragrunt.apply(target, print)
+        if bundle_ is not None:
+            raise typer.Exit(delivered.apply(target, bundle_))
+        rollout.apply_directly(target, print)
         say(f"{target.description} is applied")
+
+
+@app.command("smoke", rich_help_panel="Deployments")
+def smoke_(env: EnvironmentOption = "dev", cloud_: CloudOption = Cloud.LOCAL) -> None:
+    """Send an image through an environment, read it back by the API and remove it."""
+    delivered.smoke(_target(env, cloud_))
 
 
 @app.command(rich_help_panel="Deployments")

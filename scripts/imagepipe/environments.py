@@ -18,6 +18,9 @@ LIVE = ROOT / "live"
 #: Applied first and destroyed last: the environments pull their image from its registry.
 SHARED = "shared"
 
+#: In a release: what this checkout holds.
+WORKTREE = "worktree"
+
 Model = TypeVar("Model", bound=BaseModel)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -27,6 +28,9 @@ BUILD = ROOT / "build"
 #: Reads outputs of dependencies straight from the state bucket, without an init for each. Not in the environment, where
 #: older releases would trip over it.
 FAST_OUTPUTS = ("--experiment", "dependency-fetch-output-from-state")
+
+#: What a unit's state is called, below the unit's own path.
+_STATE = "terraform.tfstate"
 
 #: Called with every line that Terragrunt prints.
 Listener = Callable[[str], None]
@@ -73,13 +77,38 @@ def plans_as_json(target: Target, listener: Listener) -> dict[str, dict[str, Any
         return {file.parent.name: json.loads(file.read_text()) for file in Path(folder).rglob("tfplan.json")}
 
 
+def save_plans(target: Target, units: list[str], folder: Path, listener: Listener) -> dict[str, dict[str, Any]]:
+    """Plans some units into <folder>/<unit>.tfplan, and returns the same as JSON.
+
+    Raises:
+        PipelineError: the environment has no state bucket yet, or Terragrunt failed.
+    """
+    if not units:
+        return {}
+    with tempfile.TemporaryDirectory(prefix="plans-") as scratch:
+        raw, readable = Path(scratch) / "raw", Path(scratch) / "json"
+        chosen = [option for unit in units for option in ("--filter", f"./{unit}")]
+        _plan(target, ["--out-dir", str(raw), "--json-out-dir", str(readable), *chosen], listener)
+        for unit in units:
+            shutil.copy(raw / unit / "tfplan.tfplan", folder / f"{unit}.tfplan")
+        return {unit: json.loads((readable / unit / "tfplan.json").read_text()) for unit in units}
+
+
+def apply_plan(target: Target, unit: str, plan: Path, listener: Listener) -> None:
+    """Applies one unit's saved plan, which Terraform refuses if the state has moved on."""
+    folder = str(target.environment.directory / unit)
+    arguments = ["run", *FAST_OUTPUTS, "--working-dir", folder, "--", "apply", "-input=false", str(plan)]
+    _run(target, f"apply-{unit}", arguments, listener)
+
+
 def _plan(target: Target, options: list[str], listener: Listener) -> None:
     if not has_state_bucket(target):
         name = target.environment.name
         raise PipelineError(f"{name} has no state bucket yet: make bootstrap ENV={name}")
     _require_image(target)
     # Dependencies only decide what may be applied first; their outputs are read from state, so plans need not wait.
-    _run_all(target, "plan", ["--queue-ignore-dag-order", *options], listener)
+    # Nor do they lock: who may only look may write no lock either, and Terraform refuses saved plans of an old state.
+    _run_all(target, "plan", ["--queue-ignore-dag-order", *options], listener, "-lock=false")
 
 
 def apply(target: Target, listener: Listener) -> None:
@@ -88,9 +117,14 @@ def apply(target: Target, listener: Listener) -> None:
     Raises:
         PipelineError: the release has no image that AWS could run, or Terragrunt failed.
     """
+    prepare_apply(target, listener)
+    _run_all(target, "apply", [], listener)
+
+
+def prepare_apply(target: Target, listener: Listener) -> None:
+    """What must be there before anything is applied: an image that can be run, and a place for the state."""
     _require_image(target)
     bootstrap(target, listener)
-    _run_all(target, "apply", [], listener)
 
 
 def destroy(target: Target, listener: Listener) -> None:
@@ -152,21 +186,66 @@ def outputs(target: Target) -> dict[str, dict[str, Any]]:
     Raises:
         PipelineError: nothing of the environment is applied.
     """
-    s3 = target.client("s3")
-    found: dict[str, dict[str, Any]] = {}
-    for unit in target.environment.units:
-        location = _state_location(target, unit)
-        try:
-            body = s3.get_object(Bucket=location.bucket, Key=location.key)["Body"].read()
-        except ClientError as error:
-            if error.response["Error"]["Code"] in {"NoSuchKey", "NoSuchBucket", "404"}:
-                continue
-            raise PipelineError(f"the state of {target.environment.name} cannot be read: {error}") from None
-        found[unit] = {name: output["value"] for name, output in json.loads(body)["outputs"].items()}
+    found = {
+        unit: {name: output["value"] for name, output in state["outputs"].items()}
+        for unit, state in states(target).items()
+    }
     if not any(found.values()):
         name = target.environment.name
         raise PipelineError(f"{name} is not deployed: make apply ENV={name}")
     return found
+
+
+def states(target: Target) -> dict[str, dict[str, Any]]:
+    """The state of every unit of the environment that was ever applied, as Terraform keeps it."""
+    found = {unit: read_beside_state(target, f"{unit}/{_STATE}") for unit in target.environment.units}
+    return {unit: json.loads(state) for unit, state in found.items() if state is not None}
+
+
+def orphans(target: Target) -> list[str]:
+    """Units whose folder is gone while their state still names resources: what they deployed, nobody looks after."""
+    location = _state_location(target, "")
+    prefix = location.key.removesuffix(_STATE).rstrip("/") + "/"
+    pages = target.client("s3").get_paginator("list_objects_v2").paginate(Bucket=location.bucket, Prefix=prefix)
+    keys = [each["Key"].removeprefix(prefix) for page in pages for each in page.get("Contents", [])]
+    gone = {key.removesuffix(f"/{_STATE}") for key in keys if key.endswith(f"/{_STATE}")} - {*target.environment.units}
+    left = {unit: json.loads(read_beside_state(target, f"{unit}/{_STATE}") or b"{}") for unit in gone}
+    return sorted(unit for unit, state in left.items() if state.get("resources"))
+
+
+def read_beside_state(target: Target, name: str) -> bytes | None:
+    """An object of the environment's part of the state bucket; None if there is none.
+
+    Raises:
+        PipelineError: it may not be read, or the bucket does not answer.
+    """
+    location = _state_location(target, "")
+    try:
+        key = location.key.removesuffix(_STATE) + name
+        return bytes(target.client("s3").get_object(Bucket=location.bucket, Key=key)["Body"].read())
+    except ClientError as error:
+        if error.response["Error"]["Code"] in {"NoSuchKey", "NoSuchBucket", "404"}:
+            return None
+        raise PipelineError(f"the state of {target.environment.name} cannot be read: {error}") from None
+
+
+def write_beside_state(target: Target, name: str, content: bytes) -> None:
+    location = _state_location(target, "")
+    key = location.key.removesuffix(_STATE) + name
+    target.client("s3").put_object(Bucket=location.bucket, Key=key, Body=content, ContentType="application/json")
+
+
+def versions() -> dict[str, str]:
+    """What plans are made with."""
+    environment = {**os.environ, **tool_variables()}
+    told = subprocess.run(
+        ["terraform", "version", "-json"], capture_output=True, text=True, env=environment, check=True
+    )
+    return {
+        "provider aws": str(json.loads((ROOT / "tools.json").read_text())["terraform-provider-aws"]),
+        "terraform": str(json.loads(told.stdout[told.stdout.index("{") :])["terraform_version"]),
+        "terragrunt": ask("--version").split()[-1].removeprefix("v"),
+    }
 
 
 def has_state_bucket(target: Target) -> bool:
@@ -182,7 +261,7 @@ def has_state_bucket(target: Target) -> bool:
 
 def _state_location(target: Target, unit: str) -> StateLocation:
     location = _rendered_state_location(target.environment.directory)
-    return StateLocation(location.bucket, f"{location.key}/{unit}/terraform.tfstate")
+    return StateLocation(location.bucket, "/".join(filter(None, [location.key, unit, _STATE])))
 
 
 def _independent_unit(directory: Path) -> Path:
@@ -196,11 +275,12 @@ def _independent_unit(directory: Path) -> Path:
 def _rendered_state_location(directory: Path) -> StateLocation:
     """Where the root configuration puts state, asked of Terragrunt so that it is written down once only."""
     unit = str(_independent_unit(directory))
-    config = json.loads(_ask("render", "--json", "--working-dir", unit))["remote_state"]["config"]
+    config = json.loads(ask("render", "--json", "--working-dir", unit))["remote_state"]["config"]
     return StateLocation(config["bucket"], config["key"].rsplit("/", 2)[0])
 
 
-def _ask(*arguments: str) -> str:
+def ask(*arguments: str) -> str:
+    """What Terragrunt prints of the files, without any cloud."""
     command = ["terragrunt", *arguments, "--log-level", "error"]
     environment = {**os.environ, **tool_variables()}
     finished = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
@@ -209,10 +289,10 @@ def _ask(*arguments: str) -> str:
     return finished.stdout
 
 
-def _run_all(target: Target, command: str, options: list[str], listener: Listener) -> None:
+def _run_all(target: Target, command: str, options: list[str], listener: Listener, *more: str) -> None:
     directory = str(LIVE / target.environment.name)
-    arguments = ["run", "--all", *FAST_OUTPUTS, "--working-dir", directory, *options, "--", command, "-input=false"]
-    _run(target, command, arguments, listener)
+    run = ["run", "--all", *FAST_OUTPUTS, "--working-dir", directory, *options]
+    _run(target, command, [*run, "--", command, "-input=false", *more], listener)
 
 
 def _run(target: Target, name: str, arguments: list[str], listener: Listener) -> None:

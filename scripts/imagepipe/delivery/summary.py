@@ -1,0 +1,167 @@
+"""Plans as Markdown for a pull request: first what is dangerous, then the counts, then everything, folded away.
+
+It is made of plans as JSON, never of what Terraform prints, so that what is marked sensitive stays hidden.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from imagepipe import drift
+from imagepipe.delivery.policies import STATEFUL, Violation, statements
+from imagepipe.drift import Difference
+
+#: GitHub takes 65,536 characters in a comment.
+LIMIT = 60_000
+
+_COUNTED = ("create", "change", "destroy", "replace")
+_SIGNS = {"create": "+", "change": "~", "destroy": "−", "replace": "±"}
+
+#: Where policies stand in resources.
+_POLICIES = ("assume_role_policy", "policy")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What is known of one environment's plan."""
+
+    environment: str
+    commit: str
+    plans: dict[str, dict[str, Any]]  # by unit, like compute
+    violations: list[Violation]
+    #: Units that are planned again once the others are applied, and why.
+    later: dict[str, str] = field(default_factory=dict)
+    #: Units whose folder is gone while what they deployed is still there.
+    orphans: tuple[str, ...] = ()
+
+    @property
+    def differences(self) -> list[Difference]:
+        return [each for unit, plan in sorted(self.plans.items()) for each in drift.differences(unit, plan)]
+
+    @property
+    def changes_outputs(self) -> bool:
+        return any(_changes_outputs(plan) for plan in self.plans.values())
+
+
+def _changes_outputs(plan: dict[str, Any]) -> bool:
+    return any(change["actions"] != ["no-op"] for change in plan.get("output_changes", {}).values())
+
+
+def counts(differences: Iterable[Difference]) -> dict[str, int]:
+    found = dict.fromkeys(_COUNTED, 0)
+    for each in differences:
+        found[each.action] += 1
+    return found
+
+
+def dangers(planned: Planned) -> list[str]:
+    """What somebody should look at before anything else: stored things that go, rights that grow."""
+    found: list[str] = []
+    granted: list[str] = []
+    for unit, plan in sorted(planned.plans.items()):
+        for change in plan.get("resource_changes", []):
+            action = drift.VERBS.get(tuple(change["change"]["actions"]))
+            if change["type"] in STATEFUL and action in {"destroy", "replace"}:
+                found.append(f"**{action}s** `{unit}` `{change['address']}`: what it holds is lost")
+            if action == "create":
+                granted += [f"`{unit}` `{change['address']}`" for _ in _widened(change)]
+            else:
+                found += [f"**IAM widened** in `{unit}` `{change['address']}`: {words}" for words in _widened(change)]
+    return [*found, f"**new rights**: {', '.join(granted)}"] if granted else found
+
+
+def _widened(change: dict[str, Any]) -> Iterator[str]:
+    """Rights that policies would grant and do not grant now."""
+    before, after = (change["change"].get(side) or {} for side in ("before", "after"))
+    for name in _POLICIES:
+        old, new = (_grants(side.get(name)) for side in (before, after))
+        if gained := sorted(new["Allow"] - old["Allow"]):
+            yield "allows " + _some(gained)
+        if after and (freed := sorted(old["Deny"] - new["Deny"])) and (after.get(name) is not None):
+            yield "no longer denies " + _some(freed)
+
+
+def _grants(document: Any) -> dict[str, set[str]]:
+    """Every action on every resource for every principal, as words."""
+    found: dict[str, set[str]] = {"Allow": set(), "Deny": set()}
+    for each in statements(document):
+        who = f" to {drift.text(each['Principal'])}" if "Principal" in each else ""
+        when = f" if {drift.text(each['Condition'])}" if "Condition" in each else ""
+        for action in each.get("Action", [f"all but {drift.text(each.get('NotAction'))}"]):
+            for resource in each.get("Resource", [""]):
+                found[each["Effect"]].add(f"{action}{f' on {resource}' if resource else ''}{who}{when}")
+    return found
+
+
+def _some(words: list[str], most: int = 6) -> str:
+    more = f" and {len(words) - most} more" if len(words) > most else ""
+    return ", ".join(f"`{each}`" for each in words[:most]) + more
+
+
+def markdown(planned: Planned) -> str:
+    """The summary, at most LIMIT characters: details give way first, and it says so."""
+    name = planned.environment
+    differences = planned.differences
+    lines = [f"<!-- plan:{name} -->", f"## Plan of `{name}` at `{planned.commit[:12]}`", ""]
+    if planned.orphans:
+        lines += [f"> [!CAUTION]\n> No folder, but still deployed: {_some(sorted(planned.orphans))}", ""]
+    if planned.violations:
+        lines += ["### Refused", ""]
+        lines += [f"- **{v.rule}** `{v.unit}` `{v.address}`: {v.why}; {v.remedy}" for v in planned.violations] + [""]
+    if found := dangers(planned):
+        lines += ["### Look at this first", "", *[f"- {each}" for each in found], ""]
+    if differences:
+        lines += _table(planned, differences)
+    elif planned.changes_outputs:
+        lines += ["Only outputs change.", ""]
+    else:
+        lines += ["Nothing changes.", ""]
+    if planned.later:
+        lines += ["Planned again after these are applied:", ""]
+        lines += [f"- `{unit}`: {why}" for unit, why in sorted(planned.later.items())] + [""]
+    return _limited("\n".join(lines), _details(differences))
+
+
+def _table(planned: Planned, differences: list[Difference]) -> list[str]:
+    lines = ["| unit | add | change | destroy | replace |", "|---|---:|---:|---:|---:|"]
+    for unit in sorted(planned.plans):
+        found = counts(each for each in differences if each.unit == unit)
+        lines.append(f"| {unit} | " + " | ".join(str(found[verb] or "·") for verb in _COUNTED) + " |")
+    total = counts(differences)
+    lines.append("| **total** | " + " | ".join(f"**{total[verb]}**" for verb in _COUNTED) + " |")
+    return [*lines, ""]
+
+
+def _details(differences: list[Difference]) -> Iterator[str]:
+    for each in differences:
+        hand = ", changed by hand" if each.by_hand else ""
+        lines = [f"<details><summary><code>{_SIGNS[each.action]} {each.unit} {each.address}</code>{hand}</summary>", ""]
+        lines += [f"- `{a.name}`: `{drift.text(a.deployed)}` → `{drift.text(a.wanted)}`" for a in each.attributes]
+        yield "\n".join([*lines, "", "</details>"])
+
+
+def _limited(head: str, details: Iterator[str]) -> str:
+    ending = "\n\n… and more than fits here: the job's log and `make plan` have all of it.\n"
+    text = head if len(head) < LIMIT - len(ending) else head[: LIMIT - len(ending)] + ending
+    for each in details:
+        if len(text) + len(each) + 1 > LIMIT - len(ending):
+            return text + ("" if text.endswith(ending) else ending)
+        text += each + "\n"
+    return text
+
+
+def as_json(planned: Planned) -> str:
+    """The same for programs."""
+    return json.dumps(
+        {
+            "environment": planned.environment,
+            "commit": planned.commit,
+            "counts": counts(planned.differences),
+            "dangers": dangers(planned),
+            "violations": [vars(each) for each in planned.violations],
+            "later": planned.later,
+            "orphans": list(planned.orphans),
+        },
+        indent=2,
+    )
