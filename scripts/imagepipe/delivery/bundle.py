@@ -124,8 +124,8 @@ def refuse(planned: Planned) -> None:
         unit = planned.orphans[0]
         raise PipelineError(
             f"live/{name}/{unit} is gone, but what it deployed is not: bring its folder back and destroy it first "
-            f"(cd live/{name}/{unit} && terragrunt destroy) or, if it was renamed, move its state (terragrunt state pull, "
-            "state push)"
+            f"(cd live/{name}/{unit} && terragrunt destroy) or, if it was renamed, move its state "
+            "(terragrunt state pull, then push)"
         )
     if planned.violations:
         first, more = planned.violations[0], len(planned.violations) - 1

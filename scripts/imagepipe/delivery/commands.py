@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from imagepipe import drift
 from imagepipe.cloud import Target
 from imagepipe.console import console, say
 from imagepipe.delivery import affected, bundle, record, repository, rollout, seal, summary
@@ -27,11 +26,9 @@ def plan(target: Target, units: str, base: str, file: Path | None, labels: str) 
     chosen = _chosen(target, units, base)
     secret = seal.key(target.cloud) if file else ""
     found, made = bundle.plan(target, chosen, frozenset(filter(None, labels.split(","))), lambda _: None)
-    name = target.environment.name
-    if found.differences:
-        console.print(drift.table(found.differences, f"plan of {name}"))
-    for unit, why in found.later.items():
-        say(f"{name}/{unit} is planned again later: {why}")
+    console.print(summary.table(found))
+    for danger in summary.dangers(found):
+        say(danger.replace("**", "").replace("`", ""))
     if file is None:
         bundle.refuse(found)
         return

@@ -125,12 +125,14 @@ def _encryption(change: Change) -> Iterator[str]:
     match change["type"]:
         case "aws_sqs_queue" if after and not (after.get("kms_master_key_id") or after.get("sqs_managed_sse_enabled")):
             yield "a queue whose messages are not encrypted"
-        case "aws_sns_topic" if after and not after.get("kms_master_key_id"):
-            yield "a topic whose messages are not encrypted"
-        case "aws_dynamodb_table" if any(not each["enabled"] for each in after.get("server_side_encryption") or []):
+        case "aws_dynamodb_table" if _switched_off(after.get("server_side_encryption")):
             yield "a table that switches encryption off"
         case "aws_s3_bucket_server_side_encryption_configuration" if _goes(change):
             yield "the rule by which a bucket encrypts would go"
+
+
+def _switched_off(blocks: Any) -> bool:
+    return isinstance(blocks, list) and any(each.get("enabled") is False for each in blocks)
 
 
 _BLOCKS = ("block_public_acls", "block_public_policy", "ignore_public_acls", "restrict_public_buckets")

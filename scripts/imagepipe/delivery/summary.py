@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from rich.table import Table
+
 from imagepipe import drift
 from imagepipe.delivery.policies import STATEFUL, Violation, statements
 from imagepipe.drift import Difference
@@ -99,6 +101,18 @@ def _some(words: list[str], most: int = 6) -> str:
     return ", ".join(f"`{each}`" for each in words[:most]) + more
 
 
+def table(planned: Planned) -> Table:
+    """The counts, for a terminal."""
+    result = Table(title=f"plan of {planned.environment}", title_justify="left")
+    for heading in ("unit", "add", "change", "destroy", "replace", ""):
+        result.add_column(heading, justify="left" if heading in {"unit", ""} else "right")
+    for unit in sorted(planned.plans):
+        found = counts(each for each in planned.differences if each.unit == unit)
+        why = planned.later.get(unit)
+        result.add_row(unit, *(str(found[verb] or "·") for verb in _COUNTED), f"later: {why}" if why else "")
+    return result
+
+
 def markdown(planned: Planned) -> str:
     """The summary, at most LIMIT characters: details give way first, and it says so."""
     name = planned.environment
@@ -134,21 +148,28 @@ def _table(planned: Planned, differences: list[Difference]) -> list[str]:
 
 
 def _details(differences: list[Difference]) -> Iterator[str]:
-    for each in differences:
-        hand = ", changed by hand" if each.by_hand else ""
-        lines = [f"<details><summary><code>{_SIGNS[each.action]} {each.unit} {each.address}</code>{hand}</summary>", ""]
-        lines += [f"- `{a.name}`: `{drift.text(a.deployed)}` → `{drift.text(a.wanted)}`" for a in each.attributes]
-        yield "\n".join([*lines, "", "</details>"])
+    """A unit's changes, folded away, each with the attributes that differ."""
+    for unit in sorted({each.unit for each in differences}):
+        yield f"\n<details><summary>{unit}</summary>\n"
+        for each in (each for each in differences if each.unit == unit):
+            yield f"- `{_SIGNS[each.action]} {each.address}`{', changed by hand' if each.by_hand else ''}"
+            for attribute in each.attributes:
+                values = (drift.text(value) for value in (attribute.deployed, attribute.wanted))
+                yield f"  - `{attribute.name}`: " + " → ".join(f"`{value}`" for value in values)
+        yield "\n</details>"
 
 
 def _limited(head: str, details: Iterator[str]) -> str:
-    ending = "\n\n… and more than fits here: the job's log and `make plan` have all of it.\n"
-    text = head if len(head) < LIMIT - len(ending) else head[: LIMIT - len(ending)] + ending
-    for each in details:
-        if len(text) + len(each) + 1 > LIMIT - len(ending):
-            return text + ("" if text.endswith(ending) else ending)
-        text += each + "\n"
-    return text
+    """As much of it as fits, by whole lines."""
+    ending = "\n</details>\n\n… and more than fits here: `make plan` shows all of it.\n"
+    lines: list[str] = []
+    left = LIMIT - len(ending)
+    for line in (*head.split("\n"), *details):
+        left -= len(line) + 1
+        if left < 0:
+            return "\n".join(lines) + ending
+        lines.append(line)
+    return "\n".join(lines) + "\n"
 
 
 def as_json(planned: Planned) -> str:
