@@ -88,6 +88,20 @@ destroy: runtime ## Remove everything an environment consists of [YES=1]
 output: runtime ## Print upload bucket, API and dashboard of an environment
 	@$(imagepipe) outputs $(deploy)
 
+## Releases
+.PHONY: promote promote-check rollback release
+promote: runtime ## Branch that releases what really runs in one environment to the next [FROM=dev TO=staging]
+	@$(imagepipe) promote --cloud $(CLOUD) $(call option,FROM,from) $(call option,TO,to)
+
+promote-check: runtime ## Check a pull request that changes a release file [BASE=<ref>]
+	@$(imagepipe) promote-check --cloud $(CLOUD) $(call option,BASE,base)
+
+rollback: runtime ## Branch that takes an environment back to a release it ran before [ENV=prod TO=<ref>|previous]
+	@$(imagepipe) rollback $(deploy) $(call option,TO,to)
+
+release: runtime ## Tag a version that the changelog speaks of [VERSION=x.y.z]
+	@$(imagepipe) release "$(VERSION)"
+
 ## Operations [ENV, CLOUD; DRY_RUN=1 only says, YES=1 does not ask, RATE=<messages a second>]
 .PHONY: failures redrive reprocess reconcile
 failures: runtime ## Show which images are not served, why and since when [STATUS=FAILED|REJECTED, JSON=1]

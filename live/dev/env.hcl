@@ -60,4 +60,7 @@ locals {
       api_latency_ms           = 3000
     }
   }
+
+  # What dev runs may go on to staging at once.
+  promotion = { soak_hours = 0 }
 }

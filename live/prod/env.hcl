@@ -60,4 +60,7 @@ locals {
       api_latency_ms           = 1500
     }
   }
+
+  # Nothing comes after prod.
+  promotion = { soak_hours = 0 }
 }

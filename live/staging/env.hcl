@@ -60,4 +60,7 @@ locals {
       api_latency_ms           = 2000
     }
   }
+
+  # Hours that a release must have run here before it may go on to prod.
+  promotion = { soak_hours = 24 }
 }

@@ -45,9 +45,9 @@ class ApiClient:
             parameters["cursor"] = page["cursor"]
 
     def image(self, image_id: str) -> Record | None:
-        """One image, or None where there is none of that id."""
+        """One image, or None where there is none of that id, or none any more."""
         answer = self._send("GET", f"/images/{image_id}")
-        return None if answer.status == 404 else json.loads(_checked(answer).data)
+        return None if answer.status in {404, 410} else json.loads(_checked(answer).data)
 
     def variant(self, image_id: str, name: str) -> bytes:
         """The bytes of one variant, from where the API's redirect points."""

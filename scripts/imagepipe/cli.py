@@ -15,7 +15,7 @@ from imagepipe import cloud, dashboard, demo, drift, environments, functions, lo
 from imagepipe.api_client import Record
 from imagepipe.cloud import Cloud, Target
 from imagepipe.console import console, human_bytes, progress, say
-from imagepipe.delivery import affected, repository, rollout, seal
+from imagepipe.delivery import affected, releases, repository, rollout, seal
 from imagepipe.delivery import commands as delivered
 from imagepipe.environments import ROOT
 from imagepipe.errors import PipelineError
@@ -280,6 +280,44 @@ def dashboard_(env: EnvironmentOption = "dev", cloud_: CloudOption = Cloud.LOCAL
     """Show the deployed dashboard with the values of the last hour."""
     target = _target(env, cloud_)
     console.print(dashboard.table(target, Pipeline(target).dashboard_name))
+
+
+# --- releases ---------------------------------------------------------------------------------------------------------
+
+
+@app.command("promote", rich_help_panel="Releases")
+def promote_(
+    source: Annotated[str, typer.Option("--from", envvar="FROM", help="The environment that runs it.")],
+    to: Annotated[str, typer.Option("--to", envvar="TO", help="The environment that comes next.")],
+    cloud_: CloudOption = Cloud.LOCAL,
+) -> None:
+    """Make the branch that releases to one environment what really runs in the one before it."""
+    delivered.promote(source, to, cloud_)
+
+
+@app.command("promote-check", rich_help_panel="Releases")
+def promote_check(base: BaseOption = "", cloud_: CloudOption = Cloud.LOCAL) -> None:
+    """Check a change of a release file: nothing else changes, and it is what runs in the environment before."""
+    delivered.check(base, cloud_)
+
+
+@app.command("rollback", rich_help_panel="Releases")
+def rollback_(
+    to: Annotated[
+        str, typer.Option("--to", envvar="TO", help="A commit or tag at which its release file says it; or previous.")
+    ],
+    env: EnvironmentOption = "prod",
+    cloud_: CloudOption = Cloud.LOCAL,
+) -> None:
+    """Make the branch that takes an environment back to a release that it ran before."""
+    delivered.rollback(env, to, cloud_)
+
+
+@app.command("release", rich_help_panel="Releases")
+def release_(version: Annotated[str, typer.Argument(help="Like 1.4.0.")]) -> None:
+    """Tag the checkout as a version that the changelog speaks of; release files may name the tag."""
+    print(releases.tag(version))
+    say(f"tagged v{version}; git push origin v{version} publishes it")
 
 
 # --- images -----------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -35,6 +36,11 @@ class _StorageData(BaseModel):
     force_destroy: bool
 
 
+class _PromotionData(BaseModel):
+    #: How long a release must have run here before it may go on.
+    soak_hours: Annotated[float, Field(ge=0)]
+
+
 class _ComputeData(BaseModel):
     architecture: Literal["arm64", "x86_64"]
 
@@ -54,6 +60,7 @@ class _EnvironmentFile(BaseModel):
     region: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
     storage: _StorageData | None = None
     compute: _ComputeData | None = None
+    promotion: _PromotionData | None = None
     image_scan: ImageScan | None = None
 
 
@@ -73,7 +80,7 @@ class _Build(BaseModel):
 class Release(BaseModel):
     """live/<env>/release.json: what an environment runs. `worktree` stands for what this checkout holds."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="forbid")
 
     image: Annotated[str, StringConstraints(pattern=r"^(worktree|sha256:[0-9a-f]{64})$")]
     modules: Annotated[str, AfterValidator(_ref)]
@@ -88,6 +95,7 @@ class Environment:
     release: Release | None  # the shared one has none
     protected: bool  # its table or its buckets refuse to be destroyed
     platform: str  # of its functions, as images name it: linux/amd64 or linux/arm64
+    soak: timedelta  # how long a release must have run here before it may go on
 
     @property
     def directory(self) -> Path:
@@ -105,6 +113,11 @@ def names() -> list[str]:
     return sorted(found, key=lambda name: (order.index(name) if name in order else len(order), name))
 
 
+def road() -> list[str]:
+    """The environments that releases go through, in that order."""
+    return [name for name in names() if name != SHARED]
+
+
 def load(name: str) -> Environment:
     """Reads env.hcl and release.json of one environment.
 
@@ -118,7 +131,8 @@ def load(name: str) -> Environment:
     protected = storage is not None and (storage.deletion_protection or not storage.force_destroy)
     arm = data.compute is not None and data.compute.architecture == "arm64"
     platform = "linux/arm64" if arm else "linux/amd64"
-    return Environment(name, data.account_id, data.region, _release(name), protected, platform)
+    soak = timedelta(hours=data.promotion.soak_hours if data.promotion else 0)
+    return Environment(name, data.account_id, data.region, _release(name), protected, platform, soak)
 
 
 def image_scan() -> ImageScan:
@@ -148,18 +162,28 @@ def load_all() -> list[Environment]:
 
 
 def _release(name: str) -> Release | None:
-    file = LIVE / name / "release.json"
     if name == SHARED:
         return None
+    file = LIVE / name / "release.json"
     try:
-        content = json.loads(file.read_text())
+        return parse_release(name, file.read_text())
     except FileNotFoundError:
         raise PipelineError(
             f"{_relative(file)} is missing: it names the image and the modules that {name} runs"
         ) from None
+
+
+def parse_release(name: str, text: str) -> Release:
+    """What a release file of an environment says.
+
+    Raises:
+        PipelineError: it is no JSON, or lacks a field, or has one that nobody knows.
+    """
+    file = LIVE / name / "release.json"
+    try:
+        return _validated(Release, json.loads(text), file)
     except ValueError as error:
         raise PipelineError(f"{_relative(file)} is not JSON: {error}") from None
-    return _validated(Release, content, file)
 
 
 def _validated(model: type[Model], content: Any, file: Path) -> Model:

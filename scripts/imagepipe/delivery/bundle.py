@@ -81,27 +81,10 @@ def plan(
     if changes := repository.uncommitted():
         raise PipelineError(f"{changes[0]} is not committed: a bundle is a plan of a commit, so commit first")
     environment = target.environment
-    ordered = [unit for unit in affected.in_order(affected.units()) if unit.environment == environment.name]
     states = terragrunt.states(target)
     with tempfile.TemporaryDirectory(prefix="bundle-") as folder:
-        found = terragrunt.save_plans(target, units, Path(folder), listener)
-        raw = {unit: (Path(folder) / f"{unit}.tfplan").read_bytes() for unit in found}
-    needs = {unit.short: sorted(unit.needs) for unit in ordered if unit.short in found}
-    later = _later(needs, found, {unit for unit, state in states.items() if state["outputs"]})
-    waived = policies.waivers()
-    violations = [
-        violation
-        for unit, plan in sorted(found.items())
-        for violation in policies.judge(f"{environment.name}/{unit}", plan, labels, waived)
-    ]
-    planned = Planned(
-        environment.name,
-        repository.commit("HEAD"),
-        found,
-        violations,
-        later,
-        tuple(terragrunt.orphans(target)),
-    )
+        planned = look(target, units, labels, listener, Path(folder))
+        raw = {unit: (Path(folder) / f"{unit}.tfplan").read_bytes() for unit in planned.plans}
     release = environment.release
     manifest = Manifest(
         environment=environment.name,
@@ -110,11 +93,37 @@ def plan(
         trees=repository.trees(),
         versions=terragrunt.versions(),
         image=source_tree.recorded() if release and release.image == WORKTREE else None,
-        units=[_unit(unit, found[unit], raw[unit], states.get(unit)) for unit in needs if unit not in later],
-        later=later,
+        units=[
+            _unit(unit, found, raw[unit], states.get(unit))
+            for unit, found in planned.plans.items()
+            if unit not in planned.later
+        ],
+        later=planned.later,
         planned=datetime.now(UTC),
     )
     return planned, _sealed(manifest, raw)
+
+
+def look(
+    target: Target, units: list[str], labels: frozenset[str], listener: terragrunt.Listener, folder: Path
+) -> Planned:
+    """Plans units into a folder, as the files lie there, and says all that can be said of it.
+
+    Raises:
+        PipelineError: Terragrunt failed, or mock outputs are in a plan that has no reason to hold any.
+    """
+    name = target.environment.name
+    ordered = [unit for unit in affected.in_order(affected.units()) if unit.environment == name and unit.short in units]
+    deployed = {unit for unit, state in terragrunt.states(target).items() if state["outputs"]}
+    plans = terragrunt.save_plans(target, [unit.short for unit in ordered], folder, listener)
+    waived = policies.waivers()
+    violations = [
+        violation
+        for unit, plan in plans.items()
+        for violation in policies.judge(f"{name}/{unit}", plan, labels, waived)
+    ]
+    later = _later({unit.short: sorted(unit.needs) for unit in ordered}, plans, deployed)
+    return Planned(name, repository.commit("HEAD"), plans, violations, later, tuple(terragrunt.orphans(target)))
 
 
 def refuse(planned: Planned) -> None:

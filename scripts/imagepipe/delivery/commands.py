@@ -1,12 +1,17 @@
 """What the commands of a delivery do and say."""
 
+import tempfile
 from datetime import UTC, datetime
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
-from imagepipe.cloud import Target
+from imagepipe import environments
+from imagepipe.cloud import Cloud, Target, target
 from imagepipe.console import console, say
-from imagepipe.delivery import affected, bundle, record, repository, rollout, seal, summary
+from imagepipe.delivery import affected, bundle, promotion, record, repository, rollout, seal, summary
 from imagepipe.delivery import smoke as smoke_test
+from imagepipe.environments import LIVE, ROOT, Release
 from imagepipe.errors import PipelineError
 from imagepipe.images import Pipeline
 
@@ -17,15 +22,15 @@ MORE = 3
 _AFFECTED = "affected"
 
 
-def plan(target: Target, units: str, base: str, file: Path | None, labels: str) -> None:
+def plan(there: Target, units: str, base: str, file: Path | None, labels: str) -> None:
     """Plans some units, shows and writes the summary, and seals the bundle if nothing speaks against it.
 
     Raises:
         PipelineError: units that do not exist, or a plan that breaks a rule; the summary is written all the same.
     """
-    chosen = _chosen(target, units, base)
-    secret = seal.key(target.cloud) if file else ""
-    found, made = bundle.plan(target, chosen, frozenset(filter(None, labels.split(","))), lambda _: None)
+    chosen = _chosen(there, units, base)
+    secret = seal.key(there.cloud) if file else ""
+    found, made = bundle.plan(there, chosen, frozenset(filter(None, labels.split(","))), lambda _: None)
     console.print(summary.table(found))
     for danger in summary.dangers(found):
         say(danger.replace("**", "").replace("`", ""))
@@ -44,8 +49,8 @@ def plan(target: Target, units: str, base: str, file: Path | None, labels: str) 
     say(f"{told}; {len(made.manifest.units)} units in {file}, the summary in {file}.md")
 
 
-def _chosen(target: Target, units: str, base: str) -> list[str]:
-    known, name = target.environment.units, target.environment.name
+def _chosen(there: Target, units: str, base: str) -> list[str]:
+    known, name = there.environment.units, there.environment.name
     if not units:
         return known
     if units == _AFFECTED:
@@ -57,11 +62,11 @@ def _chosen(target: Target, units: str, base: str) -> list[str]:
     return wanted
 
 
-def apply(target: Target, file: Path) -> int:
+def apply(there: Target, file: Path) -> int:
     """Applies a bundle. The exit code: 0, or MORE."""
-    made = bundle.read(file, seal.key(target.cloud))
-    outcome = rollout.apply(target, made, lambda _: None, say)
-    name = target.environment.name
+    made = bundle.read(file, seal.key(there.cloud))
+    outcome = rollout.apply(there, made, lambda _: None, say)
+    name = there.environment.name
     say(f"{name}: {', '.join(outcome.applied) or 'nothing'} applied as planned at {made.manifest.commit[:12]}")
     if outcome.waiting:
         say(f"{', '.join(outcome.waiting)} can be planned now: make plan ENV={name} BUNDLE=…, and apply that")
@@ -70,11 +75,73 @@ def apply(target: Target, file: Path) -> int:
     return 0
 
 
-def smoke(target: Target) -> None:
+def promote(source: str, to: str, cloud: Cloud) -> None:
+    """Makes the branch that releases to one environment what runs in the one before it.
+
+    Raises:
+        PipelineError: they do not follow each other, or what runs may not go on.
+    """
+    road = environments.road()
+    for name in (source, to):
+        if name not in road:
+            raise PipelineError(f"no release goes through {name!r}: FROM and TO are two of {', '.join(road)}")
+    if road.index(to) != road.index(source) + 1:
+        pairs = ", ".join(f"FROM={a} TO={b}" for a, b in pairwise(road))
+        raise PipelineError(f"a release does not go from {source} to {to}: {pairs}")
+    made = promotion.promote(target(environments.load(source), cloud), to, partial(_plan_of, to, cloud))
+    if made is None:
+        say(f"{to} has what {source} runs")
+    else:
+        _show(made)
+
+
+def rollback(name: str, to: str, cloud: Cloud) -> None:
+    """Makes the branch that takes an environment back to what it ran before."""
+    if name not in environments.road():
+        raise PipelineError(f"no release goes through {name!r}: ENV is one of {', '.join(environments.road())}")
+    _show(promotion.rollback(name, to, partial(_plan_of, name, cloud)))
+
+
+def _show(made: promotion.Proposal) -> None:
+    console.print(made.title, markup=False, highlight=False, soft_wrap=True)
+    console.print(made.body, markup=False, highlight=False, soft_wrap=True)
+    say(
+        f"branch {made.branch} holds it; title and body of the pull request are in {promotion.RESULT.relative_to(ROOT)}"
+    )
+
+
+def _plan_of(name: str, cloud: Cloud, release: Release) -> str:
+    """What a release would change in an environment, for its pull request.
+
+    The release file says so while it is planned, and says again what it said before.
+    """
+    if cloud is Cloud.AWS:  # whoever has read one account has no credentials of the next
+        return "It follows as a comment of its own."
+    file = LIVE / name / "release.json"
+    before = file.read_bytes()
+    try:
+        file.write_text(release.model_dump_json())
+        there = target(environments.load(name), cloud)
+        with tempfile.TemporaryDirectory(prefix="plan-") as folder:
+            found = bundle.look(there, there.environment.units, frozenset(), lambda _: None, Path(folder))
+    finally:
+        file.write_bytes(before)
+    return summary.overview(found)
+
+
+def check(base: str, cloud: Cloud) -> None:
+    """Says what holds of a change of a release file."""
+    words = promotion.check(base or repository.main_branch(), cloud)
+    for each in words:
+        say(each.replace("`", ""))
+    say("the release may be merged" if words else "no release file is changed: nothing to check")
+
+
+def smoke(there: Target) -> None:
     """Tries an environment out, and notes it in the record of what is deployed."""
-    seconds = smoke_test.test(Pipeline(target))
-    say(f"{target.environment.name}: an image went in, came out by the API and was removed, in {seconds:.1f} s")
-    deployment = record.read(target)
+    seconds = smoke_test.test(Pipeline(there))
+    say(f"{there.environment.name}: an image went in, came out by the API and was removed, in {seconds:.1f} s")
+    deployment = record.read(there)
     if deployment and deployment.status == "succeeded":
         deployment.smoked = datetime.now(UTC)
-        record.write(target, deployment)
+        record.write(there, deployment)

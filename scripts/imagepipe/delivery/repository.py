@@ -1,5 +1,6 @@
 """What git knows of this repository."""
 
+import os
 import subprocess
 
 from imagepipe.environments import ROOT
@@ -9,14 +10,16 @@ from imagepipe.errors import PipelineError
 DEPLOYED = ("live", "modules", "scripts/refuse_mock_outputs.sh", "terragrunt.hcl", "tools.json")
 
 
-def git(*arguments: str) -> str:
-    """What git prints.
+def git(*arguments: str, **variables: str) -> str:
+    """What git prints, with some variables in its environment.
 
     Raises:
         PipelineError: with git's own last line.
     """
     command = ["git", "-c", "core.quotePath=off", *arguments]
-    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    finished = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **variables}, capture_output=True, text=True, check=False
+    )
     if finished.returncode:
         lines = finished.stderr.strip().splitlines() or ["it said nothing"]
         raise PipelineError(f"git {arguments[0]}: {lines[-1].removeprefix('fatal: ')}")

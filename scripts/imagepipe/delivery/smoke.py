@@ -62,7 +62,7 @@ def _look(pipeline: Pipeline, record: Record) -> None:
 
 def _wait_until_gone(pipeline: Pipeline, image_id: str) -> None:
     deadline = time.monotonic() + PATIENCE
-    while (found := pipeline.api.image(image_id)) is not None and found["status"] != "DELETED":
+    while (found := pipeline.api.image(image_id)) is not None:
         if time.monotonic() > deadline:
             raise PipelineError(f"image {image_id} was removed by the API and is still {found['status']}")
         time.sleep(0.3)

@@ -116,8 +116,14 @@ def table(planned: Planned) -> Table:
 def markdown(planned: Planned) -> str:
     """The summary, at most LIMIT characters: details give way first, and it says so."""
     name = planned.environment
+    head = f"<!-- plan:{name} -->\n## Plan of `{name}` at `{planned.commit[:12]}`\n\n{overview(planned)}"
+    return _limited(head, _details(planned.differences))
+
+
+def overview(planned: Planned) -> str:
+    """Refusals, dangers and counts, without the details."""
     differences = planned.differences
-    lines = [f"<!-- plan:{name} -->", f"## Plan of `{name}` at `{planned.commit[:12]}`", ""]
+    lines: list[str] = []
     if planned.orphans:
         lines += [f"> [!CAUTION]\n> No folder, but still deployed: {_some(sorted(planned.orphans))}", ""]
     if planned.violations:
@@ -134,7 +140,7 @@ def markdown(planned: Planned) -> str:
     if planned.later:
         lines += ["Planned again after these are applied:", ""]
         lines += [f"- `{unit}`: {why}" for unit, why in sorted(planned.later.items())] + [""]
-    return _limited("\n".join(lines), _details(differences))
+    return "\n".join(lines)
 
 
 def _table(planned: Planned, differences: list[Difference]) -> list[str]:
