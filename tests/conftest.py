@@ -2,11 +2,12 @@
 
 import os
 import shutil
-import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import clones
 import pytest
 from imagepipe.tools import tool_variables
 from xdist.scheduler import LoadScopeScheduling
@@ -29,15 +30,7 @@ def root() -> Path:
 @pytest.fixture(scope="session")
 def copy_working_tree(root: Path) -> Callable[..., None]:
     """Copies what git tracks or would track, all of it or what matches some patterns, into another folder."""
-
-    def copy(top: Path, *patterns: str) -> None:
-        command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *patterns]
-        listed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout.splitlines()
-        for name in filter(lambda name: (root / name).is_file(), listed):
-            (top / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(root / name, top / name)
-
-    return copy
+    return partial(clones.copy_working_tree, root)
 
 
 #: Folders whose tests share one deployment, and run one after another because of it.

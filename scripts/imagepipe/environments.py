@@ -95,7 +95,7 @@ class Environment:
     release: Release | None  # the shared one has none
     protected: bool  # its table or its buckets refuse to be destroyed
     platform: str  # of its functions, as images name it: linux/amd64 or linux/arm64
-    soak: timedelta  # how long a release must have run here before it may go on
+    soak: timedelta = timedelta()  # how long a release must have run here before it may go on
 
     @property
     def directory(self) -> Path:

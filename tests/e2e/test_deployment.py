@@ -5,8 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
+from clones import REGION, Clone
 
-from .conftest import ENVIRONMENTS, OLDER_TERRAGRUNT, REGION, Clone
+from .conftest import ENVIRONMENTS, OLDER_TERRAGRUNT
 
 APPLIED = ("dev", "staging", "prod")
 

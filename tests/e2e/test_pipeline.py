@@ -13,11 +13,10 @@ from typing import Any
 import pytest
 import urllib3
 from botocore.exceptions import ClientError
+from clones import REGION, Clone
 from imagepipe import samples
 from imagepipe.api_client import ApiClient
 from PIL import Image
-
-from .conftest import REGION, Clone
 
 Record = dict[str, Any]
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clones import Clone
 from image_processor.events import image_id
 from image_processor.items import from_item
 from imagepipe import samples
 from imagepipe.operations import messages
 
-from .conftest import Clone
 from .test_pipeline import eventually
 
 PREFIX = "image-pipeline-dev"

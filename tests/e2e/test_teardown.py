@@ -4,7 +4,9 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from .conftest import ENVIRONMENTS, REGION, Clone
+from clones import REGION, Clone
+
+from .conftest import ENVIRONMENTS
 
 
 def test_destroy_of_prod_is_refused_while_it_is_protected(deployed: Clone) -> None:

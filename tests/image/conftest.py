@@ -4,12 +4,11 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import clones
 import pytest
 from imagepipe.image import base, build
 from imagepipe.image.layout import Layout
@@ -17,28 +16,7 @@ from imagepipe.localcloud import sandbox
 from imagepipe.localcloud.sandbox import Image
 
 
-@dataclass(frozen=True)
-class Clone:
-    top: Path
-
-    def imagepipe(self, *arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
-        sources = f"{self.top}/scripts{os.pathsep}{self.top}/lambda-image/src"
-        finished = subprocess.run(
-            [sys.executable, "-m", "imagepipe", *arguments],
-            cwd=self.top,
-            env={**os.environ, "PYTHONPATH": sources, **environment},
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-        assert not check or finished.returncode == 0, f"{arguments}\n{finished.stdout}\n{finished.stderr}"
-        return finished
-
-    def git(self, *arguments: str) -> str:
-        command = ["git", "-C", str(self.top), "-c", "user.name=Test", "-c", "user.email=test@example.com", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
+class Clone(clones.Clone):
     @property
     def image(self) -> Layout:
         return Layout(self.top / "build/image")
@@ -49,8 +27,7 @@ class Clone:
 
     def use(self, root: Path) -> None:
         """The tools and the base of the clone that runs the tests, which take minutes to make."""
-        for installed in (".venv", ".tools"):
-            (self.top / installed).symlink_to(root / installed)
+        self.use_tools(root)
         (self.top / "build").mkdir()
         native = base.stand_in(build.native_platform().split("/")[1]).relative_to(root)
         if (root / native).exists():
@@ -72,9 +49,7 @@ def clone(
     """A clone with everything committed and the image built."""
     found = Clone(tmp_path_factory.mktemp("image") / "clone")
     copy_working_tree(found.top)
-    found.git("init", "--quiet", "--initial-branch=main")
-    found.git("add", "--all")
-    found.git("commit", "--quiet", "--message", "First")
+    found.begin()
     found.use(root)
     found.imagepipe("build", "--platform", build.native_platform())
     yield found

@@ -1,0 +1,162 @@
+"""Units that `imagepipe affected` names, beside those whose rendered configuration or module a change really alters."""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clones import Clone
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from .conftest import render_all, terragrunt
+
+
+def _edit(file: str, old: str, new: str) -> Callable[[Path], None]:
+    def edit(top: Path) -> None:
+        text = (top / file).read_text()
+        assert re.search(old, text), f"{file} holds no {old}"
+        (top / file).write_text(re.sub(old, new, text, count=1))
+
+    edit.__name__ = f"edit {file}"
+    return edit
+
+
+def _add(file: str, content: str) -> Callable[[Path], None]:
+    def add(top: Path) -> None:
+        (top / file).parent.mkdir(parents=True, exist_ok=True)
+        (top / file).write_text(content)
+
+    add.__name__ = f"add {file}"
+    return add
+
+
+#: Changes as people make them, each of which alters what it is read by; and some that alter nothing.
+CHANGES = [
+    *(
+        _edit(f"live/{name}/env.hcl", "visibility_timeout_seconds = 360", "visibility_timeout_seconds = 720")
+        for name in ("dev", "staging", "prod")
+    ),  # fmt: skip
+    _edit("live/staging/release.json", '"modules": "worktree"', '"modules": "v0.0.1"'),
+    _edit("live/_units/api.hcl", "inputs = merge\\(", 'inputs = merge({ probe = "x" }, '),
+    _edit("live/_units/context.hcl", '"image-pipeline"', '"image-works"'),
+    _edit("live/dev/monitoring/terragrunt.hcl", "\\Z", '\ninputs = { probe = "x" }\n'),
+    _edit("terragrunt.hcl", "-lock-timeout=5m", "-lock-timeout=9m"),
+    _edit("tools.json", '"terraform-provider-aws": "5.100.0"', '"terraform-provider-aws": "5.99.0"'),
+    _edit("modules/compute/roles.tf", "\\Z", "\n# changed\n"),
+    _add("modules/monitoring/templates/dashboard.json", "{}"),
+    _add("modules/storage/examples/basic/other.tf", "# an example"),
+    _add("modules/storage/README.md", "# Storage"),
+    _add("docs/page.md", "# Page"),
+    _add("tests/test_new.py", ""),
+]
+
+
+@pytest.fixture(scope="module")
+def clone(root: Path, tmp_path_factory: pytest.TempPathFactory, copy_working_tree: Callable[..., None]) -> Clone:
+    found = Clone(tmp_path_factory.mktemp("affected") / "clone")
+    copy_working_tree(found.top)
+    found.begin()
+    found.git("tag", "v0.0.1")
+    return found
+
+
+@pytest.fixture(scope="module")
+def before(clone: Clone) -> dict[str, Any]:
+    return made_of(clone.top)
+
+
+def made_of(top: Path) -> dict[str, Any]:
+    """All that a unit is made of, by unit: what Terragrunt renders, and the files of its module."""
+    return {unit: (rendered, _module(top, rendered)) for unit, rendered in render_all(top / "live").items()}
+
+
+def _module(top: Path, rendered: dict[str, Any]) -> dict[str, str]:
+    source = rendered["terraform"]["source"]
+    if source.startswith("git::"):
+        return {}  # what a ref holds does not change
+    folder = Path(source.replace("//", "/"))
+    files = (file for file in folder.rglob("*") if file.is_file() and "examples" not in file.parts)
+    return {
+        str(file.relative_to(top)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in files
+        if file.suffix != ".md" and not any(part.startswith(".terra") for part in file.parts)
+    }
+
+
+def with_dependents(top: Path, units: set[str]) -> set[str]:
+    found = json.loads(terragrunt("find", "--json", "--dependencies", cwd=top / "live").stdout)
+    needs = {each["path"]: set(each.get("dependencies") or []) for each in found}
+    while more := {unit for unit, needed in needs.items() if needed & units} - units:
+        units = units | more
+    return units
+
+
+def readers(clone: Clone) -> set[str]:
+    """Units that read a changed file, as Terragrunt says."""
+    changed = {*clone.git("diff", "--name-only", "HEAD").splitlines()}
+    found = json.loads(terragrunt("find", "--json", "--reading", cwd=clone.top / "live").stdout)
+    return {each["path"] for each in found if changed & {os.path.normpath(f"live/{file}") for file in each["reading"]}}
+
+
+def named(clone: Clone) -> set[str]:
+    return {*json.loads(clone.imagepipe("affected", "--base", "HEAD", "--json").stdout)["units"]}
+
+
+@pytest.mark.parametrize("commit", [False, True], ids=["in the folder", "in a commit"])
+def test_a_change_counts_before_it_is_committed_and_after(clone: Clone, commit: bool) -> None:
+    _edit("modules/api/main.tf", "\\Z", "\n# changed\n")(clone.top)
+    try:
+        if commit:
+            clone.git("commit", "--quiet", "--all", "--message", "Change")
+        found = clone.imagepipe("affected", "--base", "v0.0.1", "--json").stdout
+    finally:
+        clone.git("reset", "--quiet", "--hard", "v0.0.1")
+    names = ("dev", "prod", "staging")
+    assert {*json.loads(found)["units"]} == {f"{name}/{unit}" for name in names for unit in ("api", "monitoring")}
+
+
+@settings(max_examples=14, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(changes=st.lists(st.sampled_from(CHANGES), min_size=1, max_size=2, unique=True))
+def test_named_units_are_those_that_change_and_their_dependents(
+    clone: Clone, before: dict[str, Any], changes: list[Callable[[Path], None]]
+) -> None:
+    for change in changes:
+        change(clone.top)
+    try:
+        after = made_of(clone.top)
+        altered = {unit for unit in after if after[unit] != before.get(unit)}
+        found, expected = named(clone), with_dependents(clone.top, altered)
+        assert expected <= found
+        # Some read a file and make nothing of what has changed in it, like the registry of an environment's sizes.
+        assert found <= with_dependents(clone.top, altered | readers(clone))
+    finally:
+        clone.git("reset", "--quiet", "--hard", "v0.0.1")
+        clone.git("clean", "--quiet", "-d", "--force")
+
+
+def test_a_unit_that_is_gone_is_told_of(clone: Clone) -> None:
+    (clone.top / "live/dev/monitoring/terragrunt.hcl").unlink()
+    try:
+        assert json.loads(clone.imagepipe("affected", "--base", "HEAD", "--json").stdout)["removed"] == [
+            "dev/monitoring"
+        ]
+    finally:
+        clone.git("reset", "--quiet", "--hard", "v0.0.1")
+
+
+@pytest.mark.parametrize("ref", ["no-such-ref", "--output=x", "0" * 40])
+def test_a_ref_that_does_not_exist_is_one_line(clone: Clone, ref: str) -> None:
+    finished = clone.imagepipe("affected", f"--base={ref}", check=False)
+    assert finished.returncode == 1
+    assert finished.stderr.startswith(f"imagepipe: there is no commit '{ref}' in this clone")
+
+
+def test_a_branch_without_a_common_commit_is_one_line(clone: Clone) -> None:
+    other = clone.git("commit-tree", "HEAD^{tree}", "-m", "Unrelated")
+    finished = clone.imagepipe("affected", "--base", other, check=False)
+    assert "have no commit in common" in finished.stderr
