@@ -16,7 +16,11 @@ locals {
 
   # release.json is what a promotion changes. `worktree` stands for what this checkout holds: its modules, its image.
   release_file = "${local.directory}/release.json"
-  release      = fileexists(local.release_file) ? jsondecode(file(mark_as_read(local.release_file))) : { modules = "worktree", image = "worktree" }
+  release = jsondecode(
+    fileexists(local.release_file)
+    ? file(mark_as_read(local.release_file))
+    : jsonencode({ modules = "worktree", image = "worktree" })
+  )
 
   # A ref is one of this very repository: no other registry, no URL to edit, no network.
   module_source = (

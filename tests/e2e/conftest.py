@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from clones import Clone
@@ -42,15 +43,32 @@ def clone(
         else:
             clone.imagepipe("base", "--platform", build.native_platform())
     clone.imagepipe("up", "--functions", functions)
-    digest = json.loads((clone.top / "build/image.json").read_text())["digest"]
+    image = json.loads((clone.top / "build/image.json").read_text())
     for environment, ref in (("staging", "v0.0.1"), ("prod", clone.git("rev-parse", "HEAD"))):
-        release = {"image": digest, "modules": ref}
+        release = {
+            "image": image["digest"],
+            "modules": ref,
+            **({"build": build_of(image)} if "source" in image else {}),
+        }
         (clone.top / "live" / environment / "release.json").write_text(json.dumps(release, indent=2) + "\n")
     clone.git("commit", "--quiet", "--all", "--message", "Release to staging and prod")
     try:
         yield clone
     finally:
         clone.imagepipe("down", check=False)
+
+
+def build_of(image: dict[str, Any]) -> dict[str, Any]:
+    """What build-push would say of it in a release."""
+    source = image["source"]
+    return {
+        "commit": source["commit"],
+        "dirty": source["dirty"],
+        "platform": image["platform"],
+        "recipe": image["recipe"],
+        "time": "2026-01-01T00:00:00+00:00",
+        "version": source["version"],
+    }
 
 
 @pytest.fixture(scope="session")

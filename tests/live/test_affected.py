@@ -40,7 +40,7 @@ CHANGES = [
     *(
         _edit(f"live/{name}/env.hcl", "visibility_timeout_seconds = 360", "visibility_timeout_seconds = 720")
         for name in ("dev", "staging", "prod")
-    ),  # fmt: skip
+    ),
     _edit("live/staging/release.json", '"modules": "worktree"', '"modules": "v0.0.1"'),
     _edit("live/_units/api.hcl", "inputs = merge\\(", 'inputs = merge({ probe = "x" }, '),
     _edit("live/_units/context.hcl", '"image-pipeline"', '"image-works"'),
@@ -120,7 +120,7 @@ def test_a_change_counts_before_it_is_committed_and_after(clone: Clone, commit: 
     assert {*json.loads(found)["units"]} == {f"{name}/{unit}" for name in names for unit in ("api", "monitoring")}
 
 
-@settings(max_examples=14, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=st.lists(st.sampled_from(CHANGES), min_size=1, max_size=2, unique=True))
 def test_named_units_are_those_that_change_and_their_dependents(
     clone: Clone, before: dict[str, Any], changes: list[Callable[[Path], None]]

@@ -65,13 +65,15 @@ def test_no_environment_reads_another_ones_state(root: Path) -> None:
 
 
 def test_worktree_and_ref_give_the_two_kinds_of_source(copy: Path) -> None:
-    (copy / "live/staging/release.json").write_text(json.dumps({"image": f"sha256:{'a' * 64}", "modules": "v1.2.3"}))
+    release = {"build": {"platform": "linux/arm64"}, "image": f"sha256:{'a' * 64}", "modules": "v1.2.3"}
+    (copy / "live/staging/release.json").write_text(json.dumps(release))
     units = render_all(copy / "live")
     assert units["dev/compute"]["terraform"]["source"] == f"{copy}/modules//compute"
     assert units["staging/compute"]["terraform"]["source"] == f"git::file://{copy}//modules/compute?ref=v1.2.3"
     assert units["staging/compute"]["inputs"]["image_uri"] == (
         f"444444444444.dkr.ecr.eu-west-1.amazonaws.com/image-pipeline/processor@sha256:{'a' * 64}"
     )
+    assert units["staging/compute"]["inputs"]["image_platform"] == "linux/arm64"
 
 
 def test_worktree_image_is_the_one_that_was_built(copy: Path) -> None:

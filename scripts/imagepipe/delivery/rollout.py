@@ -36,8 +36,11 @@ def apply(target: Target, planned: Bundle, listener: terragrunt.Listener, say: S
     manifest = planned.manifest
     check_sources(target, manifest)
     before = record.read(target)
-    again = before if before and before.plan == planned.sha256 and before.status != "succeeded" else None
+    again = before if before and before.plan == planned.sha256 else None
     half = check_states(target, manifest, again)
+    if again and again.status == "succeeded":
+        say(f"this bundle was applied on {again.finished:%Y-%m-%d %H:%M} UTC by {again.who}")
+        return Outcome([], [])
     steps = Steps(target, again or record.begin(target, planned.sha256))
     steps.deployment.status = "applying"
     record.write(target, steps.deployment)

@@ -1,0 +1,343 @@
+"""A change on its way: planned, applied as planned, promoted as it runs, refused where it must be, and taken back.
+
+Each test goes on from where the one before it has left the environments, as a release does.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from clones import Clone
+
+from .test_pipeline import eventually
+
+MODULE = "modules/api/main.tf"
+BEFORE, AFTER = '"Images of ${var.name_prefix}"', '"All images of ${var.name_prefix}"'
+
+
+def refusal(clone: Clone, *arguments: str, **environment: str) -> str:
+    """The one line of a command that must fail."""
+    finished = clone.imagepipe(*arguments, check=False, **environment)
+    assert finished.returncode == 1, finished.stdout + finished.stderr
+    *_, last = finished.stderr.strip().splitlines()
+    assert last.startswith("imagepipe: "), finished.stderr
+    return last
+
+
+def description(clone: Clone, environment: str) -> str:
+    """What the module in question has made of the API."""
+    (api,) = clone.client(environment, "apigatewayv2").get_apis()["Items"]
+    return str(api["Description"])
+
+
+def merge(clone: Clone, branch: str) -> None:
+    clone.git("merge", "--quiet", "--no-ff", "--no-edit", branch)
+    clone.git("branch", "--quiet", "--delete", branch)
+
+
+def commit(clone: Clone, message: str) -> None:
+    clone.git("add", "--all")
+    clone.git("commit", "--quiet", "--message", message)
+
+
+@pytest.fixture(scope="module")
+def released(deployed: Clone) -> Iterator[Clone]:
+    """dev runs an image that its release names and that the registry has."""
+    start = deployed.git("rev-parse", "HEAD")
+    deployed.imagepipe("build-push", "--env", "dev")
+    commit(deployed, "Release to dev")
+    yield deployed
+    deployed.git("checkout", "--quiet", "main")
+    deployed.git("reset", "--quiet", "--hard", start)
+
+
+@pytest.fixture
+def bundles(released: Clone) -> Path:
+    return released.top / "build/plans"
+
+
+def test_a_pull_request_names_what_it_reaches_and_its_plan_is_exact(released: Clone, bundles: Path) -> None:
+    released.git("switch", "--quiet", "--create", "better-api")
+    file = released.top / MODULE
+    file.write_text(file.read_text().replace(BEFORE, AFTER))
+
+    assert "is not committed" in refusal(released, "plan", "--env", "dev", "--bundle", str(bundles / "early"))
+    commit(released, "Say that it is all images")
+    found = json.loads(released.imagepipe("affected", "--base", "main", "--json").stdout)["units"]
+    assert {*found} == {"dev/api", "dev/monitoring"}
+
+    released.imagepipe(
+        "plan", "--env", "dev", "--units", "affected", "--base", "main", "--bundle", str(bundles / "dev")
+    )
+    text = (bundles / "dev.md").read_text()
+    assert "| api | · | 1 | · | · |" in text
+    assert "`description`: `Images of image-pipeline-dev` → `All images of image-pipeline-dev`" in text
+    assert "storage" not in text
+    assert b"All images" not in (bundles / "dev").read_bytes()
+
+
+def test_merged_that_very_plan_is_applied_and_recorded(released: Clone, bundles: Path) -> None:
+    released.git("switch", "--quiet", "main")
+    assert "modules is another one here" in refusal(released, "apply", "--env", "dev", "--bundle", str(bundles / "dev"))
+    merge(released, "better-api")
+    assert description(released, "dev") == "Images of image-pipeline-dev"
+
+    told = released.imagepipe("apply", "--env", "dev", "--bundle", str(bundles / "dev")).stderr
+    assert "dev: api applied as planned" in told
+    assert "a new plan of dev is empty" in told
+    assert description(released, "dev") == "All images of image-pipeline-dev"
+    record = deployment(released, "dev")
+    assert record["status"] == "succeeded"
+    assert record["commit"] == record["modules"] == released.git("rev-parse", "HEAD")
+    assert re.fullmatch("[0-9a-f]{64}", record["plan"])
+
+
+def test_what_was_done_is_not_done_again(released: Clone, bundles: Path) -> None:
+    before = deployment(released, "dev")
+    told = released.imagepipe("apply", "--env", "dev", "--bundle", str(bundles / "dev")).stderr
+    assert "this bundle was applied on" in told
+    assert deployment(released, "dev") == before
+
+
+def deployment(clone: Clone, environment: str) -> dict[str, str]:
+    bucket = f"image-pipeline-tfstate-{clone.exports(environment)['AWS_ACCESS_KEY_ID']}-eu-west-1"
+    found = clone.client(environment, "s3").get_object(Bucket=bucket, Key=f"live/{environment}/deployment.json")
+    return dict(json.loads(found["Body"].read()))
+
+
+def test_what_nobody_tried_out_goes_nowhere(released: Clone) -> None:
+    assert "nobody has tried out what dev runs: make smoke ENV=dev" in promotion_refused(released)
+    told = released.imagepipe("smoke", "--env", "dev").stderr
+    assert "an image went in, came out by the API and was removed" in told
+    uploads = released.outputs("dev")["upload_bucket_name"]
+    assert released.client("dev", "s3").list_objects_v2(Bucket=uploads, Prefix="smoke/")["KeyCount"] == 0
+
+
+def promotion_refused(clone: Clone, source: str = "dev", to: str = "staging") -> str:
+    return refusal(clone, "promote", "--from", source, "--to", to)
+
+
+@pytest.mark.parametrize(
+    ("source", "to", "message"),
+    [
+        ("dev", "prod", "a release does not go from dev to prod: FROM=dev TO=staging, FROM=staging TO=prod"),
+        ("dev", "dev", "a release does not go from dev to dev"),
+        ("staging", "dev", "a release does not go from staging to dev"),
+        ("shared", "dev", "no release goes through 'shared'"),
+        ("dev", "qa", "no release goes through 'qa'"),
+    ],
+)
+def test_no_environment_is_skipped(released: Clone, source: str, to: str, message: str) -> None:
+    assert message in promotion_refused(released, source, to)
+
+
+def test_nothing_goes_on_while_an_alarm_is_raised(released: Clone) -> None:
+    alarms = released.client("dev", "cloudwatch")
+    name = alarms.describe_alarms(AlarmNamePrefix="image-pipeline-dev")["MetricAlarms"][0]["AlarmName"]
+    alarms.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="a test")
+    try:
+        assert f"{name} is raised in dev" in promotion_refused(released)
+    finally:
+        alarms.set_alarm_state(AlarmName=name, StateValue="OK", StateReason="the test is over")
+
+
+def test_a_promotion_is_one_file_on_a_branch_and_what_runs(released: Clone) -> None:
+    head = released.git("rev-parse", "HEAD")
+    told = released.imagepipe("promote", "--from", "dev", "--to", "staging").stdout
+    assert released.git("rev-parse", "HEAD") == head
+    assert released.git("status", "--porcelain") == ""
+    assert released.git("diff", "--name-only", "main", "promote/staging") == "live/staging/release.json"
+    release = json.loads(released.git("show", "promote/staging:live/staging/release.json"))
+    assert release["image"] == json.loads((released.top / "live/dev/release.json").read_text())["image"]
+    assert release["modules"] == deployment(released, "dev")["commit"]
+    for words in ("Say that it is all images", "no alarm of dev is raised", "| api | · | 1 | · | · |"):
+        assert words in told
+    assert (released.top / "build/promotion/title.txt").read_text().startswith("Promote ")
+
+
+def test_the_same_promotion_again_is_the_same_branch_and_another_one_is_refused(released: Clone) -> None:
+    before = released.git("rev-parse", "promote/staging")
+    released.imagepipe("promote", "--from", "dev", "--to", "staging")
+    assert released.git("rev-parse", "promote/staging") == before
+    released.git("branch", "--force", "promote/staging", "main")
+    try:
+        assert "another release to staging is under way" in promotion_refused(released)
+    finally:
+        released.git("branch", "--force", "promote/staging", before)
+
+
+@pytest.fixture
+def branch(released: Clone) -> Iterator[Clone]:
+    """The promotion's branch, checked out, to be tampered with."""
+    released.git("switch", "--quiet", "--detach", "promote/staging")
+    yield released
+    released.git("reset", "--quiet", "--hard")
+    released.git("clean", "--quiet", "-d", "--force")
+    released.git("switch", "--quiet", "main")
+
+
+def test_the_check_passes_what_promote_has_made(branch: Clone) -> None:
+    told = branch.imagepipe("promote-check", "--base", "main").stderr
+    assert "the registry has the image" in told
+    assert "the release may be merged" in told
+
+
+def test_the_check_passes_what_releases_nothing(branch: Clone) -> None:
+    assert "no release file is changed" in branch.imagepipe("promote-check", "--base", "HEAD").stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"image": "sha256:" + "0" * 64}, "dev runs image sha256:"),
+        ({"modules": "v0.0.1"}, "dev runs the modules of"),
+        ({"modules": "no-such-tag"}, "there is no commit 'no-such-tag'"),
+        ({"modules": "worktree"}, "a release names a tag or a commit"),
+        ({"image": "worktree"}, "worktree stands for what a checkout holds"),
+        ({"image": "latest"}, "live/staging/release.json: image: String should match"),
+        ({"extra": 1}, "live/staging/release.json: extra: Extra inputs are not permitted"),
+        ({"build": None}, "dev runs build"),
+    ],
+)
+def test_the_check_refuses_what_does_not_run_in_the_environment_before(
+    branch: Clone, change: dict[str, object], message: str
+) -> None:
+    file = branch.top / "live/staging/release.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    commit(branch, "Forged")
+    assert message in refusal(branch, "promote-check", "--base", "main")
+
+
+def test_the_check_refuses_a_second_file(branch: Clone) -> None:
+    (branch.top / "live/staging/env.hcl").write_text((branch.top / "live/staging/env.hcl").read_text() + "\n")
+    commit(branch, "And another thing")
+    assert "changes live/staging/env.hcl too" in refusal(branch, "promote-check", "--base", "main")
+
+
+def test_the_check_refuses_to_skip_staging(branch: Clone) -> None:
+    branch.git("checkout", "main", "--", "live/staging/release.json")
+    release = branch.git("show", "promote/staging:live/staging/release.json")
+    (branch.top / "live/prod/release.json").write_text(release)
+    branch.git("reset", "--quiet", "--soft", "main")
+    commit(branch, "Straight to prod")
+    assert "nobody has tried out what staging runs" in refusal(branch, "promote-check", "--base", "main")
+
+
+def test_promoted_it_runs_there_and_nowhere_else(released: Clone, bundles: Path) -> None:
+    merge(released, "promote/staging")
+    bundle = str(bundles / "staging")
+    released.imagepipe("plan", "--env", "staging", "--bundle", bundle)
+    released.imagepipe("apply", "--env", "staging", "--bundle", bundle, "--yes")
+    released.imagepipe("smoke", "--env", "staging")
+    assert description(released, "staging") == "All images of image-pipeline-staging"
+    assert description(released, "prod") == "Images of image-pipeline-prod"
+    assert deployment(released, "staging")["status"] == "succeeded"
+
+
+def test_what_has_not_run_long_enough_does_not_go_on(released: Clone) -> None:
+    assert "live/staging/env.hcl asks for 24 hours" in promotion_refused(released, "staging", "prod")
+
+
+def test_a_plan_is_stale_once_the_state_has_moved(released: Clone, bundles: Path) -> None:
+    bundle = str(bundles / "stale")
+    released.imagepipe("plan", "--env", "staging", "--units", "api", "--bundle", bundle)
+    released.terragrunt("apply", "-auto-approve", "-replace=aws_lambda_permission.api", unit="staging/api")
+    told = refusal(released, "apply", "--env", "staging", "--bundle", bundle, "--yes")
+    assert re.search(r"staging/api has changed since it was planned \(its state had serial \d+, now serial \d+\)", told)
+
+
+@pytest.mark.parametrize(
+    ("environment", "variables", "message"),
+    [
+        ("prod", {}, "the bundle is a plan of staging, not of prod"),
+        ("staging", {"PLAN_KEY": "0" * 43 + "="}, "was sealed with another key"),
+    ],
+)
+def test_a_bundle_is_good_for_one_environment_and_one_key(
+    released: Clone, bundles: Path, environment: str, variables: dict[str, str], message: str
+) -> None:
+    command = ("apply", "--env", environment, "--bundle", str(bundles / "staging"), "--yes")
+    assert message in refusal(released, *command, **variables)
+
+
+def test_losing_stored_data_is_refused_without_the_label(released: Clone, bundles: Path) -> None:
+    for name in ("modules/storage/queues.tf", "modules/storage/outputs.tf"):
+        text = (released.top / name).read_text()
+        text = text.replace('"aws_sqs_queue" "backfill"', '"aws_sqs_queue" "again"')
+        (released.top / name).write_text(text.replace("aws_sqs_queue.backfill", "aws_sqs_queue.again"))
+    commit(released, "Another name for a queue")
+    command = ("plan", "--env", "dev", "--units", "storage", "--bundle", str(bundles / "loss"))
+    try:
+        assert "breaks the rule stateful-deletion" in refusal(released, *command)
+        assert not (bundles / "loss").exists()
+        assert "**destroys** `storage` `aws_sqs_queue.backfill`" in (bundles / "loss.md").read_text()
+        released.imagepipe(*command, LABELS="destroys-data")
+    finally:
+        released.git("reset", "--quiet", "--hard", "HEAD~1")
+
+
+def test_a_unit_that_is_gone_is_not_forgotten(released: Clone, bundles: Path) -> None:
+    released.git("mv", "live/dev/monitoring", "live/dev/watching")
+    commit(released, "Rename a unit")
+    try:
+        told = refusal(released, "plan", "--env", "dev", "--units", "storage", "--bundle", str(bundles / "orphan"))
+    finally:
+        released.git("reset", "--quiet", "--hard", "HEAD~1")
+    assert "live/dev/monitoring is gone, but what it deployed is not" in told
+
+
+def test_an_apply_that_died_goes_on_where_it_stopped(released: Clone, bundles: Path) -> None:
+    file = released.top / "live/dev/env.hcl"
+    file.write_text(file.read_text().replace('"DEBUG"', '"WARNING"'))
+    commit(released, "Fewer words")
+    bundle = str(bundles / "died")
+    released.imagepipe("plan", "--env", "dev", "--units", "compute", "--bundle", bundle)
+
+    interrupt_apply(released, bundle)
+    assert deployment(released, "dev")["status"] == "failed"
+    told = released.imagepipe("apply", "--env", "dev", "--bundle", bundle)
+    assert "a new plan of dev is empty" in told.stderr
+    assert deployment(released, "dev")["status"] == "succeeded"
+    function = released.client("dev", "lambda").get_function(FunctionName="image-pipeline-dev-api", Qualifier="live")
+    assert function["Configuration"]["Environment"]["Variables"]["LOG_LEVEL"] == "WARNING"
+
+
+def interrupt_apply(clone: Clone, bundle: str) -> None:
+    """Ctrl-C, or a runner that is called off, once the first function is changed and no alias is."""
+    log = clone.top / "build/logs/dev-apply-compute.log"
+    log.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "imagepipe", "apply", "--env", "dev", "--bundle", bundle]
+    sources = f"{clone.top}/scripts{os.pathsep}{clone.top}/lambda-image/src"
+    process = subprocess.Popen(
+        command,
+        cwd=clone.top,
+        env={**os.environ, "PYTHONPATH": sources},
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+    )
+    eventually(lambda: log.exists() and "Modifications complete" in log.read_text(), seconds=120)
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate()
+    assert process.returncode != 0
+
+
+def test_rolled_back_it_runs_what_it_ran_before(released: Clone, bundles: Path) -> None:
+    assert "staging ran no other release at v0.0.1; earlier releases of staging: " in refusal(
+        released, "rollback", "--env", "staging", "--to", "v0.0.1"
+    )
+    released.imagepipe("rollback", "--env", "staging", "--to", "previous")
+    released.git("switch", "--quiet", "--detach", "rollback/staging")
+    told = released.imagepipe("promote-check", "--base", "main", check=False)
+    released.git("switch", "--quiet", "main")
+    assert told.returncode == 0, told.stderr
+    merge(released, "rollback/staging")
+    bundle = str(bundles / "back")
+    released.imagepipe("plan", "--env", "staging", "--bundle", bundle)
+    released.imagepipe("apply", "--env", "staging", "--bundle", bundle, "--yes")
+    assert description(released, "staging") == "Images of image-pipeline-staging"
