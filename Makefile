@@ -1,5 +1,5 @@
 # The front door. Every target sets up what it needs first; the work is done by scripts/imagepipe, Terragrunt and pytest.
-#   ENV=dev|staging|prod|shared|all   CLOUD=local|aws   YES=1 (do not ask)   IMAGES=<folder>   FUNCTIONS=source|image   SECONDS=<of fuzzing>
+#   ENV=dev|staging|prod|shared|all   CLOUD=local|aws   ROLE=plan|apply (as CI)   YES=1 (do not ask)   IMAGES=<folder>   FUNCTIONS=source|image   SECONDS=<of fuzzing>
 
 SHELL     := bash
 PYTHON    ?= python3
@@ -8,7 +8,7 @@ CLOUD     ?= local
 JOBS      ?= 2
 ROUNDS    ?= 15
 # Read by the commands themselves.
-export DIRTY FUNCTIONS PLATFORM REGISTRY
+export DIRTY FUNCTIONS PLATFORM REGISTRY ROLE
 
 # From any folder: make -C <clone> …
 imagepipe := .venv/bin/imagepipe

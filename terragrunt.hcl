@@ -18,7 +18,6 @@ terraform_binary              = "terraform"
 terraform_version_constraint  = ">= ${local.tools.terraform.minimum}, < ${local.tools.terraform.below}"
 terragrunt_version_constraint = ">= 0.89, < 2.0"
 
-# One state bucket per account and region; environments that share an account share the bucket, never a key.
 # The lock is in DynamoDB. Terraform 1.11 calls dynamodb_table deprecated: the day it goes, use_lockfile = true takes its place.
 remote_state {
   backend = "s3"
@@ -27,12 +26,12 @@ remote_state {
     if_exists = "overwrite_terragrunt"
   }
   config = {
-    bucket                         = "${local.context.project}-tfstate-${local.env.account_id}-${local.env.region}"
+    bucket                         = local.context.state_bucket
     key                            = "${path_relative_to_include()}/terraform.tfstate"
     region                         = local.env.region
     encrypt                        = true
     bucket_sse_algorithm           = "AES256"
-    dynamodb_table                 = "${local.context.project}-tflock"
+    dynamodb_table                 = local.context.lock_table
     enable_lock_table_ssencryption = true
   }
 }

@@ -24,6 +24,16 @@ dependency "storage" {
   mock_outputs_merge_strategy_with_state  = "shallow"
 }
 
+dependency "ci_access" {
+  config_path = "../ci-access"
+
+  mock_outputs = {
+    permissions_boundary_arn = "arn:aws:iam::000000000000:policy/mock-output-boundary"
+  }
+  mock_outputs_allowed_terraform_commands = ["init", "validate", "plan", "destroy"]
+  mock_outputs_merge_strategy_with_state  = "shallow"
+}
+
 inputs = merge(local.context.env.compute, {
   account_id     = local.context.env.account_id
   image_platform = local.context.image_platform
@@ -31,4 +41,6 @@ inputs = merge(local.context.env.compute, {
   name_prefix    = local.context.name_prefix
   region         = local.context.env.region
   storage        = dependency.storage.outputs
+
+  permissions_boundary_arn = dependency.ci_access.outputs.permissions_boundary_arn
 })

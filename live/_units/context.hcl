@@ -14,6 +14,13 @@ locals {
 
   name_prefix = "${local.project}-${local.env.environment}"
 
+  # One state bucket per account and region; environments that share an account share the bucket, never a key.
+  state_bucket = "${local.project}-tfstate-${local.env.account_id}-${local.env.region}"
+  lock_table   = "${local.project}-tflock"
+
+  # The repository on GitHub whose workflows deploy. Nobody can have an account of the name that stands there at first.
+  github = jsondecode(file(mark_as_read("${local.repository}/live/github.json")))
+
   # release.json is what a promotion changes. `worktree` stands for what this checkout holds: its modules, its image.
   release_file = "${local.directory}/release.json"
   release = jsondecode(

@@ -5,6 +5,9 @@ locals {
   account_id  = "111111111111"
   region      = "eu-west-1"
 
+  # GitHub's identity provider exists once in an account: false in all but one of the environments that share one.
+  ci_access = { create_oidc_provider = true }
+
   storage = {
     customer_managed_key = false
     deletion_protection  = false

@@ -20,8 +20,9 @@ data "aws_iam_policy_document" "trust" {
 resource "aws_iam_role" "function" {
   for_each = local.function_names
 
-  name               = each.value
-  assume_role_policy = data.aws_iam_policy_document.trust.json
+  name                 = each.value
+  assume_role_policy   = data.aws_iam_policy_document.trust.json
+  permissions_boundary = var.permissions_boundary_arn == "" ? null : var.permissions_boundary_arn
 }
 
 resource "aws_iam_role_policy" "function" {

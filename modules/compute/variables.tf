@@ -110,6 +110,18 @@ variable "name_prefix" {
   }
 }
 
+variable "permissions_boundary_arn" {
+  description = "Policy that bounds every role, whatever else it is given; empty for none."
+  type        = string
+  default     = ""
+  nullable    = false
+
+  validation {
+    condition     = var.permissions_boundary_arn == "" || can(regex("^arn:[a-z-]+:iam::[0-9]{12}:policy/.+$", var.permissions_boundary_arn))
+    error_message = "permissions_boundary_arn must be the ARN of a policy, or empty, not '${var.permissions_boundary_arn}'."
+  }
+}
+
 variable "processor" {
   description = "Size of the function that makes the variants, how many images it takes at a time, how many of it run at most for uploads and, beside them, for images that are made again (`backfill_concurrency`); what it makes (`recipe`) and what it refuses (`limits`) where the image's own defaults do not fit; `lambda-image/recipe.schema.json` says what a recipe may hold. `max_pixels` counts width x height x frames."
   type = object({

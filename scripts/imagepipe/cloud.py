@@ -7,7 +7,7 @@ credentials are taken as they are and must be of the environment's account.
 import os
 import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
@@ -19,6 +19,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from imagepipe import environments, functions, localcloud
 from imagepipe.environments import ROOT, Environment
 from imagepipe.errors import PipelineError
+from imagepipe.localcloud import github
+from imagepipe.localcloud.github import Role
 from imagepipe.tools import tool_variables
 
 
@@ -54,6 +56,7 @@ class Target:
         return boto3.Session(
             aws_access_key_id=self.variables.get("AWS_ACCESS_KEY_ID"),
             aws_secret_access_key=self.variables.get("AWS_SECRET_ACCESS_KEY"),
+            aws_session_token=self.variables.get("AWS_SESSION_TOKEN"),
             region_name=self.environment.region,
         )
 
@@ -82,7 +85,18 @@ def target(environment: Environment, cloud: Cloud) -> Target:
     local = localcloud.up(ROOT)
     functions.record()
     variables = local.environment(environment.account_id, environment.region)
-    return Target(environment, cloud, variables, str(local.ca_bundle))
+    found = Target(environment, cloud, variables, str(local.ca_bundle))
+    if role := _role():
+        return replace(found, variables=variables | github.assume(found.client("sts"), environment, role))
+    return found
+
+
+def _role() -> Role | None:
+    """Under which role to work on the local cloud, as CI does; on AWS, whose credentials are there decides."""
+    try:
+        return Role(name) if (name := os.environ.get("ROLE", "")) else None
+    except ValueError:
+        raise PipelineError(f"there is no role {name!r}: ROLE is one of {', '.join(Role)}, or not set") from None
 
 
 def _require_known_key(environment: Environment) -> None:

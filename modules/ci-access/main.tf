@@ -1,0 +1,99 @@
+# Who may deploy from CI: workflows of one repository on GitHub, in two roles, without any key that could be stolen.
+# This unit is an administrator's: neither role may change it, or the boundary that every role they make must carry.
+
+data "aws_partition" "current" {}
+
+locals {
+  partition = data.aws_partition.current.partition
+  issuer    = "token.actions.githubusercontent.com"
+
+  provider_arn = "arn:${local.partition}:iam::${var.account_id}:oidc-provider/${local.issuer}"
+  boundary_arn = "arn:${local.partition}:iam::${var.account_id}:policy/${var.name_prefix}-boundary"
+
+  # GitHub's subjects have two forms: the old one by names, and the one with ids that no new owner of a name can take over,
+  # which repositories made or renamed since July 2026 have: https://docs.github.com/actions/concepts/security/openid-connect
+  repositories = compact([
+    "repo:${var.github.repository}",
+    var.github.owner_id == null || var.github.repository_id == null ? "" : format(
+      "repo:%s@%s/%s@%s", split("/", var.github.repository)[0], var.github.owner_id, split("/", var.github.repository)[1], var.github.repository_id
+    ),
+  ])
+
+  roles = {
+    # Pull requests, and what runs on a schedule or after a merge to look for drift or to promote.
+    plan = {
+      contexts = ["pull_request", "ref:refs/heads/main"]
+      policies = [aws_iam_policy.ci["read"].arn]
+    }
+    # Only jobs of the environment of this name on GitHub, which says who must approve them.
+    apply = {
+      contexts = ["environment:${var.environment}"]
+      policies = [aws_iam_policy.ci["read"].arn, aws_iam_policy.ci["write"].arn, aws_iam_policy.ci["roles"].arn]
+    }
+  }
+}
+
+resource "aws_iam_openid_connect_provider" "github" {
+  count = var.create_oidc_provider ? 1 : 0
+
+  url            = "https://${local.issuer}"
+  client_id_list = ["sts.amazonaws.com"]
+}
+
+data "aws_iam_policy_document" "trust" {
+  for_each = local.roles
+
+  statement {
+    actions = ["sts:AssumeRoleWithWebIdentity"]
+
+    principals {
+      type        = "Federated"
+      identifiers = [local.provider_arn]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "${local.issuer}:aud"
+      values   = ["sts.amazonaws.com"]
+    }
+
+    # Whole subjects, no pattern: a pattern also fits what nobody has thought of.
+    condition {
+      test     = "StringEquals"
+      variable = "${local.issuer}:sub"
+      values   = [for pair in setproduct(local.repositories, each.value.contexts) : join(":", pair)]
+    }
+  }
+}
+
+resource "aws_iam_role" "ci" {
+  for_each = local.roles
+
+  name                 = "${var.name_prefix}-ci-${each.key}"
+  description          = "GitHub Actions of ${var.github.repository}: ${each.key} of ${var.environment}"
+  assume_role_policy   = data.aws_iam_policy_document.trust[each.key].json
+  max_session_duration = 3600
+}
+
+resource "aws_iam_policy" "ci" {
+  for_each = local.documents
+
+  name   = "${var.name_prefix}-ci-${each.key}"
+  policy = jsonencode({ Version = "2012-10-17", Statement = each.value })
+}
+
+resource "aws_iam_role_policy_attachment" "ci" {
+  for_each = merge([
+    for role, settings in local.roles : { for index, policy in settings.policies : "${role}-${index}" => { role = role, policy = policy } }
+  ]...)
+
+  role       = aws_iam_role.ci[each.value.role].name
+  policy_arn = each.value.policy
+}
+
+# The most that any role may do which the apply role makes: whatever policy it is given, this is where it ends.
+resource "aws_iam_policy" "boundary" {
+  name        = "${var.name_prefix}-boundary"
+  description = "The most that functions of ${var.name_prefix} may do"
+  policy      = jsonencode({ Version = "2012-10-17", Statement = local.boundary })
+}
