@@ -1,7 +1,7 @@
 """Credentials as a workflow on GitHub gets them: a token that says which job it is, for a role that trusts such jobs.
 
-The local cloud judges the role's trust policy by the token's words as AWS does. It does not look at the signature, so there
-is none; who could forge it owns the local cloud anyway.
+The local cloud judges the role's trust policy by the token's words as AWS does. It does not look at the signature, so
+there is none; who could forge it owns the local cloud anyway.
 """
 
 import base64
