@@ -6,6 +6,7 @@ A test that fails with "upstream does this now" is good news: the mend that it n
 import asyncio.constants
 import importlib.util
 import inspect
+import json
 import os
 import subprocess
 import sys
@@ -64,6 +65,58 @@ def test_run_image_functions_in_leaves_logs_to_the_role(upstream: Cloud, cloud: 
         each.invoke("quiet")
     assert "/aws/lambda/quiet" in _log_groups(upstream), upstream_does_it_now("run_image_functions_in")
     assert "/aws/lambda/quiet" not in _log_groups(cloud)
+
+
+def test_share_calls_by_weight(upstream: Cloud, cloud: Cloud) -> None:
+    """Upstream needs no place to run functions for this: it names the version that it has called."""
+    which = "def handler(event, context):\n    return {'statusCode': 200, 'body': context.function_version}"
+    called = {}
+    for name, each in (("upstream", upstream), ("ours", cloud)):
+        each.add_function("weighted", which)
+        functions = each.client("lambda")
+        old = functions.publish_version(FunctionName="weighted")["Version"]
+        functions.update_function_configuration(FunctionName="weighted", Description="another one")
+        new = functions.publish_version(FunctionName="weighted")["Version"]
+        alias = {"FunctionName": "weighted", "Name": "live"}
+        routing = {"AdditionalVersionWeights": {new: 0.5}}
+        functions.create_alias(**alias, FunctionVersion=old, RoutingConfig=routing)
+        answers = [functions.invoke(FunctionName="weighted", Qualifier="live") for _ in range(40)]
+        called[name] = {answer["ExecutedVersion"] for answer in answers}
+    assert called["upstream"] == {old}, upstream_does_it_now("share_calls_by_weight")
+    assert called["ours"] == {old, new}
+    assert all(json.load(answer["Payload"])["body"] == answer["ExecutedVersion"] for answer in answers)
+    assert functions.get_function(FunctionName="weighted", Qualifier="live")["Configuration"]["Version"] == old
+
+    arn = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:weighted:live"
+    address = add_http_api(cloud, arn, {"GET /version": "NONE"}) + "/version"
+    assert {call(cloud, "GET", address).data.decode() for _ in range(40)} == {old, new}
+
+    functions.update_alias(**alias, RoutingConfig={"AdditionalVersionWeights": {}})
+    assert {functions.invoke(FunctionName="weighted", Qualifier="live")["ExecutedVersion"] for _ in range(10)} == {old}
+
+
+def test_share_calls_by_weight_of_queues_too(cloud: Cloud) -> None:
+    sqs, functions = cloud.client("sqs"), cloud.client("lambda")
+    url = sqs.create_queue(QueueName="weighted")["QueueUrl"]
+    arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:weighted"
+    cloud.add_function("queued", "def handler(event, context):\n    print('ran', context.function_version, flush=True)")
+    old = functions.publish_version(FunctionName="queued")["Version"]
+    functions.update_function_configuration(FunctionName="queued", Description="another one")
+    new = functions.publish_version(FunctionName="queued")["Version"]
+    functions.create_alias(
+        FunctionName="queued",
+        Name="live",
+        FunctionVersion=old,
+        RoutingConfig={"AdditionalVersionWeights": {new: 0.5}},
+    )
+    functions.create_event_source_mapping(FunctionName="queued:live", EventSourceArn=arn, BatchSize=1)
+    for number in range(40):
+        sqs.send_message(QueueUrl=url, MessageBody=str(number))
+
+    def ran() -> set[str]:
+        return {line.split()[-1] for line in cloud.log_lines("queued") if line.startswith("ran ")}
+
+    assert eventually(lambda: ran() if len(ran()) == 2 else None) == {old, new}
 
 
 def test_find_apis_of_every_account(upstream: Cloud, cloud: Cloud) -> None:

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from imagepipe import environments
 from imagepipe.cloud import Cloud, Target, target
-from imagepipe.delivery import record, repository
+from imagepipe.delivery import canary, record, repository
 from imagepipe.delivery.record import Deployment
 from imagepipe.environments import ROOT, WORKTREE, Release
 from imagepipe.errors import PipelineError
@@ -72,11 +72,17 @@ def running(source: Target) -> Running:
     environment = source.environment
     name = environment.name
     digest = _deployed_digest(source)
+    if first := canary.under_way(source):
+        raise PipelineError(
+            f"the rollout of {name} is under way ({first.percent} % of the calls of {first.functions}): "
+            "bring it to an end first"
+        )
     deployment = record.read(source)
     if deployment is None:
         raise PipelineError(f"nobody kept a record of what {name} runs: deploy it by make apply ENV={name}")
     if deployment.status != "succeeded":
-        raise PipelineError(f"the last deployment of {name} is {deployment.status}: bring it to an end first")
+        why = f" ({deployment.refuted})" if deployment.refuted else ""
+        raise PipelineError(f"the last deployment of {name} is {deployment.status}{why}: bring it to an end first")
     if deployment.dirty:
         raise PipelineError(f"{name} runs changes that no commit holds: commit them, and deploy {name} again")
     if deployment.image != digest:

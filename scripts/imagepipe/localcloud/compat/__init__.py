@@ -11,7 +11,7 @@ from imagepipe.localcloud.compat.apis import (
     give_apis_all_their_paths,
     keep_function_errors_from_callers,
 )
-from imagepipe.localcloud.compat.functions import run_image_functions_in
+from imagepipe.localcloud.compat.functions import run_image_functions_in, share_calls_by_weight
 from imagepipe.localcloud.compat.listening import leave_port_443_alone, stop_in_spite_of_idle_clients
 from imagepipe.localcloud.compat.logs import judge_log_streams_by_their_name
 from imagepipe.localcloud.compat.objects import encode_keys_of_listed_versions
@@ -23,6 +23,7 @@ from imagepipe.localcloud.compat.snapshots import save_while_running
 def mend(function_host: str) -> None:
     """Applies every mend; `function_host` is the URL that functions are run at."""
     run_image_functions_in(function_host)
+    share_calls_by_weight()
     find_apis_of_every_account()
     give_apis_all_their_paths()
     keep_function_errors_from_callers()
