@@ -116,6 +116,7 @@ def test_share_calls_by_weight_of_queues_too(cloud: Cloud) -> None:
     def ran() -> set[str]:
         return {line.split()[-1] for line in cloud.log_lines("queued") if line.startswith("ran ")}
 
+    eventually(lambda: "/aws/lambda/queued" in _log_groups(cloud))
     assert eventually(lambda: ran() if len(ran()) == 2 else None) == {old, new}
 
 

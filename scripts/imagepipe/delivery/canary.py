@@ -218,7 +218,7 @@ def watch(
     while (left := end - clock()) > 0:
         if sign := signs(left):
             return sign
-        sleep(min(INTERVAL, left))
+        sleep(max(0.0, min(INTERVAL, end - clock())))
     return None
 
 
