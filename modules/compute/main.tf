@@ -126,7 +126,7 @@ resource "aws_lambda_alias" "live" {
   function_version = lookup(var.canary.held_versions, each.key, each.value.version)
 
   dynamic "routing_config" {
-    for_each = lookup(var.canary.held_versions, each.key, each.value.version) == each.value.version ? [] : [each.value.version]
+    for_each = [for held in compact([lookup(var.canary.held_versions, each.key, "")]) : each.value.version if held != each.value.version]
 
     content {
       additional_version_weights = { (routing_config.value) = var.canary.percent / 100 }
