@@ -23,6 +23,19 @@ class Clone:
         command = [sys.executable, "-m", "imagepipe", *arguments]
         return self.run(command, self.top, environment, check)
 
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """imagepipe in a process group of its own, as a terminal has one, to be interrupted by os.killpg."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "imagepipe", *arguments],
+            cwd=self.top,
+            env={**os.environ, "PYTHONPATH": self._sources},
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
     def terragrunt(
         self, *arguments: str, unit: str, check: bool = True, program: str = "terragrunt"
     ) -> subprocess.CompletedProcess[str]:
@@ -62,14 +75,17 @@ class Clone:
         for installed in (".venv", ".tools"):
             (self.top / installed).symlink_to(root / installed)
 
+    @property
+    def _sources(self) -> str:
+        return f"{self.top}/scripts{os.pathsep}{self.top}/lambda-image/src"
+
     def run(
         self, command: list[str], cwd: Path, environment: dict[str, str], check: bool
     ) -> subprocess.CompletedProcess[str]:
-        sources = f"{self.top}/scripts{os.pathsep}{self.top}/lambda-image/src"
         finished = subprocess.run(
             command,
             cwd=cwd,
-            env={**os.environ, "PYTHONPATH": sources, **environment},
+            env={**os.environ, "PYTHONPATH": self._sources, **environment},
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,

@@ -7,8 +7,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -312,15 +310,7 @@ def interrupt_apply(clone: Clone, bundle: str) -> None:
     """Ctrl-C, or a runner that is called off, once the first function is changed and no alias is."""
     log = clone.top / "build/logs/dev-apply-compute.log"
     log.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "imagepipe", "apply", "--env", "dev", "--bundle", bundle]
-    sources = f"{clone.top}/scripts{os.pathsep}{clone.top}/lambda-image/src"
-    process = subprocess.Popen(
-        command,
-        cwd=clone.top,
-        env={**os.environ, "PYTHONPATH": sources},
-        start_new_session=True,
-        stderr=subprocess.PIPE,
-    )
+    process = clone.start("apply", "--env", "dev", "--bundle", bundle)
     eventually(lambda: log.exists() and "Modifications complete" in log.read_text(), seconds=120)
     os.killpg(process.pid, signal.SIGINT)
     process.communicate()
