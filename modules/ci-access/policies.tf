@@ -72,6 +72,7 @@ locals {
       Tables     = { Action = ["dynamodb:CreateTable", "dynamodb:DeleteTable", "dynamodb:TagResource", "dynamodb:UntagResource", "dynamodb:Update*"], Resource = [local.arns.tables] }
       Queues     = { Action = ["sqs:CreateQueue", "sqs:DeleteQueue", "sqs:SetQueueAttributes", "sqs:TagQueue", "sqs:UntagQueue"], Resource = [local.arns.queues] }
       Functions  = { Action = ["lambda:AddPermission", "lambda:CreateAlias", "lambda:CreateFunction", "lambda:Delete*", "lambda:PublishVersion", "lambda:RemovePermission", "lambda:TagResource", "lambda:UntagResource", "lambda:UpdateAlias", "lambda:UpdateFunctionCode", "lambda:UpdateFunctionConfiguration"], Resource = [local.arns.functions] }
+      Trying     = { Action = ["lambda:InvokeFunction"], Resource = ["${local.arns.functions}:*"] } # new versions, before they get calls
       Mappings   = { Action = ["lambda:CreateEventSourceMapping", "lambda:DeleteEventSourceMapping", "lambda:UpdateEventSourceMapping"], Resource = ["*"], Condition = { ArnLike = { "lambda:FunctionArn" = local.arns.functions } } }
       MappingTag = { Action = ["lambda:TagResource", "lambda:UntagResource"], Resource = [local.arns.mappings] }
       Logs       = { Action = ["logs:CreateLogGroup", "logs:DeleteLogGroup", "logs:DeleteRetentionPolicy", "logs:PutRetentionPolicy", "logs:TagResource", "logs:UntagResource"], Resource = local.arns.logs }

@@ -1,4 +1,4 @@
-"""A release that some of the calls get first: taken back by an alarm, left by Ctrl-C and gone on with, quiet to its end.
+"""A release that some of the calls get first: taken back by an alarm, left by Ctrl-C and gone on with, then quiet.
 
 Each test goes on from where the one before it has left staging, which asks for a canary here as prod does.
 """
