@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -21,6 +22,9 @@ SHARED = "shared"
 
 #: In a release: what this checkout holds.
 WORKTREE = "worktree"
+
+#: The unit that says what workflows may do. An administrator applies it, and no workflow.
+ACCESS_UNIT = "ci-access"
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -98,12 +102,26 @@ class Environment:
     soak: timedelta = timedelta()  # how long a release must have run here before it may go on
 
     @property
+    def prefix(self) -> str:
+        """What the names of all that it consists of begin with."""
+        return f"{project()}-{self.name}"
+
+    @property
     def directory(self) -> Path:
         return LIVE / self.name
 
     @property
     def units(self) -> list[str]:
         return sorted(file.parent.name for file in self.directory.glob("*/terragrunt.hcl"))
+
+
+@cache
+def project() -> str:
+    """The project's name, which every name in every account begins with."""
+    found = re.search(r'^  project = "([a-z0-9-]+)"$', (LIVE / "_units/context.hcl").read_text(), re.MULTILINE)
+    if not found:
+        raise PipelineError('live/_units/context.hcl: project is missing: a line like project = "image-pipeline"')
+    return found[1]
 
 
 def names() -> list[str]:

@@ -11,6 +11,7 @@ from imagepipe.localcloud.compat.apis import (
     give_apis_all_their_paths,
     keep_function_errors_from_callers,
 )
+from imagepipe.localcloud.compat.conditions import tell_policies_more_of_requests
 from imagepipe.localcloud.compat.functions import run_image_functions_in
 from imagepipe.localcloud.compat.listening import leave_port_443_alone, stop_in_spite_of_idle_clients
 from imagepipe.localcloud.compat.logs import judge_log_streams_by_their_name
@@ -27,6 +28,7 @@ def mend(function_host: str) -> None:
     give_apis_all_their_paths()
     keep_function_errors_from_callers()
     tell_roles_who_assumes_them()
+    tell_policies_more_of_requests()
     judge_log_streams_by_their_name()
     keep_whole_alarms()
     evaluate_alarms_as_configured()
