@@ -144,7 +144,7 @@ def is_allowed(call: Callable[..., Any], **parameters: Any) -> bool:
     try:
         call(**parameters)
     except ClientError as error:
-        if not error.response["Error"]["Code"].startswith("AccessDenied"):
+        if not error.response["Error"]["Code"].startswith(("AccessDenied", "AuthorizationError")):
             raise
         return False
     return True
@@ -227,6 +227,43 @@ def test_tell_policies_more_of_requests_and_ask_who_passes_roles(upstream: Cloud
     assert can_pass(upstream, "other"), upstream_does_it_now("tell_policies_more_of_requests")
     assert can_pass(cloud, "own")
     assert not can_pass(cloud, "other")
+
+
+def test_find_what_requests_are_about(upstream: Cloud, cloud: Cloud) -> None:
+    watch, bus = f"arn:aws:cloudwatch::{ACCOUNT}:dashboard/own", f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/own"
+    topic, alarm = f"arn:aws:sns:{REGION}:{ACCOUNT}:own", f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:own"
+
+    def allowed(each: Cloud, name: str) -> dict[str, bool]:
+        actions = {
+            "cloudwatch:DeleteAlarms": alarm, "cloudwatch:PutDashboard": watch, "events:CreateEventBus": bus,
+            "iam:PassRole": "*", "lambda:CreateFunction": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:own",
+            "sns:ListTagsForResource": topic,
+        }  # fmt: skip
+        each.client("sns").create_topic(Name=name)
+        each.add_role(f"about-{name}", *(allow(action, resource=arn) for action, arn in actions.items()))
+
+        def client(service: str) -> Any:
+            return each.client(service, **assumed(each, f"about-{name}"))
+
+        return {
+            "alarm": is_allowed(client("cloudwatch").delete_alarms, AlarmNames=[name]),
+            "dashboard": is_allowed(
+                client("cloudwatch").put_dashboard, DashboardName=name, DashboardBody='{"widgets": []}'
+            ),
+            "function": is_allowed(
+                client("lambda").create_function,
+                FunctionName=name,
+                PackageType="Image",
+                Code={"ImageUri": IMAGE},
+                Role=f"arn:aws:iam::{ACCOUNT}:role/about-{name}",
+            ),
+            "event bus": is_allowed(client("events").create_event_bus, Name=name),
+            "tags": is_allowed(client("sns").list_tags_for_resource, ResourceArn=topic.replace("own", name)),
+        }
+
+    assert not any(allowed(upstream, "own").values()), upstream_does_it_now("find_what_requests_are_about")
+    assert all(allowed(cloud, "own").values())
+    assert not any(allowed(cloud, "other").values())
 
 
 def test_judge_log_streams_by_their_name(upstream: Cloud, cloud: Cloud) -> None:

@@ -1,4 +1,4 @@
-"""What policies may ask of a request."""
+"""What policies learn of a request: which thing it is about, and what else they may ask."""
 
 import functools
 import json
@@ -42,6 +42,47 @@ def tell_policies_more_of_requests() -> None:
 
     iam_actions.request_tag_context = with_more
     iam_evaluator.enforce = enforce_passing
+
+
+#: Where a request may say which thing it is about.
+_ARNS = ("OpenIDConnectProviderArn", "ResourceARN", "ResourceArn", "SubscriptionArn", "resourceArn")
+
+
+def find_what_requests_are_about() -> None:
+    """A policy may name the thing that a request tags, new functions, event buses, alarms, dashboards, subscriptions
+    and identity providers.
+
+    Upstream takes such requests to be about everything, and those for an event bus to be about a rule of that name.
+    """
+    find = iam_actions.extract_resource_arn
+
+    @functools.wraps(find)
+    def find_more(
+        service: str, method: str, path: str, headers: dict[str, str], body: bytes, parameters: dict[str, Any],
+        region: str, account: str,
+    ) -> str:  # fmt: skip
+        operation = headers.get("x-amz-target", "").rpartition(".")[2]
+        if service == "events" and operation.endswith("EventBus") and (name := _parsed(body).get("Name")):
+            return f"arn:aws:events:{region}:{account}:event-bus/{name}"
+        found = str(find(service, method, path, headers, body, parameters, region, account))
+        if found != "*":
+            return found
+        if service == "lambda" and path.endswith("/functions") and (name := _parsed(body).get("FunctionName")):
+            return f"arn:aws:lambda:{region}:{account}:function:{name}"
+        if service == "monitoring" and (named := _watching(body, parameters)):
+            return f"arn:aws:cloudwatch:{region if named.startswith('alarm:') else ''}:{account}:{named}"
+        return iam_actions._param(body, parameters, *_ARNS) or found
+
+    iam_actions.extract_resource_arn = find_more
+
+
+def _watching(body: bytes, parameters: dict[str, Any]) -> str:
+    """An alarm or dashboard that a request of CloudWatch names: the first, where there are several."""
+    content = {**parameters, **_parsed(body)}
+    for kind, names in (("alarm:", "AlarmNames"), ("dashboard/", "DashboardName"), ("dashboard/", "DashboardNames")):
+        if found := content.get(names) or content.get(f"{names}.member.1"):
+            return kind + str(found[0] if isinstance(found, list) else found)
+    return ""
 
 
 def _more(service: str, action: str, body: bytes, parameters: dict[str, Any]) -> dict[str, Any]:
