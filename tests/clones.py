@@ -37,21 +37,22 @@ class Clone:
         )
 
     def terragrunt(
-        self, *arguments: str, unit: str, check: bool = True, program: str = "terragrunt"
+        self, *arguments: str, unit: str, check: bool = True, program: str = "terragrunt", role: str = ""
     ) -> subprocess.CompletedProcess[str]:
-        """Plain Terragrunt in live/<unit>, with what `make env` prints and nothing else."""
-        variables = self.exports(unit.split("/")[0])
+        """Plain Terragrunt in live/<unit>, with what `make env` prints and nothing else; under a role as CI has it."""
+        variables = self.exports(unit.split("/")[0], role)
         return self.run([program, *arguments], self.top / "live" / unit, variables, check)
 
-    def exports(self, environment: str) -> dict[str, str]:
-        return _exports(self, environment)
+    def exports(self, environment: str, role: str = "") -> dict[str, str]:
+        return _exports(self, environment, role)
 
-    def client(self, environment: str, service: str, **credentials: str) -> Any:
-        """A boto3 client with the account's own credentials, or with those given."""
-        variables = self.exports(environment)
+    def client(self, environment: str, service: str, role: str = "", **credentials: str) -> Any:
+        """A boto3 client with the account's own credentials, those of a role of CI, or those given."""
+        variables = self.exports(environment, role)
         own = {
             "aws_access_key_id": variables["AWS_ACCESS_KEY_ID"],
             "aws_secret_access_key": variables["AWS_SECRET_ACCESS_KEY"],
+            "aws_session_token": variables.get("AWS_SESSION_TOKEN"),
         }
         session = boto3.Session(**(credentials or own), region_name=REGION)
         return session.client(service, endpoint_url=variables["AWS_ENDPOINT_URL"], verify=variables["AWS_CA_BUNDLE"])
@@ -96,8 +97,8 @@ class Clone:
 
 
 @cache
-def _exports(clone: Clone, environment: str) -> dict[str, str]:
-    printed = clone.imagepipe("env", "--env", environment).stdout
+def _exports(clone: Clone, environment: str, role: str) -> dict[str, str]:
+    printed = clone.imagepipe("env", "--env", environment, ROLE=role).stdout
     script = f"{printed}\nenv -0"
     before = {"HOME": os.environ["HOME"]}
     shown = subprocess.run(["bash", "-c", script], env=before, capture_output=True, text=True, check=True).stdout

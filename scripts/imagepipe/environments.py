@@ -23,6 +23,9 @@ SHARED = "shared"
 #: In a release: what this checkout holds.
 WORKTREE = "worktree"
 
+#: The unit that says what workflows may do. An administrator applies it, and no workflow.
+ACCESS_UNIT = "ci-access"
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -113,6 +116,11 @@ class Environment:
     soak: timedelta = timedelta()  # how long a release must have run here before it may go on
     canary_percent: int = 0  # of the calls that a new version gets at first; 0: all at once
     bake: timedelta = timedelta()  # how long that is watched
+
+    @property
+    def prefix(self) -> str:
+        """What the names of all that it consists of begin with."""
+        return f"{project()}-{self.name}"
 
     @property
     def prefix(self) -> str:

@@ -12,8 +12,9 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import boto3
@@ -23,7 +24,19 @@ from botocore.exceptions import ClientError
 from imagepipe.localcloud import LocalCloud, addresses, certificate, server
 from imagepipe.localcloud.folder import Folder
 
-from .conftest import ACCOUNT, OTHER_ACCOUNT, REGION, Cloud, add_http_api, allow, call, eventually, logs_statement
+from .conftest import (
+    ACCOUNT,
+    IMAGE,
+    OTHER_ACCOUNT,
+    REGION,
+    Cloud,
+    add_http_api,
+    allow,
+    call,
+    eventually,
+    logs_statement,
+    policy,
+)
 
 STRANGE_KEYS = {"a b+c.jpg", "ümläut/日本.png", "quote'\"&<>.png", "percent%20.jpg"}
 
@@ -170,18 +183,146 @@ def test_tell_roles_who_assumes_them(upstream: Cloud, cloud: Cloud) -> None:
     assert not can_assume(cloud, "other-function", "aws:SourceArn", f"{function}-not")
 
 
+def assumed(cloud: Cloud, role: str) -> dict[str, str]:
+    """Credentials of a role, for a client."""
+    arn = f"arn:aws:iam::{ACCOUNT}:role/{role}"
+    keys = cloud.client("sts").assume_role(RoleArn=arn, RoleSessionName="test")["Credentials"]
+    return {
+        "aws_access_key_id": keys["AccessKeyId"],
+        "aws_secret_access_key": keys["SecretAccessKey"],
+        "aws_session_token": keys["SessionToken"],
+    }
+
+
+def is_allowed(call: Callable[..., Any], **parameters: Any) -> bool:
+    try:
+        call(**parameters)
+    except ClientError as error:
+        if not error.response["Error"]["Code"].startswith(("AccessDenied", "AuthorizationError")):
+            raise
+        return False
+    return True
+
+
+def add_bounded(each: Cloud) -> Callable[[str], bool]:
+    """Whether somebody who may make roles with one boundary can make one with another."""
+    boundary = f"arn:aws:iam::{ACCOUNT}:policy/most"
+    for name in ("most", "more"):
+        each.client("iam").create_policy(PolicyName=name, PolicyDocument=policy(allow("s3:GetObject")))
+    each.add_role("makes", allow("iam:CreateRole", Condition={"StringEquals": {"iam:PermissionsBoundary": boundary}}))
+    iam = each.client("iam", **assumed(each, "makes"))
+
+    def can_make(name: str) -> bool:
+        arn = f"arn:aws:iam::{ACCOUNT}:policy/{name}"
+        return is_allowed(
+            iam.create_role, RoleName=f"with-{name}", AssumeRolePolicyDocument=policy(), PermissionsBoundary=arn
+        )
+
+    return can_make
+
+
+def add_locks(each: Cloud) -> Callable[[str], bool]:
+    """Whether somebody who may write items of one name can write one of another."""
+    key = {"AttributeName": "LockID"}
+    each.client("dynamodb").create_table(
+        TableName="locks", KeySchema=[{**key, "KeyType": "HASH"}], BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{**key, "AttributeType": "S"}],
+    )  # fmt: skip
+    own = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["own/*"]}, "Null": {"dynamodb:LeadingKeys": "false"}}
+    each.add_role("locks", allow("dynamodb:PutItem", Condition=own))
+    table = each.client("dynamodb", **assumed(each, "locks"))
+    return lambda name: is_allowed(table.put_item, TableName="locks", Item={"LockID": {"S": name}})
+
+
+def add_mappings(each: Cloud) -> Callable[[str], bool]:
+    """Whether somebody who may feed one function can feed another."""
+    for name in ("own_fed", "other_fed"):
+        each.add_function(name, ECHO, logs_statement(name), allow("sqs:*"))
+    queue = each.client("sqs").create_queue(QueueName="fed")["QueueUrl"]
+    arn = each.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    own = {"ArnLike": {"lambda:FunctionArn": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:own_*"}}
+    actions = ("lambda:CreateEventSourceMapping", "lambda:DeleteEventSourceMapping")
+    each.add_role("feeds", allow(*actions, Condition=own))
+    functions = each.client("lambda", **assumed(each, "feeds"))
+
+    def can_feed(name: str) -> bool:
+        return is_allowed(functions.create_event_source_mapping, FunctionName=name, EventSourceArn=arn) and all(
+            is_allowed(functions.delete_event_source_mapping, UUID=mapping["UUID"])
+            for mapping in each.client("lambda").list_event_source_mappings(FunctionName=name)["EventSourceMappings"]
+        )
+
+    return can_feed
+
+
+@pytest.mark.parametrize(
+    ("add", "own", "other"),
+    [(add_bounded, "most", "more"), (add_locks, "own/lock", "other/lock"), (add_mappings, "own_fed", "other_fed")],
+)
+def test_tell_policies_more_of_requests(
+    upstream: Cloud, cloud: Cloud, add: Callable[[Cloud], Callable[[str], bool]], own: str, other: str
+) -> None:
+    assert not add(upstream)(own), upstream_does_it_now("tell_policies_more_of_requests")
+    may = add(cloud)
+    assert (may(own), may(other)) == (True, False)
+
+
+def test_tell_policies_more_of_requests_and_ask_who_passes_roles(upstream: Cloud, cloud: Cloud) -> None:
+    def can_pass(each: Cloud, name: str) -> bool:
+        arns = {role: each.add_role(f"{name}-{role}", logs_statement(name)) for role in ("own", "other")}
+        passing = allow("iam:PassRole", resource=arns["own"])
+        passing["Condition"] = {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}
+        each.add_role(f"{name}-deploys", allow("lambda:CreateFunction"), passing)
+        functions = each.client("lambda", **assumed(each, f"{name}-deploys"))
+        return is_allowed(
+            functions.create_function, FunctionName=f"{name}-new", PackageType="Image", Code={"ImageUri": IMAGE},
+            Role=arns[name],
+        )  # fmt: skip
+
+    assert can_pass(upstream, "other"), upstream_does_it_now("tell_policies_more_of_requests")
+    assert can_pass(cloud, "own")
+    assert not can_pass(cloud, "other")
+
+
+def test_find_what_requests_are_about(upstream: Cloud, cloud: Cloud) -> None:
+    watch, bus = f"arn:aws:cloudwatch::{ACCOUNT}:dashboard/own", f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/own"
+    topic, alarm = f"arn:aws:sns:{REGION}:{ACCOUNT}:own", f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:own"
+
+    def allowed(each: Cloud, name: str) -> dict[str, bool]:
+        actions = {
+            "cloudwatch:DeleteAlarms": alarm, "cloudwatch:PutDashboard": watch, "events:CreateEventBus": bus,
+            "iam:PassRole": "*", "lambda:CreateFunction": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:own",
+            "sns:ListTagsForResource": topic,
+        }  # fmt: skip
+        each.client("sns").create_topic(Name=name)
+        each.add_role(f"about-{name}", *(allow(action, resource=arn) for action, arn in actions.items()))
+
+        def client(service: str) -> Any:
+            return each.client(service, **assumed(each, f"about-{name}"))
+
+        return {
+            "alarm": is_allowed(client("cloudwatch").delete_alarms, AlarmNames=[name]),
+            "dashboard": is_allowed(
+                client("cloudwatch").put_dashboard, DashboardName=name, DashboardBody='{"widgets": []}'
+            ),
+            "function": is_allowed(
+                client("lambda").create_function,
+                FunctionName=name,
+                PackageType="Image",
+                Code={"ImageUri": IMAGE},
+                Role=f"arn:aws:iam::{ACCOUNT}:role/about-{name}",
+            ),
+            "event bus": is_allowed(client("events").create_event_bus, Name=name),
+            "tags": is_allowed(client("sns").list_tags_for_resource, ResourceArn=topic.replace("own", name)),
+        }
+
+    assert not any(allowed(upstream, "own").values()), upstream_does_it_now("find_what_requests_are_about")
+    assert all(allowed(cloud, "own").values())
+    assert not any(allowed(cloud, "other").values())
+
+
 def test_judge_log_streams_by_their_name(upstream: Cloud, cloud: Cloud) -> None:
     def can_write(each: Cloud, group: str) -> bool:
-        role = each.client("sts").assume_role(
-            RoleArn=f"arn:aws:iam::{ACCOUNT}:role/writes-logs", RoleSessionName="test"
-        )
-        keys = role["Credentials"]
-        logs = each.client(
-            "logs",
-            aws_access_key_id=keys["AccessKeyId"],
-            aws_secret_access_key=keys["SecretAccessKey"],
-            aws_session_token=keys["SessionToken"],
-        )
+        logs = each.client("logs", **assumed(each, "writes-logs"))
         event = {"timestamp": int(time.time() * 1000), "message": "a line"}
         try:
             logs.create_log_stream(logGroupName=group, logStreamName="[1]")

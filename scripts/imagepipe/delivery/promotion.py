@@ -234,7 +234,7 @@ def _deployed_digest(source: Target) -> str:
     name, functions, found = source.environment.name, source.client("lambda"), {}
     for each in _FUNCTIONS:
         try:
-            answer = functions.get_function(FunctionName=f"image-pipeline-{name}-{each}", Qualifier="live")
+            answer = functions.get_function(FunctionName=f"{source.environment.prefix}-{each}", Qualifier="live")
         except ClientError as error:
             if error.response["Error"]["Code"] == "ResourceNotFoundException":
                 raise PipelineError(f"{name} has no function {each}: make apply ENV={name}") from None
@@ -261,7 +261,7 @@ def _release_of(source: Target, deployment: Deployment) -> Release:
 
 def _raised_alarms(source: Target) -> list[str]:
     alarms = source.client("cloudwatch").get_paginator("describe_alarms")
-    pages = alarms.paginate(AlarmNamePrefix=f"image-pipeline-{source.environment.name}", StateValue="ALARM")
+    pages = alarms.paginate(AlarmNamePrefix=f"{source.environment.prefix}-", StateValue="ALARM")
     return [str(alarm["AlarmName"]) for page in pages for alarm in page["MetricAlarms"]]
 
 

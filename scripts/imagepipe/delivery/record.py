@@ -143,4 +143,4 @@ def _caller(target: Target) -> str:
     run = [os.environ.get(name, "") for name in ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID")]
     if all(run):
         return f"{os.environ.get('GITHUB_ACTOR', 'somebody')} by {run[0]}/{run[1]}/actions/runs/{run[2]}"
-    return str(target.client("sts").get_caller_identity()["Arn"])
+    return target.caller

@@ -11,7 +11,7 @@ from imagepipe.delivery import bundle, canary, record, repository
 from imagepipe.delivery.bundle import Bundle, Manifest, PlannedUnit, State
 from imagepipe.delivery.canary import Refuted
 from imagepipe.delivery.record import Deployment, Steps
-from imagepipe.environments import WORKTREE
+from imagepipe.environments import ACCESS_UNIT, WORKTREE
 from imagepipe.errors import PipelineError
 
 Say = Callable[[str], None]
@@ -41,6 +41,7 @@ def apply(target: Target, planned: Bundle, listener: terragrunt.Listener, say: S
     before = record.read(target)
     again = before if before and before.plan == planned.sha256 else None
     half = check_states(target, manifest, again)
+    _check_rights(target, manifest)
     if again and again.status == "succeeded":
         say(f"this bundle was applied on {again.finished:%Y-%m-%d %H:%M} UTC by {again.who}")
         return Outcome([], [])
@@ -148,6 +149,16 @@ def check_states(target: Target, manifest: Manifest, again: Deployment | None) -
             f"(its state had {planned}, now {now}): plan again"
         )
     return half
+
+
+def _check_rights(target: Target, manifest: Manifest) -> None:
+    """Raises PipelineError for a workflow that would have to change what it may do; said before anything is changed."""
+    if any(unit.name == ACCESS_UNIT and unit.needed for unit in manifest.units) and not target.administers:
+        name = target.environment.name
+        raise PipelineError(
+            f"{name}/{ACCESS_UNIT} says what workflows may do, so none may change it: an administrator applies "
+            f"live/{name}/{ACCESS_UNIT} first, then plan again"
+        )
 
 
 def _apply(target: Target, unit: PlannedUnit, plan: bytes, listener: terragrunt.Listener, *, half: bool) -> None:

@@ -51,15 +51,15 @@ def assume(sts: Any, environment: Environment, role: Role) -> dict[str, str]:
     Raises:
         PipelineError: the role is not there, or does not trust this repository.
     """
-    arn = f"arn:aws:iam::{environment.account_id}:role/image-pipeline-{environment.name}-ci-{role}"
+    arn = f"arn:aws:iam::{environment.account_id}:role/{environment.prefix}-ci-{role}"
     try:
         found = sts.assume_role_with_web_identity(
             RoleArn=arn, RoleSessionName=f"rehearsal-{role}", WebIdentityToken=token(subject(environment, role))
         )["Credentials"]
     except ClientError as error:
         raise PipelineError(
-            f"the role {arn} cannot be taken: {error.response['Error']['Message']}; an administrator makes it "
-            f"(make apply ENV={environment.name}, without ROLE), for the repository in live/github.json"
+            f"the role {arn} cannot be taken: {error.response['Error']['Message']}; an administrator applies "
+            f"live/{environment.name}/ci-access first (without ROLE), for the repository in live/github.json"
         ) from None
     return {
         "AWS_ACCESS_KEY_ID": found["AccessKeyId"],
