@@ -85,14 +85,8 @@ def test_share_calls_by_weight(upstream: Cloud, cloud: Cloud) -> None:
     which = "def handler(event, context):\n    return {'statusCode': 200, 'body': context.function_version}"
     called = {}
     for name, each in (("upstream", upstream), ("ours", cloud)):
-        each.add_function("weighted", which)
+        old, new = _two_versions(each, "weighted", which)
         functions = each.client("lambda")
-        old = functions.publish_version(FunctionName="weighted")["Version"]
-        functions.update_function_configuration(FunctionName="weighted", Description="another one")
-        new = functions.publish_version(FunctionName="weighted")["Version"]
-        alias = {"FunctionName": "weighted", "Name": "live"}
-        routing = {"AdditionalVersionWeights": {new: 0.5}}
-        functions.create_alias(**alias, FunctionVersion=old, RoutingConfig=routing)
         answers = [functions.invoke(FunctionName="weighted", Qualifier="live") for _ in range(40)]
         called[name] = {answer["ExecutedVersion"] for answer in answers}
     assert called["upstream"] == {old}, upstream_does_it_now("share_calls_by_weight")
@@ -104,25 +98,18 @@ def test_share_calls_by_weight(upstream: Cloud, cloud: Cloud) -> None:
     address = add_http_api(cloud, arn, {"GET /version": "NONE"}) + "/version"
     assert {call(cloud, "GET", address).data.decode() for _ in range(40)} == {old, new}
 
-    functions.update_alias(**alias, RoutingConfig={"AdditionalVersionWeights": {}})
+    functions.update_alias(FunctionName="weighted", Name="live", RoutingConfig={"AdditionalVersionWeights": {}})
     assert {functions.invoke(FunctionName="weighted", Qualifier="live")["ExecutedVersion"] for _ in range(10)} == {old}
 
 
 def test_share_calls_by_weight_of_queues_too(cloud: Cloud) -> None:
-    sqs, functions = cloud.client("sqs"), cloud.client("lambda")
+    sqs = cloud.client("sqs")
     url = sqs.create_queue(QueueName="weighted")["QueueUrl"]
     arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:weighted"
-    cloud.add_function("queued", "def handler(event, context):\n    print('ran', context.function_version, flush=True)")
-    old = functions.publish_version(FunctionName="queued")["Version"]
-    functions.update_function_configuration(FunctionName="queued", Description="another one")
-    new = functions.publish_version(FunctionName="queued")["Version"]
-    functions.create_alias(
-        FunctionName="queued",
-        Name="live",
-        FunctionVersion=old,
-        RoutingConfig={"AdditionalVersionWeights": {new: 0.5}},
-    )
-    functions.create_event_source_mapping(FunctionName="queued:live", EventSourceArn=arn, BatchSize=1)
+    which = "def handler(event, context):\n    print('ran', context.function_version, flush=True)"
+    both = _two_versions(cloud, "queued", which)
+    mapping = {"FunctionName": "queued:live", "EventSourceArn": arn, "BatchSize": 1}
+    cloud.client("lambda").create_event_source_mapping(**mapping)
     for number in range(40):
         sqs.send_message(QueueUrl=url, MessageBody=str(number))
 
@@ -130,7 +117,19 @@ def test_share_calls_by_weight_of_queues_too(cloud: Cloud) -> None:
         return {line.split()[-1] for line in cloud.log_lines("queued") if line.startswith("ran ")}
 
     eventually(lambda: "/aws/lambda/queued" in _log_groups(cloud))
-    assert eventually(lambda: ran() if len(ran()) == 2 else None) == {old, new}
+    assert eventually(lambda: ran() if len(ran()) == 2 else None) == {*both}
+
+
+def _two_versions(cloud: Cloud, name: str, handler: str) -> tuple[str, str]:
+    """Deploys a function with two versions behind its alias `live`, each with half of the calls."""
+    cloud.add_function(name, handler)
+    functions = cloud.client("lambda")
+    old = functions.publish_version(FunctionName=name)["Version"]
+    functions.update_function_configuration(FunctionName=name, Description="another one")
+    new = functions.publish_version(FunctionName=name)["Version"]
+    routing = {"AdditionalVersionWeights": {new: 0.5}}
+    functions.create_alias(FunctionName=name, Name="live", FunctionVersion=old, RoutingConfig=routing)
+    return old, new
 
 
 def test_find_apis_of_every_account(upstream: Cloud, cloud: Cloud) -> None:
