@@ -8,4 +8,6 @@ summary      plans as Markdown that somebody reads
 rollout      a bundle applied, and the environment tried out
 record       what was deployed, kept beside the state
 promotion    releases from one environment to the next
+github       GitHub's API
+workflows    what workflows do beside all this
 """
