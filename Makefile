@@ -183,7 +183,7 @@ lint: setup ## Formatters, linters and type checkers, changing nothing
 	@TFLINT_PLUGIN_DIR="$(CURDIR)/.tools/bin" tflint --recursive --config "$(CURDIR)/.tflint.hcl" --chdir modules
 	@shellcheck scripts/*.sh .ci/run
 	@yamllint --strict .github
-	@actionlint && zizmor --quiet --offline .github
+	@actionlint && zizmor --quiet --offline --pedantic .github
 	@hadolint --ignore DL3059 lambda-image/Dockerfile tests/bench/naive/Dockerfile
 
 format: setup ## Reformat Python and HCL
