@@ -146,7 +146,8 @@ def _with_docker(scratch: Path, platform: str, base: Base, context_folder: Path)
     # Images go in and out as archives: Docker's default driver knows image layouts only where containerd keeps its images.
     # Attestations would turn the manifest into an index, which Lambda refuses.
     archive, tag = scratch / "image.tar", f"imagepipe-build:{scratch.name}"
-    platforms = {base: platform, _native(base): native_platform()}
+    native = _native(base)
+    platforms = {base: platform, native: native_platform()}
     names = {each: each.reference for each in platforms}
     try:
         for each in platforms:
@@ -155,7 +156,7 @@ def _with_docker(scratch: Path, platform: str, base: Base, context_folder: Path)
         _run(
             [
                 *("docker", "buildx", "build", f"--platform={platform}", "--provenance=false", "--sbom=false"),
-                *(f"--build-arg=BASE_IMAGE={names[base]}", f"--build-arg=BUILD_IMAGE={names[_native(base)]}"),
+                *(f"--build-arg=BASE_IMAGE={names[base]}", f"--build-arg=BUILD_IMAGE={names[native]}"),
                 *(*_secrets(scratch), "--load", f"--tag={tag}", str(context_folder)),
             ]
         )
