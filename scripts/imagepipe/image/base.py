@@ -84,7 +84,7 @@ def find(architecture: str) -> Base:
     if not (folder / "index.json").exists():
         raise PipelineError(
             f"the base {name} cannot be had and there is no stand-in for linux/{architecture}: make base "
-            f"PLATFORM=linux/{architecture} pins the newest, or makes one from Debian packages where no registry answers"
+            f"PLATFORM=linux/{architecture} pins the newest, or makes one from Debian packages if no registry answers"
         )
     found = Layout(folder)
     diff_ids = tuple(found.config["rootfs"]["diff_ids"])

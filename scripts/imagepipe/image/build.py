@@ -143,7 +143,7 @@ def _builder(say: Callable[[str], None]) -> Callable[[Path, str, Base, Path], Bu
 
 
 def _with_docker(scratch: Path, platform: str, base: Base, context_folder: Path) -> Built:
-    # Images go in and out as archives: Docker's default driver knows image layouts only where containerd keeps its images.
+    # Images go in and out as archives: Docker's default driver takes image layouts only if containerd keeps its images.
     # Attestations would turn the manifest into an index, which Lambda refuses.
     archive, tag = scratch / "image.tar", f"imagepipe-build:{scratch.name}"
     native = _native(base)

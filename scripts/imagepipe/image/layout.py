@@ -197,7 +197,7 @@ def artifact(folder: Path, content: bytes, media_type: str, subject: dict[str, A
 
 
 def saved(archive: Path) -> Built:
-    """The one image in what `docker save` wrote. Every version of Docker writes manifest.json, not all an image layout."""
+    """The one image in what `docker save` wrote: every version of Docker writes manifest.json, few an image layout."""
     with tarfile.open(archive) as files:
 
         def read(name: str) -> bytes:
