@@ -132,7 +132,7 @@ bench-frontier: setup ## Encoders by width and content: build/bench/frontier.{js
 	@python tests/bench/frontier.py $(if $(IMAGES),--images "$(IMAGES)")
 
 ## Image [ENV=…, or PLATFORM=linux/amd64|linux/arm64]
-.PHONY: base build build-push bench-cold
+.PHONY: base build build-push bench-cold bench-clients
 base: image-tools ## Pin the newest digest of the public base, or make a stand-in [BASE=<image>]
 	@$(imagepipe) base --env $(ENV) $(if $(BASE),--image $(BASE))
 
@@ -144,6 +144,9 @@ build-push: image-tools ## Build, push by digest, scan, attach the SBOM, write l
 
 bench-cold: image-tools ## How fast the image starts, beside one written by hand → build/bench/cold.json [ROUNDS=15]
 	@python tests/bench/cold.py --rounds $(ROUNDS)
+
+bench-clients: image-tools ## What clients of S3 cost at a cold start, beside ours → build/bench/clients.json [ROUNDS=15]
+	@python tests/bench/clients.py --rounds $(ROUNDS)
 
 ## Proof
 .PHONY: chaos bench-pipeline
@@ -195,4 +198,5 @@ docs: setup ## Write the tables in the modules' READMEs
 
 requirements: setup ## Compile requirements.in to requirements.txt with the newest versions that fit
 	@uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header lambda-image/requirements.in -o lambda-image/requirements.txt
+	@uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header lambda-image/requirements-build.in -c lambda-image/requirements.txt -o lambda-image/requirements-build.txt
 	@uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements.in -c lambda-image/requirements.txt -o requirements.txt
