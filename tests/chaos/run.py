@@ -16,7 +16,7 @@ from image_processor.sweep import orphans, versions
 from chaos.cloud import Deployment
 from chaos.oracle import Oracle, Violation, image_id
 from chaos.proxy import Schedule
-from chaos.relay import Relay, drain
+from chaos.relay import GARBAGE, Relay, drain
 from chaos.traffic import Traffic
 
 #: Without faults, everything that is on its way arrives within this, in seconds; a batch may be hidden several times.
@@ -131,7 +131,7 @@ def _redrive(deployment: Deployment, oracle: Oracle, report: Report) -> Counter[
         if not letters:
             return garbage
         for body in letters:
-            if '"sequencer"' not in body:
+            if body in GARBAGE:
                 garbage[body] += 1
                 continue
             report.redriven += 1
