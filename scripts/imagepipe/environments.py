@@ -123,11 +123,6 @@ class Environment:
         return f"{project()}-{self.name}"
 
     @property
-    def prefix(self) -> str:
-        """What the names of all that it consists of begin with."""
-        return f"{project()}-{self.name}"
-
-    @property
     def directory(self) -> Path:
         return LIVE / self.name
 
