@@ -89,7 +89,7 @@ output: runtime ## Print upload bucket, API and dashboard of an environment
 	@$(imagepipe) outputs $(deploy)
 
 ## Releases
-.PHONY: promote promote-check rollback release
+.PHONY: promote promote-check rollback rehearse-release release
 promote: runtime ## Branch that releases what really runs in one environment to the next [FROM=dev TO=staging]
 	@$(imagepipe) promote --cloud $(CLOUD) $(call option,FROM,from) $(call option,TO,to)
 
@@ -98,6 +98,10 @@ promote-check: runtime ## Check a pull request that changes a release file [BASE
 
 rollback: runtime ## Branch that takes an environment back to a release it ran before [ENV=prod TO=<ref>|previous]
 	@$(imagepipe) rollback $(deploy) $(call option,TO,to)
+
+rehearse-release: setup ## Three environments on the local cloud: a change on its way to prod and back, every step shown
+	@PYTHONPATH=tests FUNCTIONS=image pytest -p story --exitfirst --quiet --no-header --no-summary \
+		tests/e2e/test_deployment.py::test_plan_saved_with_mock_outputs_cannot_be_applied tests/e2e/test_access.py tests/e2e/test_releases.py
 
 release: runtime ## Tag a version that the changelog speaks of [VERSION=x.y.z]
 	@$(imagepipe) release "$(VERSION)"
