@@ -1,5 +1,6 @@
 """The `imagepipe` command: what the Makefile calls, and what people call to work with images in any environment."""
 
+import errno
 import json
 import sys
 from functools import partial
@@ -11,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.markup import escape
 from rich.table import Table
 
-from imagepipe import cloud, dashboard, demo, drift, environments, functions, localcloud, plans, samples, terragrunt
+from imagepipe import ci, cloud, dashboard, demo, drift, environments, functions, localcloud, plans, samples, terragrunt
 from imagepipe.api_client import Record
 from imagepipe.cloud import Cloud, Target
 from imagepipe.console import console, human_bytes, progress, say
@@ -27,6 +28,7 @@ from imagepipe.operations.differences import Trouble
 from imagepipe.operations.redrive import Choice
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(ci.app, name="ci", rich_help_panel="Workflows")
 
 EnvironmentOption = Annotated[str, typer.Option("--env", envvar="ENV", help="Which environment, or all of them.")]
 CloudOption = Annotated[
@@ -214,6 +216,9 @@ def drift_(
     cloud_: CloudOption = Cloud.LOCAL,
     as_json: OutputJson = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown, for an issue.")] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="Write it as Markdown into this file, which is empty where nothing differs.")
+    ] = None,
 ) -> None:
     """Show where what is deployed differs from the files, by resource and attribute. Changes nothing.
 
@@ -225,6 +230,9 @@ def drift_(
         found[target.environment.name] = drift.find(target, lambda _: None)
     if as_json:
         print(json.dumps({name: [each.as_json() for each in some] for name, some in found.items()}, indent=2))
+    if report is not None:
+        report.parent.mkdir(parents=True, exist_ok=True)
+        report.write_text("".join(drift.markdown(some, name) for name, some in found.items() if some))
     for name, some in found.items():
         if as_markdown:
             print(drift.markdown(some, name))
@@ -618,5 +626,9 @@ def main() -> None:
         sys.exit(f"imagepipe: {error}")
     except (BotoCoreError, ClientError) as error:
         sys.exit(f"imagepipe: AWS: {error}")
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        sys.exit(f"imagepipe: the disk is full: make room and run it again ({error.filename or 'no file named'})")
     except KeyboardInterrupt:
         sys.exit("imagepipe: interrupted")

@@ -289,10 +289,12 @@ def test_find_what_requests_are_about(upstream: Cloud, cloud: Cloud) -> None:
     def allowed(each: Cloud, name: str) -> dict[str, bool]:
         actions = {
             "cloudwatch:DeleteAlarms": alarm, "cloudwatch:PutDashboard": watch, "events:CreateEventBus": bus,
+            "ecr:DescribeRepositories": f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/own",
             "iam:PassRole": "*", "lambda:CreateFunction": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:own",
             "sns:ListTagsForResource": topic,
         }  # fmt: skip
         each.client("sns").create_topic(Name=name)
+        each.client("ecr").create_repository(repositoryName=name)
         each.add_role(f"about-{name}", *(allow(action, resource=arn) for action, arn in actions.items()))
 
         def client(service: str) -> Any:
@@ -303,6 +305,7 @@ def test_find_what_requests_are_about(upstream: Cloud, cloud: Cloud) -> None:
             "dashboard": is_allowed(
                 client("cloudwatch").put_dashboard, DashboardName=name, DashboardBody='{"widgets": []}'
             ),
+            "repository": is_allowed(client("ecr").describe_repositories, repositoryNames=[name]),
             "function": is_allowed(
                 client("lambda").create_function,
                 FunctionName=name,

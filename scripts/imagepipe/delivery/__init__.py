@@ -9,4 +9,6 @@ canary       new versions that get some of the calls first, watched
 rollout      a bundle applied, and the environment tried out
 record       what was deployed, kept beside the state
 promotion    releases from one environment to the next
+github       GitHub's API
+workflows    what workflows do beside all this
 """

@@ -118,7 +118,7 @@ def _plan_of(name: str, cloud: Cloud, release: Release) -> str:
     The release file says so while it is planned, and says again what it said before.
     """
     if cloud is Cloud.AWS:  # whoever has read one account has no credentials of the next
-        return "It follows as a comment of its own."
+        return promotion.PLANNED_LATER
     file = LIVE / name / "release.json"
     before = file.read_bytes()
     try:

@@ -27,6 +27,12 @@ from imagepipe.image import REPOSITORY
 #: What people read of a promotion, and a workflow makes a pull request of.
 RESULT = ROOT / "build/promotion"
 
+#: The branch itself in there, as `git bundle` packs it.
+COMMIT = "commit.gitbundle"
+
+#: What a pull request says of its plan where whoever makes it has no credentials for one.
+PLANNED_LATER = "It follows as a comment of its own."
+
 _FUNCTIONS = ("announcer", "api", "processor")
 
 #: Whose history tells what changed: paths of what a ref of the modules and a commit of the image stand for.
@@ -150,6 +156,38 @@ def rollback(name: str, to: str, plan: Callable[[Release], str]) -> Proposal:
     return _propose(f"rollback/{name}", name, chosen, title, body)
 
 
+def offer(name: str) -> Proposal | None:
+    """Makes the branch image/<env>, which releases the image that `make build-push` has just written into release.json.
+
+    One that was made before and is not merged yet gives way to it.
+
+    Returns:
+        None where the environment has that release already.
+    """
+    before, release = _release_at(repository.main_branch(), name), environments.load(name).release
+    if release is None or release == before:
+        return None
+    if release.build is None:
+        raise PipelineError(f"nobody knows where the image in {_file(name)} comes from: make build-push ENV={name}")
+    title = f"Release image {release.image.removeprefix('sha256:')[:12]} to {name}"
+    opening = f"Releases to `{name}` the image that was built from `{release.build.commit[:12]}`."
+    evidence = ["the registry has it, by digest", f"it was built for `{release.build.platform}`"]
+    body = _body(opening, before, release, evidence, PLANNED_LATER)
+    return _propose(f"image/{name}", name, release, title, body, replace=True)
+
+
+def released(base: str) -> str | None:
+    """The environment whose release file has changed since a ref; of several, which no check lets pass, the first."""
+    changed = repository.changed(repository.merge_base(base), "HEAD")
+    return next((name for name in environments.road() if _file(name) in changed), None)
+
+
+def witness(name: str) -> str:
+    """Whose account a check of a release to an environment asks: the environment before it, or the first one itself."""
+    road = environments.road()
+    return road[max(road.index(name) - 1, 0)]
+
+
 def check(base: str, cloud: Cloud) -> list[str]:
     """What was found to hold of a change of a release file, in words; nothing where none is changed.
 
@@ -169,7 +207,9 @@ def check(base: str, cloud: Cloud) -> list[str]:
     if release.image == WORKTREE:
         raise PipelineError(f"{files[0]}: {WORKTREE} stands for what a checkout holds, and is no release")
     words = _check_origin(environment, release, cloud)
-    _require_known_image(environment, release, cloud)
+    # On AWS, credentials are of one account; that of an environment may read the registry.
+    asked = environments.SHARED if cloud is Cloud.LOCAL else witness(name)
+    _require_known_image(environment, release, target(environments.load(asked), cloud))
     words.append(f"the registry has the image, and it was built for {environment.platform}")
     return words
 
@@ -210,7 +250,7 @@ def _check_modules(release: Release, main: str) -> list[str]:
     return [f"the modules' {release.modules} is on {main}"]
 
 
-def _require_known_image(environment: environments.Environment, release: Release, cloud: Cloud) -> None:
+def _require_known_image(environment: environments.Environment, release: Release, asked: Target) -> None:
     built = release.build.platform if release.build else "nobody knows what"
     if built != environment.platform:
         raise PipelineError(
@@ -218,8 +258,6 @@ def _require_known_image(environment: environments.Environment, release: Release
             f"make build-push PLATFORM={environment.platform}"
         )
     registry = environments.load(environments.SHARED)
-    # On AWS the caller has credentials of the environment, whose account may read the registry.
-    asked = target(registry if cloud is Cloud.LOCAL else environment, cloud)
     try:
         answer = asked.client("ecr").batch_get_image(
             registryId=registry.account_id, repositoryName=REPOSITORY, imageIds=[{"imageDigest": release.image}]
@@ -285,8 +323,11 @@ def _is_release(release: Release) -> bool:
     return WORKTREE not in {release.image, release.modules}
 
 
-def _propose(branch: str, name: str, release: Release, title: str, body: str) -> Proposal:
+def _propose(branch: str, name: str, release: Release, title: str, body: str, *, replace: bool = False) -> Proposal:
     """Makes a branch with one commit on top of the main branch, and leaves the checkout alone.
+
+    Args:
+        replace: whether a branch of that name with something else on it gives way.
 
     Raises:
         PipelineError: there is a branch of that name with something else on it.
@@ -304,17 +345,23 @@ def _propose(branch: str, name: str, release: Release, title: str, body: str) ->
         if existing := repository.git("for-each-ref", "--format=%(objectname)", ref):
             if _release_at(existing, name) == release and repository.is_ancestor(f"{existing}~1", main):
                 return _told(Proposal(branch, existing, title, body))
-            raise PipelineError(f"another release to {name} is under way: merge or delete the branch {branch} first")
+            if not replace:
+                raise PipelineError(
+                    f"another release to {name} is under way: merge or delete the branch {branch} first"
+                )
     commit = repository.git("commit-tree", tree, "-p", main, "-m", f"{title}\n\n{_plain(body)}")
-    repository.git("update-ref", f"refs/heads/{branch}", commit, "0" * 40)
+    repository.git("update-ref", f"refs/heads/{branch}", commit, *([] if replace else ["0" * 40]))
     return _told(Proposal(branch, commit, title, body))
 
 
 def _told(proposal: Proposal) -> Proposal:
+    ref = f"refs/heads/{proposal.branch}"
+    repository.git("update-ref", ref, proposal.commit)
     RESULT.mkdir(parents=True, exist_ok=True)
     (RESULT / "title.txt").write_text(proposal.title + "\n")
     (RESULT / "body.md").write_text(proposal.body)
     (RESULT / "branch.txt").write_text(proposal.branch + "\n")
+    repository.git("bundle", "create", "--quiet", str(RESULT / COMMIT), ref, f"^{proposal.commit}~1")
     return proposal
 
 

@@ -29,7 +29,8 @@ def tag(version: str) -> str:
     if not repository.is_ancestor("HEAD", main):
         raise PipelineError(f"the checkout is not on {main}: only what was merged is released")
     words = notes(version)
-    repository.git("tag", "--annotate", "--message", f"{name}\n\n{words}", name)
+    # Git would take the changelog's headings for comments, and drop them.
+    repository.git("tag", "--annotate", "--cleanup", "whitespace", "--message", f"{name}\n\n{words}", name)
     return words
 
 

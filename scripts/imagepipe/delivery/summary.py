@@ -120,7 +120,8 @@ def markdown(planned: Planned) -> str:
     """The summary, at most LIMIT characters: details give way first, and it says so."""
     name = planned.environment
     head = f"<!-- plan:{name} -->\n## Plan of `{name}` at `{planned.commit[:12]}`\n\n{overview(planned)}"
-    return _limited(head, _details(planned.differences))
+    ending = "\n</details>\n\n… and more than fits here: `make plan` shows all of it.\n"
+    return limited((*head.split("\n"), *_details(planned.differences)), ending)
 
 
 def overview(planned: Planned) -> str:
@@ -174,17 +175,16 @@ def _details(differences: list[Difference]) -> Iterator[str]:
         yield "\n</details>"
 
 
-def _limited(head: str, details: Iterator[str]) -> str:
-    """As much of it as fits, by whole lines."""
-    ending = "\n</details>\n\n… and more than fits here: `make plan` shows all of it.\n"
-    lines: list[str] = []
+def limited(lines: Iterable[str], ending: str) -> str:
+    """As many whole lines as GitHub takes, and an ending where that is not all of them."""
+    kept: list[str] = []
     left = LIMIT - len(ending)
-    for line in (*head.split("\n"), *details):
+    for line in lines:
         left -= len(line) + 1
         if left < 0:
-            return "\n".join(lines) + ending
-        lines.append(line)
-    return "\n".join(lines) + "\n"
+            return "\n".join(kept) + ending
+        kept.append(line)
+    return "\n".join(kept) + "\n"
 
 
 def as_json(planned: Planned) -> str:

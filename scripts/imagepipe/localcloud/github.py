@@ -28,6 +28,11 @@ def repository() -> str:
     return str(json.loads((LIVE / "github.json").read_text())["repository"])
 
 
+def role_arn(environment: Environment, role: Role) -> str:
+    """What modules/ci-access calls the role."""
+    return f"arn:aws:iam::{environment.account_id}:role/{environment.prefix}-ci-{role}"
+
+
 def subject(environment: Environment, role: Role) -> str:
     """What the jobs that may take a role call themselves."""
     job = "pull_request" if role is Role.PLAN else f"environment:{environment.name}"
@@ -51,7 +56,7 @@ def assume(sts: Any, environment: Environment, role: Role) -> dict[str, str]:
     Raises:
         PipelineError: the role is not there, or does not trust this repository.
     """
-    arn = f"arn:aws:iam::{environment.account_id}:role/{environment.prefix}-ci-{role}"
+    arn = role_arn(environment, role)
     try:
         found = sts.assume_role_with_web_identity(
             RoleArn=arn, RoleSessionName=f"rehearsal-{role}", WebIdentityToken=token(subject(environment, role))

@@ -49,8 +49,8 @@ _ARNS = ("OpenIDConnectProviderArn", "ResourceARN", "ResourceArn", "Subscription
 
 
 def find_what_requests_are_about() -> None:
-    """A policy may name the thing that a request tags, new functions, event buses, alarms, dashboards, subscriptions
-    and identity providers.
+    """A policy may name the thing that a request tags, new functions, repositories, event buses, alarms, dashboards,
+    subscriptions and identity providers.
 
     Upstream takes such requests to be about everything, and those for an event bus to be about a rule of that name.
     """
@@ -69,6 +69,8 @@ def find_what_requests_are_about() -> None:
             return found
         if service == "lambda" and path.endswith("/functions") and (name := _parsed(body).get("FunctionName")):
             return f"arn:aws:lambda:{region}:{account}:function:{name}"
+        if service == "ecr" and (names := _parsed(body).get("repositoryNames")):
+            return f"arn:aws:ecr:{region}:{account}:repository/{names[0]}"
         if service == "monitoring" and (named := _watching(body, parameters)):
             return f"arn:aws:cloudwatch:{region if named.startswith('alarm:') else ''}:{account}:{named}"
         return iam_actions._param(body, parameters, *_ARNS) or found
