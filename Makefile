@@ -89,7 +89,7 @@ output: runtime ## Print upload bucket, API and dashboard of an environment
 	@$(imagepipe) outputs $(deploy)
 
 ## Releases
-.PHONY: promote promote-check rollback release
+.PHONY: promote promote-check rollback rehearse-release release
 promote: runtime ## Branch that releases what really runs in one environment to the next [FROM=dev TO=staging]
 	@$(imagepipe) promote --cloud $(CLOUD) $(call option,FROM,from) $(call option,TO,to)
 
@@ -98,6 +98,10 @@ promote-check: runtime ## Check a pull request that changes a release file [BASE
 
 rollback: runtime ## Branch that takes an environment back to a release it ran before [ENV=prod TO=<ref>|previous]
 	@$(imagepipe) rollback $(deploy) $(call option,TO,to)
+
+rehearse-release: setup ## Three environments on the local cloud: a change on its way to prod and back, every step shown
+	@PYTHONPATH=tests FUNCTIONS=image pytest -p story --exitfirst --quiet --no-header --no-summary \
+		tests/e2e/test_deployment.py::test_plan_saved_with_mock_outputs_cannot_be_applied tests/e2e/test_access.py tests/e2e/test_releases.py
 
 release: runtime ## Tag a version that the changelog speaks of [VERSION=x.y.z]
 	@$(imagepipe) release "$(VERSION)"
@@ -132,7 +136,7 @@ bench-frontier: setup ## Encoders by width and content: build/bench/frontier.{js
 	@python tests/bench/frontier.py $(if $(IMAGES),--images "$(IMAGES)")
 
 ## Image [ENV=…, or PLATFORM=linux/amd64|linux/arm64]
-.PHONY: base build build-push bench-cold
+.PHONY: base build build-push bench-cold bench-clients
 base: image-tools ## Pin the newest digest of the public base, or make a stand-in [BASE=<image>]
 	@$(imagepipe) base --env $(ENV) $(if $(BASE),--image $(BASE))
 
@@ -144,6 +148,9 @@ build-push: image-tools ## Build, push by digest, scan, attach the SBOM, write l
 
 bench-cold: image-tools ## How fast the image starts, beside one written by hand → build/bench/cold.json [ROUNDS=15]
 	@python tests/bench/cold.py --rounds $(ROUNDS)
+
+bench-clients: image-tools ## What clients of S3 cost at a cold start, beside ours → build/bench/clients.json [ROUNDS=15]
+	@python tests/bench/clients.py --rounds $(ROUNDS)
 
 ## Proof
 .PHONY: chaos bench-pipeline
@@ -195,4 +202,5 @@ docs: setup ## Write the tables in the modules' READMEs
 
 requirements: setup ## Compile requirements.in to requirements.txt with the newest versions that fit
 	@uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header lambda-image/requirements.in -o lambda-image/requirements.txt
+	@uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header lambda-image/requirements-build.in -c lambda-image/requirements.txt -o lambda-image/requirements-build.txt
 	@uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements.in -c lambda-image/requirements.txt -o requirements.txt

@@ -24,6 +24,9 @@ SECRETS = Path("/run/secrets")
 #: Where Lambda has a function's code.
 TASK = "/var/task"
 
+#: The Python that requirements.txt is resolved for and the package is tested with: the base must have this one.
+PYTHON = (3, 13)
+
 #: Docker's names of architectures, and the wheels that run there: glibc 2.28 and older.
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 MANYLINUX = ("manylinux_2_28", "manylinux_2_24", "manylinux_2_17", "manylinux2014")
@@ -172,35 +175,51 @@ def compile_task(task: Path) -> None:
         sys.exit("assemble: not everything compiles with this Python")
 
 
-def compile_standard_library(root: Path) -> None:
-    """Byte code of the standard library.
+def compile_standard_library(library: Path, base: Path, root: Path) -> None:
+    """Byte code of the base's standard library.
 
     The public Python images leave it out to be small, and on Lambda nothing can be kept: every cold start would compile
     a good hundred modules. It is written where Python looks for it, and not where the base has some already.
     """
-    library = Path(sysconfig.get_path("stdlib"))
-    for source in sorted(library.rglob("*.py")):
-        parts = source.relative_to(library).parts
-        compiled = Path(importlib.util.cache_from_source(str(source)))
-        if parts[0] in STANDARD_LIBRARY_UNUSED or "test" in parts or compiled.exists():
+    for source in sorted((base / library.relative_to("/")).rglob("*.py")):
+        name = source.relative_to(base)
+        compiled = Path(importlib.util.cache_from_source(str(name)))
+        parts = Path("/", name).relative_to(library).parts
+        if parts[0] in STANDARD_LIBRARY_UNUSED or "test" in parts or (base / compiled).exists():
             continue
-        target = root / compiled.relative_to("/")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        py_compile.compile(str(source), str(target), doraise=True, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH)
+        (root / compiled).parent.mkdir(parents=True, exist_ok=True)
+        mode = PycInvalidationMode.UNCHECKED_HASH
+        py_compile.compile(str(source), str(root / compiled), f"/{name}", doraise=True, invalidation_mode=mode)
+
+
+def require_python(base: Path) -> Path:
+    """Where the base has the standard library of the right Python; byte code of another one would be ignored there."""
+    wanted = ".".join(map(str, PYTHON))
+    library = Path(sysconfig.get_path("stdlib"))
+    if sys.version_info[:2] != PYTHON:
+        sys.exit(
+            f"assemble: the base has Python {sys.version.split()[0]} and the image is made for {wanted}: "
+            f"make base BASE=<an image with Python {wanted}>, or change PYTHON in assemble.py and run the tests"
+        )
+    if not (base / library.relative_to("/") / "os.py").exists():
+        sys.exit(f"assemble: the target's base has no Python {wanted} in {library}, where the builder's has: make base")
+    return library
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--architecture", choices=MACHINES, required=True)
+    parser.add_argument("--base", type=Path, required=True, help="the target's base, unpacked")
     parser.add_argument("--into", type=Path, required=True)
     arguments = parser.parse_args()
+    library = require_python(arguments.base)
     task = arguments.into / TASK[1:]
     install(arguments.architecture, task)
     shutil.copytree(BUILD / "src", task, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.pyc", "*.egg-info"))
     remove_unused(task)
     prune_botocore(task / "botocore/data", json.loads((BUILD / "operations.json").read_text()))
     compile_task(task)
-    compile_standard_library(arguments.into)
+    compile_standard_library(library, arguments.base, arguments.into)
 
 
 if __name__ == "__main__":

@@ -23,22 +23,36 @@ class Clone:
         command = [sys.executable, "-m", "imagepipe", *arguments]
         return self.run(command, self.top, environment, check)
 
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """imagepipe in a process group of its own, as a terminal has one, to be interrupted by os.killpg."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "imagepipe", *arguments],
+            cwd=self.top,
+            env={**os.environ, "PYTHONPATH": self._sources},
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
     def terragrunt(
-        self, *arguments: str, unit: str, check: bool = True, program: str = "terragrunt"
+        self, *arguments: str, unit: str, check: bool = True, program: str = "terragrunt", role: str = ""
     ) -> subprocess.CompletedProcess[str]:
-        """Plain Terragrunt in live/<unit>, with what `make env` prints and nothing else."""
-        variables = self.exports(unit.split("/")[0])
+        """Plain Terragrunt in live/<unit>, with what `make env` prints and nothing else; under a role as CI has it."""
+        variables = self.exports(unit.split("/")[0], role)
         return self.run([program, *arguments], self.top / "live" / unit, variables, check)
 
-    def exports(self, environment: str) -> dict[str, str]:
-        return _exports(self, environment)
+    def exports(self, environment: str, role: str = "") -> dict[str, str]:
+        return _exports(self, environment, role)
 
-    def client(self, environment: str, service: str, **credentials: str) -> Any:
-        """A boto3 client with the account's own credentials, or with those given."""
-        variables = self.exports(environment)
+    def client(self, environment: str, service: str, role: str = "", **credentials: str) -> Any:
+        """A boto3 client with the account's own credentials, those of a role of CI, or those given."""
+        variables = self.exports(environment, role)
         own = {
             "aws_access_key_id": variables["AWS_ACCESS_KEY_ID"],
             "aws_secret_access_key": variables["AWS_SECRET_ACCESS_KEY"],
+            "aws_session_token": variables.get("AWS_SESSION_TOKEN"),
         }
         session = boto3.Session(**(credentials or own), region_name=REGION)
         return session.client(service, endpoint_url=variables["AWS_ENDPOINT_URL"], verify=variables["AWS_CA_BUNDLE"])
@@ -62,14 +76,17 @@ class Clone:
         for installed in (".venv", ".tools"):
             (self.top / installed).symlink_to(root / installed)
 
+    @property
+    def _sources(self) -> str:
+        return f"{self.top}/scripts{os.pathsep}{self.top}/lambda-image/src"
+
     def run(
         self, command: list[str], cwd: Path, environment: dict[str, str], check: bool
     ) -> subprocess.CompletedProcess[str]:
-        sources = f"{self.top}/scripts{os.pathsep}{self.top}/lambda-image/src"
         finished = subprocess.run(
             command,
             cwd=cwd,
-            env={**os.environ, "PYTHONPATH": sources, **environment},
+            env={**os.environ, "PYTHONPATH": self._sources, **environment},
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
@@ -80,8 +97,8 @@ class Clone:
 
 
 @cache
-def _exports(clone: Clone, environment: str) -> dict[str, str]:
-    printed = clone.imagepipe("env", "--env", environment).stdout
+def _exports(clone: Clone, environment: str, role: str) -> dict[str, str]:
+    printed = clone.imagepipe("env", "--env", environment, ROLE=role).stdout
     script = f"{printed}\nenv -0"
     before = {"HOME": os.environ["HOME"]}
     shown = subprocess.run(["bash", "-c", script], env=before, capture_output=True, text=True, check=True).stdout

@@ -64,6 +64,9 @@ locals {
     }
   }
 
+  # A new version gets all calls at once.
+  rollout = { canary_percent = 0, bake_minutes = 0 }
+
   # What dev runs may go on to staging at once.
   promotion = { soak_hours = 0 }
 }

@@ -64,6 +64,10 @@ locals {
     }
   }
 
+  # A new version gets a tenth of the calls, then all of them if no alarm was raised for so long. The slowest of the error alarms
+  # takes 15 minutes.
+  rollout = { canary_percent = 10, bake_minutes = 20 }
+
   # Nothing comes after prod.
   promotion = { soak_hours = 0 }
 }

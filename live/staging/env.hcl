@@ -64,6 +64,9 @@ locals {
     }
   }
 
+  # A new version gets all calls at once.
+  rollout = { canary_percent = 0, bake_minutes = 0 }
+
   # Hours that a release must have run here before it may go on to prod.
   promotion = { soak_hours = 24 }
 }

@@ -24,8 +24,11 @@ locals {
     topics       = "arn:${local.partition}:sns:${local.scope}:${var.name_prefix}-*"
   }
 
-  # Locks are items named <bucket>/<key of the state>, and <…>-md5 beside it.
-  locks = { "ForAllValues:StringLike" = { "dynamodb:LeadingKeys" = ["${var.state.bucket}/${var.state.prefix}/*"] } }
+  # Locks are items named <bucket>/<key of the state>, and <…>-md5 beside it. ForAllValues is true of no value at all, too.
+  locks = {
+    "ForAllValues:StringLike" = { "dynamodb:LeadingKeys" = ["${var.state.bucket}/${var.state.prefix}/*"] }
+    Null                      = { "dynamodb:LeadingKeys" = "false" }
+  }
 
   own_tag     = { StringEquals = { "aws:ResourceTag/Environment" = var.environment } }
   own_request = { StringEquals = { "aws:RequestTag/Environment" = var.environment } }
@@ -39,6 +42,7 @@ locals {
       State     = { Action = ["s3:GetObject"], Resource = [local.arns.state_object] }
       StateHome = { Action = ["s3:GetBucket*", "s3:GetEncryptionConfiguration", "s3:ListBucket"], Resource = [local.arns.state] }
       LockTable = { Action = ["dynamodb:Describe*", "dynamodb:ListTagsOfResource"], Resource = [local.arns.lock_table] }
+      Digests   = { Action = ["dynamodb:GetItem"], Resource = [local.arns.lock_table], Condition = local.locks }
       Buckets   = { Action = ["s3:Get*Configuration", "s3:GetBucket*", "s3:ListBucket"], Resource = [local.arns.buckets] }
       Tables    = { Action = ["dynamodb:Describe*", "dynamodb:ListTagsOfResource"], Resource = [local.arns.tables] }
       Queues    = { Action = ["sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:ListQueueTags"], Resource = [local.arns.queues] }
@@ -65,18 +69,19 @@ locals {
       State      = { Action = ["s3:PutObject"], Resource = [local.arns.state_object] }
       StateHome  = { Action = ["s3:CreateBucket", "s3:PutBucket*", "s3:PutEncryptionConfiguration"], Resource = [local.arns.state] }
       LockTable  = { Action = ["dynamodb:CreateTable", "dynamodb:TagResource", "dynamodb:UpdateTable"], Resource = [local.arns.lock_table] }
-      Locks      = { Action = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem"], Resource = [local.arns.lock_table], Condition = local.locks }
+      Locks      = { Action = ["dynamodb:DeleteItem", "dynamodb:PutItem"], Resource = [local.arns.lock_table], Condition = local.locks }
       Buckets    = { Action = ["s3:CreateBucket", "s3:DeleteBucket", "s3:DeleteBucketPolicy", "s3:ListBucketVersions", "s3:PutBucket*", "s3:PutEncryptionConfiguration", "s3:PutLifecycleConfiguration"], Resource = [local.arns.buckets] }
       Emptying   = { Action = ["s3:DeleteObject", "s3:DeleteObjectVersion"], Resource = ["${local.arns.buckets}/*"] }
       Smoke      = { Action = ["s3:GetObject", "s3:PutObject", "s3:PutObjectTagging"], Resource = ["${local.arns.buckets}/smoke/*"] }
       Tables     = { Action = ["dynamodb:CreateTable", "dynamodb:DeleteTable", "dynamodb:TagResource", "dynamodb:UntagResource", "dynamodb:Update*"], Resource = [local.arns.tables] }
       Queues     = { Action = ["sqs:CreateQueue", "sqs:DeleteQueue", "sqs:SetQueueAttributes", "sqs:TagQueue", "sqs:UntagQueue"], Resource = [local.arns.queues] }
       Functions  = { Action = ["lambda:AddPermission", "lambda:CreateAlias", "lambda:CreateFunction", "lambda:Delete*", "lambda:PublishVersion", "lambda:RemovePermission", "lambda:TagResource", "lambda:UntagResource", "lambda:UpdateAlias", "lambda:UpdateFunctionCode", "lambda:UpdateFunctionConfiguration"], Resource = [local.arns.functions] }
+      Trying     = { Action = ["lambda:InvokeFunction"], Resource = ["${local.arns.functions}:*"] } # new versions, before they get calls
       Mappings   = { Action = ["lambda:CreateEventSourceMapping", "lambda:DeleteEventSourceMapping", "lambda:UpdateEventSourceMapping"], Resource = ["*"], Condition = { ArnLike = { "lambda:FunctionArn" = local.arns.functions } } }
       MappingTag = { Action = ["lambda:TagResource", "lambda:UntagResource"], Resource = [local.arns.mappings] }
       Logs       = { Action = ["logs:CreateLogGroup", "logs:DeleteLogGroup", "logs:DeleteRetentionPolicy", "logs:PutRetentionPolicy", "logs:TagResource", "logs:UntagResource"], Resource = local.arns.logs }
-      # API Gateway's access logs need these, which know no names.
-      Delivery = { Action = ["logs:CreateLogDelivery", "logs:DeleteLogDelivery", "logs:GetLogDelivery", "logs:ListLogDeliveries", "logs:PutResourcePolicy", "logs:UpdateLogDelivery"], Resource = ["*"], Condition = { StringEquals = { "aws:CalledViaLast" = "apigateway.amazonaws.com" } } }
+      # API Gateway's access logs need these, which know no names: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-logging.html
+      Delivery = { Action = ["logs:CreateLogDelivery", "logs:DeleteLogDelivery", "logs:GetLogDelivery", "logs:ListLogDeliveries", "logs:PutResourcePolicy", "logs:UpdateLogDelivery"], Resource = ["*"] }
       Apis     = { Action = ["apigateway:DELETE", "apigateway:PATCH", "apigateway:POST", "apigateway:PUT", "apigateway:TagResource", "apigateway:UntagResource"], Resource = [local.arns.apis] }
       Removal  = { Action = ["execute-api:Invoke"], Resource = ["arn:${local.partition}:execute-api:${local.scope}:*/*/DELETE/images/*"] }
       Buses    = { Action = ["events:CreateEventBus", "events:DeleteEventBus", "events:TagResource", "events:UntagResource"], Resource = [local.arns.buses] }

@@ -116,13 +116,22 @@ resource "aws_lambda_function" "function" {
   }
 }
 
-# Callers know this name only; what it stands for is one published version, code and configuration together.
+# Callers know this name only; what it stands for is one published version, code and configuration together. While a rollout is
+# under way it stands for two: the one that is held, and the newest with a share of the calls.
 resource "aws_lambda_alias" "live" {
   for_each = aws_lambda_function.function
 
   name             = "live"
   function_name    = each.value.function_name
-  function_version = each.value.version
+  function_version = lookup(var.canary.held_versions, each.key, each.value.version)
+
+  dynamic "routing_config" {
+    for_each = [for held in compact([lookup(var.canary.held_versions, each.key, "")]) : each.value.version if held != each.value.version]
+
+    content {
+      additional_version_weights = { (routing_config.value) = var.canary.percent / 100 }
+    }
+  }
 }
 
 # Two queues, one function: each may have so many of it running and no more, so a backfill never takes what uploads need.

@@ -48,6 +48,26 @@ variable "architecture" {
   }
 }
 
+variable "canary" {
+  description = "A rollout that is under way: functions that hold a version (`held_versions`, function to version) give the newest one only `percent` of their calls. Set by `make apply` from step to step, and in no file: without it everything goes to the newest version."
+  type = object({
+    held_versions = optional(map(string), {})
+    percent       = optional(number, 10)
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = alltrue([for function, version in var.canary.held_versions : contains(["announcer", "api", "processor"], function) && can(regex("^[1-9][0-9]*$", version))])
+    error_message = "canary.held_versions must map announcer, api or processor to a published version, a number, not ${jsonencode(var.canary.held_versions)}."
+  }
+
+  validation {
+    condition     = var.canary.percent >= 1 && var.canary.percent <= 50
+    error_message = "canary.percent must be from 1 to 50, not ${var.canary.percent}."
+  }
+}
+
 variable "image_platform" {
   description = "Platform that the image was built for, linux/amd64 or linux/arm64, to be checked against the architecture; empty where it is not known."
   type        = string

@@ -1,5 +1,6 @@
 """The `imagepipe` command: what the Makefile calls, and what people call to work with images in any environment."""
 
+import errno
 import json
 import sys
 from functools import partial
@@ -625,5 +626,9 @@ def main() -> None:
         sys.exit(f"imagepipe: {error}")
     except (BotoCoreError, ClientError) as error:
         sys.exit(f"imagepipe: AWS: {error}")
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        sys.exit(f"imagepipe: the disk is full: make room and run it again ({error.filename or 'no file named'})")
     except KeyboardInterrupt:
         sys.exit("imagepipe: interrupted")

@@ -52,6 +52,16 @@ class Target:
         return {**inherited, **self.variables, **tool_variables()}
 
     @cached_property
+    def caller(self) -> str:
+        """The ARN of whoever these credentials are."""
+        return str(self.client("sts").get_caller_identity()["Arn"])
+
+    @property
+    def administers(self) -> bool:
+        """Whether the caller is somebody else than a workflow, which may not change what it may do."""
+        return f":assumed-role/{self.environment.prefix}-ci-" not in self.caller
+
+    @cached_property
     def _session(self) -> boto3.Session:
         return boto3.Session(
             aws_access_key_id=self.variables.get("AWS_ACCESS_KEY_ID"),

@@ -4,12 +4,13 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import hcl2
 from lark.exceptions import LarkError
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from imagepipe.errors import PipelineError
 
@@ -21,6 +22,9 @@ SHARED = "shared"
 
 #: In a release: what this checkout holds.
 WORKTREE = "worktree"
+
+#: The unit that says what workflows may do. An administrator applies it, and no workflow.
+ACCESS_UNIT = "ci-access"
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -39,6 +43,19 @@ class _StorageData(BaseModel):
 class _PromotionData(BaseModel):
     #: How long a release must have run here before it may go on.
     soak_hours: Annotated[float, Field(ge=0)]
+
+
+class _RolloutData(BaseModel):
+    #: Share of the calls that a new version gets at first; 0 gives it all of them at once.
+    canary_percent: Annotated[int, Field(ge=0, le=50)]
+    #: How long that is watched. The credentials of a workflow last an hour, with all that comes before and after.
+    bake_minutes: Annotated[float, Field(ge=0, le=45)]
+
+    @model_validator(mode="after")
+    def _watched(self) -> Self:
+        if self.canary_percent and not self.bake_minutes:
+            raise ValueError("bake_minutes must be more than 0 where canary_percent is, or nobody watches the canary")
+        return self
 
 
 class _ComputeData(BaseModel):
@@ -61,6 +78,7 @@ class _EnvironmentFile(BaseModel):
     storage: _StorageData | None = None
     compute: _ComputeData | None = None
     promotion: _PromotionData | None = None
+    rollout: _RolloutData | None = None
     image_scan: ImageScan | None = None
 
 
@@ -96,6 +114,13 @@ class Environment:
     protected: bool  # its table or its buckets refuse to be destroyed
     platform: str  # of its functions, as images name it: linux/amd64 or linux/arm64
     soak: timedelta = timedelta()  # how long a release must have run here before it may go on
+    canary_percent: int = 0  # of the calls that a new version gets at first; 0: all at once
+    bake: timedelta = timedelta()  # how long that is watched
+
+    @property
+    def prefix(self) -> str:
+        """What the names of all that it consists of begin with."""
+        return f"{project()}-{self.name}"
 
     @property
     def directory(self) -> Path:
@@ -104,6 +129,15 @@ class Environment:
     @property
     def units(self) -> list[str]:
         return sorted(file.parent.name for file in self.directory.glob("*/terragrunt.hcl"))
+
+
+@cache
+def project() -> str:
+    """The project's name, which every name in every account begins with."""
+    found = re.search(r'^  project = "([a-z0-9-]+)"$', (LIVE / "_units/context.hcl").read_text(), re.MULTILINE)
+    if not found:
+        raise PipelineError('live/_units/context.hcl: project is missing: a line like project = "image-pipeline"')
+    return found[1]
 
 
 def names() -> list[str]:
@@ -132,7 +166,18 @@ def load(name: str) -> Environment:
     arm = data.compute is not None and data.compute.architecture == "arm64"
     platform = "linux/arm64" if arm else "linux/amd64"
     soak = timedelta(hours=data.promotion.soak_hours if data.promotion else 0)
-    return Environment(name, data.account_id, data.region, _release(name), protected, platform, soak)
+    percent, bake = data.rollout.canary_percent if data.rollout else 0, data.rollout.bake_minutes if data.rollout else 0
+    return Environment(
+        name,
+        data.account_id,
+        data.region,
+        _release(name),
+        protected,
+        platform,
+        soak,
+        percent,
+        timedelta(minutes=bake),
+    )
 
 
 def image_scan() -> ImageScan:

@@ -130,6 +130,8 @@ def prepare_apply(target: Target, listener: Listener) -> None:
 def destroy(target: Target, listener: Listener) -> None:
     """Destroys every unit, dependents first; the state bucket and its history stay. Nothing there is nothing to do.
 
+    A workflow leaves the unit that lets it in: an administrator destroys that.
+
     Raises:
         PipelineError: the environment is protected; said before anything is destroyed, not half-way.
     """
@@ -141,7 +143,7 @@ def destroy(target: Target, listener: Listener) -> None:
             f"{name} is protected: set deletion_protection = false and force_destroy = true "
             f"in live/{name}/env.hcl, make apply ENV={name}, then destroy it"
         )
-    _run_all(target, "destroy", [], listener)
+    _run_all(target, "destroy", [] if target.administers else ["--filter", f"!./{environments.ACCESS_UNIT}"], listener)
 
 
 def _require_image(target: Target) -> None:

@@ -76,7 +76,7 @@ MUTANTS = (
                 "        before = self._store.publish(event, work.revision, status, everything, instead_of=instead_of)\n",
                 "        import json, os\n"
                 "        from image_processor import announcements, aws\n"
-                "        told = {'image_id': event.image_id, 'sequencer': event.sequencer, 'revision': work.revision, 'status': status}\n"
+                "        told = {'image_id': event.image_id, 'sequencer': event.sequencer, 'revision': work.revision, 'status': status, 'status_since': ''}\n"
                 "        entry = {'EventBusName': os.environ['METRICS_NAMESPACE'] + '-images', 'Source': 'image-pipeline',\n"
                 "            'DetailType': announcements.OUTCOMES[status],\n"
                 "            'Detail': json.dumps({**told, 'id': announcements._id(told)})}\n"

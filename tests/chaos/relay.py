@@ -8,8 +8,15 @@ from typing import Any
 
 from chaos.cloud import Deployment
 
+_FOREIGN = {"bucket": {"name": "another-bucket"}, "object": {"key": "a.png", "sequencer": "0055AED6DCD90281E5"}}
+
 #: Nobody's events: kept in the dead-letter queue, or ignored.
-GARBAGE = ("this is no event", "{}", json.dumps({"Records": [{"eventName": "ObjectCreated:Put", "s3": {}}]}))
+GARBAGE = (
+    "this is no event",
+    "{}",
+    json.dumps({"Records": [{"eventName": "ObjectCreated:Put", "s3": {}}]}),
+    json.dumps({"Records": [{"eventName": "ObjectCreated:Put", "eventTime": "2026-05-01T12:00:00Z", "s3": _FOREIGN}]}),
+)
 TEST_EVENT = json.dumps({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "uploads"})
 
 

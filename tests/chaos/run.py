@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import queue
 import random
 import threading
@@ -16,11 +17,12 @@ from image_processor.sweep import orphans, versions
 from chaos.cloud import Deployment
 from chaos.oracle import Oracle, Violation, image_id
 from chaos.proxy import Schedule
-from chaos.relay import Relay, drain
+from chaos.relay import GARBAGE, Relay, drain
 from chaos.traffic import Traffic
 
-#: Without faults, everything that is on its way arrives within this, in seconds; a batch may be hidden several times.
-QUIET_SECONDS = 120
+#: So many seconds the queues may hold as many messages as ever before these count as stuck, however slow the machine.
+#: A batch may be hidden several times meanwhile.
+STUCK_SECONDS = 240
 
 
 @dataclass
@@ -51,7 +53,7 @@ def run(deployment: Deployment, seed: int, events: int, *, kill_rate: float = 0.
             relay.start()
             traffic.run()
             relay.finish()
-        _settle(deployment, oracle, 600)
+        _settle(deployment, oracle)
     proxy.schedule = None
     garbage = _redrive(deployment, oracle, report)
     if garbage != relay.garbage:
@@ -97,9 +99,9 @@ def sweep(deployment: Deployment, oracle: Oracle, images: set[str]) -> int:
     return len(taken)
 
 
-def _settle(deployment: Deployment, oracle: Oracle, seconds: float) -> None:
-    """Waits until the queues are empty and nothing of them is being worked on."""
-    deadline, quiet = time.monotonic() + seconds, 0
+def _settle(deployment: Deployment, oracle: Oracle) -> None:
+    """Waits until the queues are empty and nothing of them is being worked on, as long as they become emptier."""
+    quiet, fewest, since = 0, math.inf, time.monotonic()
     names = [
         "ApproximateNumberOfMessages",
         "ApproximateNumberOfMessagesNotVisible",
@@ -116,7 +118,9 @@ def _settle(deployment: Deployment, oracle: Oracle, seconds: float) -> None:
             for url in (deployment.queue, deployment.backfill, deployment.told)
         ]
         quiet = quiet + 1 if not any(counts) else 0
-        if time.monotonic() > deadline:
+        if sum(counts) < fewest:
+            fewest, since = sum(counts), time.monotonic()
+        if time.monotonic() - since > STUCK_SECONDS:
             oracle.verdict.say("stuck", "", f"messages in the queues of uploads, backfill and S3: {counts}")
             return
         time.sleep(0.2)
@@ -126,12 +130,12 @@ def _redrive(deployment: Deployment, oracle: Oracle, report: Report) -> Counter[
     """Puts dead letters back as an operator would, until only what is no event is left; returns that."""
     sqs, garbage = deployment.cloud.client("sqs"), Counter[str]()
     for _ in range(10):
-        _settle(deployment, oracle, QUIET_SECONDS)
+        _settle(deployment, oracle)
         letters = drain(sqs, deployment.dead_letters)
         if not letters:
             return garbage
         for body in letters:
-            if '"sequencer"' not in body:
+            if body in GARBAGE:
                 garbage[body] += 1
                 continue
             report.redriven += 1

@@ -18,8 +18,11 @@ WRITERS = 4
 
 STRANGE = (
     "a b+c&d=e%20f.jpg", "日本語 été.png", "quote\"s [bold]and 'more'.webp", "//double//slash//", "content#" + "a" * 64,
-    "0" * 32 + "/0055aed6dcd9/w16-webp.webp", "e\u0301te\u0301.png", "\u00e9t\u00e9.png", "k" * 900, ".", "reprocess",
+    "0" * 32 + "/0055aed6dcd9/w16-webp.webp", "e\u0301te\u0301.png", "\u00e9t\u00e9.png", "k" * 1024, ".", "reprocess",
 )  # fmt: skip
+
+#: Bytes that a key may have: longer ones are cut.
+LONGEST_KEY = 1024
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,8 @@ class Traffic:
         # Of the seed: so are the ids of the images then, and the faults that they meet.
         self.prefix = prefix = f"{seed}/"
         count = max(6, events // 8)
-        self.keys = [prefix + STRANGE[n] if n < len(STRANGE) else f"{prefix}{n}.png" for n in range(count)]
+        names = [STRANGE[n] if n < len(STRANGE) else f"{n}.png" for n in range(count)]
+        self.keys = [(prefix + name)[:LONGEST_KEY] for name in names]
         self.done: Counter[str] = Counter()
         self._lock = threading.Lock()
         #: Everything that may lie in the bucket, by sha256.

@@ -1,16 +1,17 @@
 """A change on its way: planned, applied as planned, promoted as it runs, refused where it must be, and taken back.
 
-Each test goes on from where the one before it has left the environments, as a release does.
+Each test goes on from where the one before it has left the environments, as a release does. Who plans has the plan
+role, who applies the apply role, as in the workflows. Those marked `rehearsal` make the way longer, to a new image and
+on to prod: `make rehearse-release` goes all of it and tells it as a story.
 """
 
 import json
 import os
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from clones import Clone
@@ -19,6 +20,12 @@ from .test_pipeline import eventually
 
 MODULE = "modules/api/main.tf"
 BEFORE, AFTER = '"Images of ${var.name_prefix}"', '"All images of ${var.name_prefix}"'
+
+#: A change of the processor that anybody can see.
+HANDLER = "lambda-image/src/image_processor/handlers/http.py"
+OLD, NEW = '{"status": "ok"}', '{"status": "fine"}'
+
+ENVIRONMENTS = ("dev", "staging", "prod")
 
 
 def refusal(clone: Clone, *arguments: str, **environment: str) -> str:
@@ -36,9 +43,33 @@ def description(clone: Clone, environment: str) -> str:
     return str(api["Description"])
 
 
+def health(clone: Clone, environment: str) -> str:
+    """What the released image answers."""
+    event = {"requestContext": {"http": {"method": "GET"}}, "rawPath": "/health"}
+    answer = clone.client(environment, "lambda").invoke(
+        FunctionName=f"image-pipeline-{environment}-api", Qualifier="live", Payload=json.dumps(event)
+    )
+    return str(json.loads(json.load(answer["Payload"])["body"])["status"])
+
+
 def merge(clone: Clone, branch: str) -> None:
     clone.git("merge", "--quiet", "--no-ff", "--no-edit", branch)
     clone.git("branch", "--quiet", "--delete", branch)
+    push(clone)
+
+
+def push(clone: Clone) -> None:
+    """The branch main, where there is somebody to push it to."""
+    if clone.git("remote"):
+        clone.git("push", "--quiet", "--force", "origin", "main")
+
+
+def deploy(clone: Clone, environment: str, bundle: Path) -> str:
+    """Plans all of an environment, applies that and tries it out, as its workflow does. Returns what apply says."""
+    clone.imagepipe("plan", "--env", environment, "--bundle", str(bundle), ROLE="plan")
+    told = clone.imagepipe("apply", "--env", environment, "--bundle", str(bundle), "--yes", ROLE="apply").stderr
+    clone.imagepipe("smoke", "--env", environment, ROLE="apply")
+    return told
 
 
 def commit(clone: Clone, message: str) -> None:
@@ -48,13 +79,18 @@ def commit(clone: Clone, message: str) -> None:
 
 @pytest.fixture(scope="module")
 def released(deployed: Clone) -> Iterator[Clone]:
-    """dev runs an image that its release names and that the registry has."""
+    """dev runs an image that its release names and that the registry has. A bare clone is where all is merged."""
     start = deployed.git("rev-parse", "HEAD")
-    deployed.imagepipe("build-push", "--env", "dev")
+    remote = deployed.top.with_name("remote.git")
+    deployed.git("clone", "--quiet", "--bare", ".", str(remote))
+    deployed.git("remote", "add", "origin", str(remote))
+    deployed.imagepipe("build-push", "--env", "dev", ROLE="apply")
     commit(deployed, "Release to dev")
+    push(deployed)
     yield deployed
     deployed.git("checkout", "--quiet", "main")
     deployed.git("reset", "--quiet", "--hard", start)
+    deployed.git("remote", "remove", "origin")
 
 
 @pytest.fixture
@@ -64,17 +100,17 @@ def bundles(released: Clone) -> Path:
 
 def test_a_pull_request_names_what_it_reaches_and_its_plan_is_exact(released: Clone, bundles: Path) -> None:
     released.git("switch", "--quiet", "--create", "better-api")
-    file = released.top / MODULE
-    file.write_text(file.read_text().replace(BEFORE, AFTER))
+    for name, old, new in ((MODULE, BEFORE, AFTER), (HANDLER, OLD, NEW)):
+        file = released.top / name
+        file.write_text(file.read_text().replace(old, new))
 
     assert "is not committed" in refusal(released, "plan", "--env", "dev", "--bundle", str(bundles / "early"))
     commit(released, "Say that it is all images")
     found = json.loads(released.imagepipe("affected", "--base", "main", "--json").stdout)["units"]
     assert {*found} == {"dev/api", "dev/monitoring"}
 
-    released.imagepipe(
-        "plan", "--env", "dev", "--units", "affected", "--base", "main", "--bundle", str(bundles / "dev")
-    )
+    command = ("plan", "--env", "dev", "--units", "affected", "--base", "main", "--bundle", str(bundles / "dev"))
+    released.imagepipe(*command, ROLE="plan")
     text = (bundles / "dev.md").read_text()
     assert "| api | · | 1 | · | · |" in text
     assert "`description`: `Images of image-pipeline-dev` → `All images of image-pipeline-dev`" in text
@@ -86,9 +122,10 @@ def test_merged_that_very_plan_is_applied_and_recorded(released: Clone, bundles:
     released.git("switch", "--quiet", "main")
     assert "modules is another one here" in refusal(released, "apply", "--env", "dev", "--bundle", str(bundles / "dev"))
     merge(released, "better-api")
+    assert "AccessDenied" in refusal(released, "apply", "--env", "dev", "--bundle", str(bundles / "dev"), ROLE="plan")
     assert description(released, "dev") == "Images of image-pipeline-dev"
 
-    told = released.imagepipe("apply", "--env", "dev", "--bundle", str(bundles / "dev")).stderr
+    told = released.imagepipe("apply", "--env", "dev", "--bundle", str(bundles / "dev"), ROLE="apply").stderr
     assert "dev: api applied as planned" in told
     assert "a new plan of dev is empty" in told
     assert description(released, "dev") == "All images of image-pipeline-dev"
@@ -105,22 +142,53 @@ def test_what_was_done_is_not_done_again(released: Clone, bundles: Path) -> None
     assert deployment(released, "dev") == before
 
 
-def deployment(clone: Clone, environment: str) -> dict[str, str]:
-    bucket = f"image-pipeline-tfstate-{clone.exports(environment)['AWS_ACCESS_KEY_ID']}-eu-west-1"
-    found = clone.client(environment, "s3").get_object(Bucket=bucket, Key=f"live/{environment}/deployment.json")
+def deployment(clone: Clone, environment: str) -> dict[str, Any]:
+    found = clone.client(environment, "s3").get_object(**_record(clone, environment))
     return dict(json.loads(found["Body"].read()))
 
 
+def write_deployment(clone: Clone, environment: str, content: dict[str, Any]) -> None:
+    clone.client(environment, "s3").put_object(**_record(clone, environment), Body=json.dumps(content).encode())
+
+
+def _record(clone: Clone, environment: str) -> dict[str, str]:
+    account = clone.exports(environment)["AWS_ACCESS_KEY_ID"]
+    return {"Bucket": f"image-pipeline-tfstate-{account}-eu-west-1", "Key": f"live/{environment}/deployment.json"}
+
+
+@pytest.mark.rehearsal
+def test_the_image_is_built_pushed_and_released_to_dev_and_nowhere_else(released: Clone, bundles: Path) -> None:
+    before = json.loads((released.top / "live/dev/release.json").read_text())
+    assert health(released, "dev") == "ok"
+    told = released.imagepipe("build-push", "--env", "dev", ROLE="apply").stderr
+    assert json.loads((released.top / "live/dev/release.json").read_text())["image"] != before["image"], told
+    commit(released, "Release to dev")
+    push(released)
+    told = deploy(released, "dev", bundles / "image")
+    assert "compute applied as planned" in told
+    assert [health(released, each) for each in ENVIRONMENTS] == ["fine", "ok", "ok"]
+
+
+@pytest.mark.rehearsal
+@pytest.mark.parametrize("environment", ["staging", "prod"])
+def test_the_others_have_not_moved(released: Clone, environment: str) -> None:
+    drifted = released.imagepipe("drift", "--env", environment, ROLE="plan")
+    assert f"{environment} is what its files say" in drifted.stderr
+    assert description(released, environment) == f"Images of image-pipeline-{environment}"
+
+
 def test_what_nobody_tried_out_goes_nowhere(released: Clone) -> None:
+    written = deployment(released, "dev")
+    write_deployment(released, "dev", written | {"smoked": None})
     assert "nobody has tried out what dev runs: make smoke ENV=dev" in promotion_refused(released)
-    told = released.imagepipe("smoke", "--env", "dev").stderr
+    told = released.imagepipe("smoke", "--env", "dev", ROLE="apply").stderr
     assert "an image went in, came out by the API and was removed" in told
     uploads = released.outputs("dev")["upload_bucket_name"]
     assert released.client("dev", "s3").list_objects_v2(Bucket=uploads, Prefix="smoke/")["KeyCount"] == 0
 
 
 def promotion_refused(clone: Clone, source: str = "dev", to: str = "staging") -> str:
-    return refusal(clone, "promote", "--from", source, "--to", to)
+    return refusal(clone, "promote", "--from", source, "--to", to, ROLE="plan")
 
 
 @pytest.mark.parametrize(
@@ -149,7 +217,7 @@ def test_nothing_goes_on_while_an_alarm_is_raised(released: Clone) -> None:
 
 def test_a_promotion_is_one_file_on_a_branch_and_what_runs(released: Clone) -> None:
     head = released.git("rev-parse", "HEAD")
-    told = released.imagepipe("promote", "--from", "dev", "--to", "staging").stdout
+    told = released.imagepipe("promote", "--from", "dev", "--to", "staging", ROLE="plan").stdout
     assert released.git("rev-parse", "HEAD") == head
     assert released.git("status", "--porcelain") == ""
     assert released.git("diff", "--name-only", "main", "promote/staging") == "live/staging/release.json"
@@ -183,7 +251,7 @@ def branch(released: Clone) -> Iterator[Clone]:
 
 
 def test_the_check_passes_what_promote_has_made(branch: Clone) -> None:
-    told = branch.imagepipe("promote-check", "--base", "main").stderr
+    told = branch.imagepipe("promote-check", "--base", "main", ROLE="plan").stderr
     assert "the registry has the image" in told
     assert "the release may be merged" in told
 
@@ -231,10 +299,7 @@ def test_the_check_refuses_to_skip_staging(branch: Clone) -> None:
 
 def test_promoted_it_runs_there_and_nowhere_else(released: Clone, bundles: Path) -> None:
     merge(released, "promote/staging")
-    bundle = str(bundles / "staging")
-    released.imagepipe("plan", "--env", "staging", "--bundle", bundle)
-    released.imagepipe("apply", "--env", "staging", "--bundle", bundle, "--yes")
-    released.imagepipe("smoke", "--env", "staging")
+    deploy(released, "staging", bundles / "staging")
     assert description(released, "staging") == "All images of image-pipeline-staging"
     assert description(released, "prod") == "Images of image-pipeline-prod"
     assert deployment(released, "staging")["status"] == "succeeded"
@@ -242,6 +307,67 @@ def test_promoted_it_runs_there_and_nowhere_else(released: Clone, bundles: Path)
 
 def test_what_has_not_run_long_enough_does_not_go_on(released: Clone) -> None:
     assert "live/staging/env.hcl asks for 24 hours" in promotion_refused(released, "staging", "prod")
+
+
+@pytest.mark.rehearsal
+def test_after_its_soak_it_is_proposed_for_prod(released: Clone) -> None:
+    shorten(released)
+    told = released.imagepipe("promote", "--from", "staging", "--to", "prod", ROLE="plan").stdout
+    assert "no alarm of staging is raised" in told
+    assert "**prod: 10 % first**" in told
+    released.git("switch", "--quiet", "--detach", "promote/prod")
+    try:
+        told = released.imagepipe("promote-check", "--base", "main", ROLE="plan").stderr
+    finally:
+        released.git("switch", "--quiet", "main")
+    assert "the release may be merged" in told
+
+
+def shorten(clone: Clone) -> None:
+    """Days become seconds: nobody rehearses a soak of a day."""
+    for name, old, new in (
+        ("staging", "soak_hours = 24", "soak_hours = 0"),
+        ("prod", "bake_minutes = 10", "bake_minutes = 0.4"),
+    ):
+        file = clone.top / "live" / name / "env.hcl"
+        assert old in file.read_text()
+        file.write_text(file.read_text().replace(old, new))
+    commit(clone, "Shorter days")
+    push(clone)
+
+
+@pytest.mark.rehearsal
+def test_prod_gets_it_in_two_steps_watched_between(released: Clone, bundles: Path) -> None:
+    merge(released, "promote/prod")
+    told = deploy(released, "prod", bundles / "prod")
+    assert "get 10 % of the calls first, for 0.4 minutes" in told
+    assert "a new plan of prod is empty" in told
+    assert [health(released, each) for each in ENVIRONMENTS] == ["fine", "fine", "fine"]
+    assert description(released, "prod") == "All images of image-pipeline-prod"
+    assert deployment(released, "prod")["status"] == "succeeded"
+
+
+@pytest.mark.rehearsal
+def test_prod_goes_back_to_what_it_ran_at_once(released: Clone, bundles: Path) -> None:
+    released.imagepipe("rollback", "--env", "prod", "--to", "previous", ROLE="plan")
+    merge(released, "rollback/prod")
+    told = deploy(released, "prod", bundles / "prod-back")
+    assert "% of the calls first" not in told
+    assert [health(released, each) for each in ENVIRONMENTS] == ["fine", "fine", "ok"]
+    assert description(released, "prod") == "Images of image-pipeline-prod"
+
+
+@pytest.mark.rehearsal
+def test_what_somebody_changes_by_hand_in_prod_is_found_named_and_mended(released: Clone) -> None:
+    name = "image-pipeline-prod-queue-age"
+    released.client("prod", "cloudwatch").disable_alarm_actions(AlarmNames=[name])
+    found = released.imagepipe("drift", "--env", "prod", "--json", check=False, ROLE="plan")
+    assert found.returncode == 2, found.stderr
+    (difference,) = json.loads(found.stdout)["prod"]
+    assert difference["by_hand"] is True
+    assert [each["name"] for each in difference["attributes"]] == ["actions_enabled"]
+    released.imagepipe("apply", "--env", "prod", "--yes", ROLE="apply")
+    assert released.imagepipe("drift", "--env", "prod", ROLE="plan").returncode == 0
 
 
 def test_a_plan_is_stale_once_the_state_has_moved(released: Clone, bundles: Path) -> None:
@@ -312,15 +438,7 @@ def interrupt_apply(clone: Clone, bundle: str) -> None:
     """Ctrl-C, or a runner that is called off, once the first function is changed and no alias is."""
     log = clone.top / "build/logs/dev-apply-compute.log"
     log.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "imagepipe", "apply", "--env", "dev", "--bundle", bundle]
-    sources = f"{clone.top}/scripts{os.pathsep}{clone.top}/lambda-image/src"
-    process = subprocess.Popen(
-        command,
-        cwd=clone.top,
-        env={**os.environ, "PYTHONPATH": sources},
-        start_new_session=True,
-        stderr=subprocess.PIPE,
-    )
+    process = clone.start("apply", "--env", "dev", "--bundle", bundle)
     eventually(lambda: log.exists() and "Modifications complete" in log.read_text(), seconds=120)
     os.killpg(process.pid, signal.SIGINT)
     process.communicate()

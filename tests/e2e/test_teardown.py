@@ -20,9 +20,11 @@ def test_destroy_leaves_nothing_but_the_state(deployed: Clone) -> None:
     file = deployed.top / "live/prod/env.hcl"
     text = re.sub(r"(deletion_protection\s*=) true", r"\1 false", file.read_text())
     file.write_text(re.sub(r"(force_destroy\s*=) false", r"\1 true", text))
-    deployed.imagepipe("apply", "--env", "prod", "--yes")
-    with ThreadPoolExecutor(len(ENVIRONMENTS)) as pool:
-        list(pool.map(lambda environment: deployed.imagepipe("destroy", "--env", environment, "--yes"), ENVIRONMENTS))
+    deployed.imagepipe("apply", "--env", "prod", "--yes", ROLE="apply")
+    destroy_all(deployed, ROLE="apply")
+    for environment in ENVIRONMENTS:  # a workflow leaves what lets it in
+        assert [*holdings(deployed, environment)] == ["buckets", "tables", "policies", "providers", "roles"]
+    destroy_all(deployed)
     assert {environment: holdings(deployed, environment) for environment in ENVIRONMENTS} == {
         environment: {
             "buckets": [f"image-pipeline-tfstate-{account}-{REGION}"],
@@ -32,12 +34,21 @@ def test_destroy_leaves_nothing_but_the_state(deployed: Clone) -> None:
     }
 
 
+def destroy_all(clone: Clone, **variables: str) -> None:
+    def destroy(environment: str) -> None:
+        clone.imagepipe("destroy", "--env", environment, "--yes", **variables)
+
+    with ThreadPoolExecutor(len(ENVIRONMENTS)) as pool:
+        list(pool.map(destroy, ENVIRONMENTS))
+
+
 def holdings(clone: Clone, environment: str) -> dict[str, list[str]]:
     """Everything of the kinds that we deploy which the account still holds, by kind."""
 
     def client(service: str) -> Any:
         return clone.client(environment, service)
 
+    providers = client("iam").list_open_id_connect_providers()
     found = {
         "buckets": [bucket["Name"] for bucket in client("s3").list_buckets()["Buckets"]],
         "tables": client("dynamodb").list_tables()["TableNames"],
@@ -46,6 +57,8 @@ def holdings(clone: Clone, environment: str) -> dict[str, list[str]]:
         "mappings": [
             mapping["UUID"] for mapping in client("lambda").list_event_source_mappings()["EventSourceMappings"]
         ],
+        "policies": [policy["PolicyName"] for policy in client("iam").list_policies(Scope="Local")["Policies"]],
+        "providers": [each["Arn"] for each in providers["OpenIDConnectProviderList"]],
         "roles": [role["RoleName"] for role in client("iam").list_roles()["Roles"]],
         "log groups": [group["logGroupName"] for group in client("logs").describe_log_groups()["logGroups"]],
         "apis": [api["Name"] for api in client("apigatewayv2").get_apis()["Items"]],

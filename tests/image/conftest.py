@@ -8,12 +8,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import certifi
 import clones
 import pytest
 from imagepipe.image import base, build
 from imagepipe.image.layout import Layout
 from imagepipe.localcloud import sandbox
 from imagepipe.localcloud.sandbox import Image
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+FOREIGN = {"linux/amd64": "linux/arm64", "linux/arm64": "linux/amd64"}[build.native_platform()]
+CANARY = "lent by the machine 5f1c0c3e"
 
 
 class Clone(clones.Clone):
@@ -25,21 +31,26 @@ class Clone(clones.Clone):
     def record(self) -> dict[str, Any]:
         return dict(json.loads((self.top / "build/image.json").read_text()))
 
-    def use(self, root: Path) -> None:
-        """The tools and the base of the clone that runs the tests, which take minutes to make."""
+    def use(self, root: Path, *platforms: str) -> None:
+        """The tools and the bases of the clone that runs the tests, which take minutes to make."""
         self.use_tools(root)
         (self.top / "build").mkdir()
-        native = base.stand_in(build.native_platform().split("/")[1]).relative_to(root)
-        if (root / native).exists():
-            shutil.copytree(root / native, self.top / native)
+        for platform in (build.native_platform(), *platforms):
+            made = base.stand_in(platform.split("/")[1]).relative_to(root)
+            if (root / made).exists():
+                shutil.copytree(root / made, self.top / made)
+
+
+def have_base(platform: str) -> None:
+    """Sees to a base: the pinned one where its registry answers, else a stand-in."""
+    architecture = platform.split("/")[1]
+    if base.registry.digest(base.pinned()) is None and not (base.stand_in(architecture) / "index.json").exists():
+        base.make(architecture)
 
 
 @pytest.fixture(scope="session")
-def base_image(root: Path) -> None:
-    """A base for this machine's platform: the pinned one where its registry answers, else a stand-in."""
-    architecture = build.native_platform().split("/")[1]
-    if base.registry.digest(base.pinned()) is None and not (base.stand_in(architecture) / "index.json").exists():
-        base.make(architecture)
+def base_image() -> None:
+    have_base(build.native_platform())
 
 
 @pytest.fixture(scope="session")
@@ -57,27 +68,60 @@ def clone(
 
 
 @pytest.fixture(scope="session")
-def other_clone(root: Path, clone: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """A clone of the clone, elsewhere, by somebody whose new files nobody else may read, in another time zone."""
+def other_clone(root: Path, clone: Clone, canary: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A clone of the clone, elsewhere, by somebody whose new files nobody else may read, in another time zone.
+
+    And where Docker builds the first one, this one is built without.
+    """
     found = Clone(tmp_path_factory.mktemp("elsewhere") / "a longer name" / "clone")
     found.top.parent.mkdir()
     before = os.umask(0o077)
     try:
         subprocess.run(["git", "clone", "--quiet", str(clone.top), str(found.top)], check=True)
         found.use(root)
-        found.imagepipe("build", "--platform", build.native_platform(), TZ="Asia/Tokyo", PYTHONHASHSEED="7")
+        settings = {"TZ": "Asia/Tokyo", "PYTHONHASHSEED": "7", "DOCKER_HOST": "unix:///nowhere", **canary}
+        found.imagepipe("build", "--platform", build.native_platform(), **settings)
     finally:
         os.umask(before)
     return found
 
 
 @pytest.fixture(scope="session")
-def run(clone: Clone, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs a command in the image as Lambda would run its function."""
+def canary(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What this machine has to reach a package index by, with a word in it that no image may repeat."""
+    lent = {
+        "PIP_CERT": [os.environ.get(name, "") for name in build._CERTIFICATES],
+        "PIP_CONFIG_FILE": [os.environ.get("PIP_CONFIG_FILE", ""), *map(os.path.expanduser, build._PIP_CONFIG[1:])],
+    }
+    folder = tmp_path_factory.mktemp("lent")
+    for name, candidates in lent.items():
+        own = next((Path(each).read_text() for each in candidates if os.path.isfile(each)), "")
+        (folder / name).write_text(f"{own}\n# {CANARY}\n")
+    if "BEGIN CERTIFICATE" not in (folder / "PIP_CERT").read_text():
+        # A machine without certificates of its own must not get pip an empty list of them.
+        (folder / "PIP_CERT").write_text(f"{Path(certifi.where()).read_text()}\n# {CANARY}\n")
+    return {name: str(folder / name) for name in lent}
+
+
+@pytest.fixture(scope="session")
+def foreign_clone(root: Path, clone: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A clone whose image is built for the platform that this machine is not."""
+    have_base(FOREIGN)
+    found = Clone(tmp_path_factory.mktemp("foreign") / "clone")
+    subprocess.run(["git", "clone", "--quiet", str(clone.top), str(found.top)], check=True)
+    found.use(root, FOREIGN)
+    found.imagepipe("build", "--platform", FOREIGN)
+    return found
+
+
+@pytest.fixture(scope="session")
+def run(clone: Clone, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Runs a command in the image as Lambda would run its function; `options` are bubblewrap's."""
     image = Image.unpack(clone.image, tmp_path_factory.mktemp("root"))
 
-    def run(*command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    def run(*command: str, options: tuple[str, ...] = (), **variables: str) -> subprocess.CompletedProcess[str]:
         whole = sandbox.command(image, (), variables, None, temporary_mb=512)
-        return subprocess.run([*whole[: whole.index("--") + 1], *command], capture_output=True, text=True, check=False)
+        start = whole[: whole.index("--")]
+        return subprocess.run([*start, *options, "--", *command], capture_output=True, text=True, check=False)
 
     return run

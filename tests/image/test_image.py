@@ -3,18 +3,17 @@
 import io
 import json
 import re
-import subprocess
+import shlex
+import sys
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from imagepipe.image import build, sbom
 from imagepipe.image.layout import CONFIG_TYPE, LAYER_TYPE, MANIFEST_TYPE
 
-from .conftest import Clone
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
+from .conftest import CANARY, FOREIGN, Clone, Run
 
 #: What any function's process imports before its first event. Every name is a part of a cold start, so this list is
 #: meant to be hard to grow. libvips is not on it: images are decoded in a process of their own.
@@ -23,13 +22,18 @@ PACKAGES = {"awslambdaric", "botocore", "dateutil", "image_processor", "jmespath
 COMPANIONS = {"runtime_client", "simplejson", "six", "snapshot_restore_py"}
 
 
-def files(clone: Clone) -> Iterator[tuple[str, tarfile.TarInfo, bytes]]:
-    """Every file above the base."""
-    *_, top = clone.image.layers()
-    with tarfile.open(fileobj=io.BytesIO(top.tar)) as archive:
-        for member in archive:
-            content = archive.extractfile(member) if member.isfile() else None
-            yield member.name, member, content.read() if content else b""
+#: e_machine of ELF's header: https://www.sco.com/developers/gabi/latest/ch4.eheader.html
+ELF_MACHINES = {"linux/amd64": 62, "linux/arm64": 183}
+
+
+def files(clone: Clone, *, base: bool = False) -> Iterator[tuple[str, tarfile.TarInfo, bytes]]:
+    """Every file above the base, or of all layers."""
+    layers = list(clone.image.layers())
+    for layer in layers if base else layers[-1:]:
+        with tarfile.open(fileobj=io.BytesIO(layer.tar)) as archive:
+            for member in archive:
+                content = archive.extractfile(member) if member.isfile() else None
+                yield member.name.removeprefix("./"), member, content.read() if content else b""
 
 
 def test_two_clones_build_the_same_digest(clone: Clone, other_clone: Clone) -> None:
@@ -74,17 +78,40 @@ def test_runtime_client_is_the_entry_point(clone: Clone) -> None:
     assert clone.image.config["config"]["Entrypoint"] == ["python", "-m", "awslambdaric"]
 
 
-def test_nothing_of_the_builders_machine_is_in_it(clone: Clone) -> None:
-    authority = Path("/etc/ssl/certs/ca-certificates.crt")
-    own = authority.read_bytes() if authority.exists() else b"\0never\0"
-    for name, member, content in files(clone):
+def test_every_program_and_library_is_of_the_image_s_platform(clone: Clone, foreign_clone: Clone) -> None:
+    for found in (clone, foreign_clone):
+        assert found.image.platform == found.record["platform"]
+        machines = {
+            name: int.from_bytes(content[18:20], "little")
+            for name, _, content in files(found, base=True)
+            if content.startswith(b"\x7fELF")
+        }
+        assert len([name for name in machines if name.startswith("var/task/")]) > 10
+        assert set(machines.values()) == {ELF_MACHINES[found.record["platform"]]}
+    assert foreign_clone.record["platform"] == FOREIGN
+
+
+def test_nothing_of_the_builders_machine_is_in_it(clone: Clone, other_clone: Clone) -> None:
+    for name, member, content in files(other_clone):
         assert name.startswith(("usr/", "var/task/")) or member.isdir(), name
         assert (member.uid, member.gid, member.uname) == (0, 0, "")
-        assert own not in content, name
-        assert str(clone.top).encode() not in content, name
-        assert not re.search(r"(^|/)(\.git|\.env|pip\.conf|id_rsa|.*\.pem|.*_history|tests?)$", name) or name.endswith(
-            "botocore/cacert.pem"
-        ), name
+        assert CANARY.encode() not in content, name
+        for folder in (clone.top, other_clone.top):
+            assert str(folder).encode() not in content, name
+    assert CANARY not in json.dumps(other_clone.image.config)
+
+
+def test_no_layer_holds_secrets_histories_or_compilers(clone: Clone) -> None:
+    secrets = r"id_(rsa|ed25519|ecdsa)|.*\.(key|p12|pfx)|\.(netrc|pgpass|env|git|npmrc|pypirc)|pip\.conf|credentials"
+    histories = r"\.[^/]*history"
+    compilers = r"(cc1|ld|as|(.*-)?(gcc|g\+\+|clang)(-\d+)?)"
+    seen = 0
+    for name, _, content in files(clone, base=True):
+        seen += 1
+        assert not re.search(rf"(^|/)({secrets}|{histories})$", name), name
+        assert not re.search(rf"(^|/)(s?bin|libexec)/(.*/)?{compilers}$", name), name
+        assert not re.search(rb"-----BEGIN ([A-Z]+ )?PRIVATE KEY-----\r?\n[A-Za-z0-9+/]{32}", content), name
+    assert seen > 1000
 
 
 def test_there_is_nothing_to_build_or_install_with(run: Run) -> None:
@@ -94,9 +121,10 @@ def test_there_is_nothing_to_build_or_install_with(run: Run) -> None:
     assert run("python", "-m", "ensurepip", "--version").returncode != 0
 
 
-def test_every_module_has_byte_code_that_is_never_checked(clone: Clone) -> None:
+@pytest.mark.parametrize("which", ["clone", "foreign_clone"])
+def test_every_module_has_byte_code_that_is_never_checked(request: pytest.FixtureRequest, which: str) -> None:
     sources, compiled = set(), {}
-    for name, _, content in files(clone):
+    for name, _, content in files(request.getfixturevalue(which)):
         if name.endswith(".py"):
             sources.add(name)
         elif name.endswith(".pyc"):
@@ -108,19 +136,67 @@ def test_every_module_has_byte_code_that_is_never_checked(clone: Clone) -> None:
         assert int.from_bytes(content[4:8], "little") == 0b01, name  # hash-based, not checked: PEP 552
 
 
-def test_it_works_with_a_read_only_root_as_anybody(run: Run) -> None:
+@pytest.mark.parametrize("user", ["1", "993", "65534", "2000000"])
+def test_it_works_with_a_read_only_root_as_anybody(run: Run, user: str) -> None:
     program = (
-        "import os, pyvips; assert os.getuid() == 993;"
+        "import os, pyvips; print(os.getuid());"
         "open('/tmp/x', 'w').write('x');"
         "print(pyvips.Image.black(8, 8).heifsave_buffer(compression='av1')[4:12])"
     )
-    finished = run("python", "-c", program)
-    assert finished.stdout.strip() == "b'ftypavif'", finished.stderr
+    finished = run("python", "-c", program, options=("--uid", user, "--gid", user))
+    assert finished.stdout.split() == [user, "b'ftypavif'"], finished.stderr
     assert "Read-only file system" in run("sh", "-c", "touch /var/task/x").stderr
 
 
 def test_tmp_is_as_large_as_the_function_says(run: Run) -> None:
     assert "No space left" in run("sh", "-c", "head -c 600M /dev/zero > /tmp/x").stderr
+
+
+#: What Terraform and Lambda would set.
+FUNCTION = {
+    "AWS_ACCESS_KEY_ID": "a",
+    "AWS_SECRET_ACCESS_KEY": "b",
+    "AWS_DEFAULT_REGION": "eu-west-1",
+    "EVENT_BUS": "bus",
+    "PROCESSED_BUCKET": "processed",
+    "TABLE_NAME": "table",
+    "UPLOAD_BUCKET": "uploads",
+}
+
+
+@pytest.mark.parametrize(("memory", "processors"), [("1769", 1), ("3008", 2), ("10240", 6)])
+def test_memory_setting_bounds_threads_arenas_and_decoding(run: Run, memory: str, processors: int) -> None:
+    program = """
+import os, resource
+from image_processor.handlers.queue import _processor
+sandbox = _processor()._sandbox
+sandbox.held()
+worker = f"/proc/{sandbox._worker._process.pid}"
+variables = dict(entry.split("=", 1) for entry in open(f"{worker}/environ").read().split("\0") if entry)
+(address_space,) = (line.split()[3] for line in open(f"{worker}/limits") if line.startswith("Max address space"))
+print(variables["VIPS_CONCURRENCY"], variables["MALLOC_ARENA_MAX"], os.environ["MALLOC_ARENA_MAX"], address_space)
+"""
+    finished = run("python", "-c", program, **FUNCTION, AWS_LAMBDA_FUNCTION_MEMORY_SIZE=memory)
+    threads, *arenas, address_space = finished.stdout.split()
+    assert (int(threads), arenas) == (processors, ["2", "2"]), finished.stderr
+    assert 0 < int(address_space) < 2 * int(memory) * 1024 * 1024
+
+
+@pytest.mark.parametrize("entry", ["queue", "http", "stream"])
+def test_start_needs_no_network(run: Run, entry: str) -> None:
+    variables = {**FUNCTION, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769"}
+    finished = run("python", "-c", f"import image_processor.handlers.{entry}", options=("--unshare-net",), **variables)
+    assert finished.returncode == 0, finished.stderr
+
+
+def test_it_works_on_files_as_a_plain_container(run: Run) -> None:
+    photo = "import pyvips; pyvips.Image.gaussnoise(800, 600).cast('uchar').jpegsave('/tmp/photo.jpg')"
+    work = f'python -c "{photo}" && python -m image_processor /tmp/photo.jpg --out /tmp/variants --json'
+    finished = run("sh", "-c", f"{work} && ls /tmp/variants/*", options=("--unshare-net",))
+    assert finished.returncode == 0, finished.stderr
+    record, *listed = finished.stdout.splitlines()
+    assert json.loads(record)["status"] == "READY"
+    assert any(name.endswith(".jpg") for name in listed)
 
 
 @pytest.mark.parametrize("entry", ["queue", "http", "stream"])
@@ -178,16 +254,45 @@ def test_without_a_base_the_fix_is_named_and_the_last_image_stays(clone: Clone) 
     assert clone.record == before
 
 
-def test_build_that_fails_leaves_the_last_image_and_nothing_else(clone: Clone) -> None:
+@pytest.mark.parametrize(
+    ("file", "pattern", "wrong", "words"),
+    [
+        ("requirements.txt", r"(--hash=sha256:)\w\w", r"\g<1>00", "pip could not install"),
+        ("assemble.py", r"(?m)^PYTHON = .*", "PYTHON = (3, 12)", "the base has Python 3.13."),
+        ("operations.json", "PutObject", "PutObjekt", "botocore knows no operation PutObjekt"),
+    ],
+)
+def test_build_that_fails_leaves_the_last_image_and_nothing_else(
+    clone: Clone, file: str, pattern: str, wrong: str, words: str
+) -> None:
     before, there = clone.record, sorted((clone.top / "build").iterdir())
-    requirements = clone.top / "lambda-image/requirements.txt"
-    text = requirements.read_text()
-    requirements.write_text(re.sub(r"(--hash=sha256:)\w\w", r"\g<1>00", text))
+    changed = clone.top / "lambda-image" / file
+    text = changed.read_text()
+    changed.write_text(re.sub(pattern, wrong, text))
     try:
         refused = clone.imagepipe("build", "--platform", build.native_platform(), check=False)
     finally:
-        requirements.write_text(text)
+        changed.write_text(text)
     assert refused.returncode == 1
-    assert "pip could not install" in refused.stderr
+    assert words in refused.stderr
     assert clone.record == before
     assert sorted((clone.top / "build").iterdir()) == there
+
+
+@pytest.mark.parametrize("megabytes", [100, 450, 620])
+def test_full_disk_is_told_and_leaves_nothing_half_done(clone: Clone, root: Path, megabytes: int) -> None:
+    """Full while the base is unpacked, while packages are installed, and while the image is written down."""
+    folder = clone.top / "build"
+    small = [
+        *("bwrap", "--dev-bind", "/", "/", "--cap-add", "ALL"),
+        *("--size", str(megabytes * 1024 * 1024), "--tmpfs", str(folder)),
+    ]
+    if (folder / "base").exists():
+        small += ["--ro-bind", str(folder / "base"), str(folder / "base")]
+    command = [sys.executable, "-m", "imagepipe", "build", "--platform", build.native_platform()]
+    listing = f'"$@"; code=$?; ls {shlex.quote(str(folder))}; exit $code'
+    finished = clone.run([*small, "--", "sh", "-c", listing, "sh", *command], clone.top, {"LC_ALL": "C"}, check=False)
+    assert finished.returncode == 1, finished.stderr
+    assert "the disk is full" in finished.stderr
+    assert "Traceback" not in finished.stderr
+    assert set(finished.stdout.split()) <= {"base"}

@@ -40,7 +40,7 @@ BASE = tar(("usr/", None), ("usr/bin/pip3", b"pip"), ("usr/bin/python", b"python
 
 def canonical(folder: Path, *layers: Layer, **config: Any) -> Layout:
     built = layout.write(folder / "built", [BASE, *layers], {**CONFIG, **config})
-    return layout.canonical(built, [BASE.diff_id], {"title": "t"}, 1_000_000_000, folder / "canonical")
+    return layout.canonical(built.built, [BASE.diff_id], {"title": "t"}, 1_000_000_000, folder / "canonical")
 
 
 def names(found: Layout) -> list[str]:
@@ -88,7 +88,7 @@ def test_base_keeps_its_layers_and_what_is_for_building_is_hidden(tmp_path: Path
 def test_image_that_does_not_stand_on_its_base_is_refused(tmp_path: Path) -> None:
     built = layout.write(tmp_path / "built", [tar(("a", b"a"))], CONFIG)
     with pytest.raises(PipelineError, match="is the base still the same"):
-        layout.canonical(built, [BASE.diff_id], {}, 0, tmp_path / "canonical")
+        layout.canonical(built.built, [BASE.diff_id], {}, 0, tmp_path / "canonical")
 
 
 def test_last_stage_that_removes_is_refused(tmp_path: Path) -> None:

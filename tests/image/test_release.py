@@ -1,6 +1,12 @@
 """build-push: by digest, once, and nothing half done. Against a real registry on loopback."""
 
 import json
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +20,7 @@ from imagepipe.image import REPOSITORY, release
 from imagepipe.image import registry as registries
 from imagepipe.image.layout import MANIFEST_TYPE, Layout
 from imagepipe.image.registry import Registry
-from imagepipe.localcloud import image_registry
+from imagepipe.localcloud import addresses, image_registry
 from moto import mock_aws
 
 from .conftest import Clone
@@ -101,12 +107,72 @@ def test_changes_that_are_not_committed_are_refused_unless_said(clone: Clone, pu
     assert named(clone) == before
 
 
-def test_push_that_is_cut_off_records_nothing(clone: Clone, pushed: str) -> None:
+def test_registry_that_does_not_answer_is_named_and_nothing_recorded(clone: Clone, pushed: str) -> None:
     before = (clone.top / "live/prod/release.json").read_bytes()
     refused = clone.imagepipe("build-push", "--env", "prod", "--registry", "127.0.0.1:1", check=False)
     assert refused.returncode == 1
     assert "127.0.0.1:1 does not answer" in refused.stderr
     assert (clone.top / "live/prod/release.json").read_bytes() == before
+
+
+@contextmanager
+def registry_at(storage: Path, port: int, *megabytes: int) -> Iterator["subprocess.Popen[bytes]"]:
+    """Debian's registry with a storage folder of its own, or one of so many megabytes that is gone afterwards."""
+    settings = storage.with_suffix(".yml")
+    settings.write_text(
+        f"version: 0.1\nlog: {{level: panic}}\nstorage: {{filesystem: {{rootdirectory: '{storage}'}}}}\n"
+        f"http: {{addr: '127.0.0.1:{port}'}}\n"
+    )
+    storage.mkdir(exist_ok=True)
+    small = [part for each in megabytes for part in ("--size", str(each * 1024 * 1024), "--tmpfs", str(storage))]
+    program = next(filter(None, map(shutil.which, image_registry.PROGRAMS)))
+    command = ["bwrap", "--dev-bind", "/", "/", "--die-with-parent", *small, program, "serve", str(settings)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: image_registry._answers(port))
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def test_push_that_is_cut_off_half_way_records_nothing_and_goes_on_when_run_again(
+    clone: Clone, pushed: str, tmp_path: Path
+) -> None:
+    file = clone.top / "live/prod/release.json"
+    before = file.read_bytes()
+    with addresses.listening_socket() as free:
+        port = int(free.getsockname()[1])
+    push = ("build-push", "--env", "prod", "--registry", f"127.0.0.1:{port}")
+    try:
+        with registry_at(tmp_path / "small", port, 20):
+            refused = clone.imagepipe(*push, check=False)
+            assert (refused.returncode, file.read_bytes()) == (1, before), refused.stderr
+            assert "nothing was recorded, run it again" in refused.stderr
+
+        storage = tmp_path / "whole"
+        with registry_at(storage, port) as process, ThreadPoolExecutor() as pool:
+            pushing = pool.submit(clone.imagepipe, *push, check=False)
+            wait_until(lambda: any(part.stat().st_size for part in storage.rglob("_uploads/*/data")))
+            process.kill()
+            refused = pushing.result()
+            assert (refused.returncode, file.read_bytes()) == (1, before), refused.stderr
+            assert "nothing was recorded, run it again" in refused.stderr
+
+        with registry_at(storage, port):
+            assert Registry(f"127.0.0.1:{port}").digest(f"{REPOSITORY}@{clone.image.digest}") is None
+            clone.imagepipe(*push)
+            assert json.loads(file.read_text())["image"] == clone.image.digest
+            assert Registry(f"127.0.0.1:{port}").digest(f"{REPOSITORY}@{clone.image.digest}") == clone.image.digest
+    finally:
+        file.write_bytes(before)
 
 
 def test_environment_without_an_image_is_refused(clone: Clone) -> None:

@@ -9,7 +9,7 @@ from imagepipe import environments
 
 from .conftest import ENVIRONMENTS
 
-UNITS = {"storage", "compute", "api", "monitoring"}
+UNITS = {"ci-access", "storage", "compute", "api", "monitoring"}
 
 
 def test_environments_are_isomorphic(root: Path) -> None:
@@ -67,7 +67,7 @@ def test_every_mock_carries_the_word_that_apply_refuses(root: Path) -> None:
         for file in (root / "live/_units").glob("*.hcl")
         for block in re.findall(r"mock_outputs = \{.*?\n  \}", file.read_text(), re.DOTALL)
     ]
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     assert all("mock-output" in block for block in blocks)
 
 

@@ -15,7 +15,7 @@ def test_every_unit_keeps_its_state_in_a_place_of_its_own(units: dict[str, Any])
         name: (unit["remote_state"]["config"]["bucket"], unit["remote_state"]["config"]["key"])
         for name, unit in units.items()
     }
-    assert len(set(places.values())) == len(units) == 13
+    assert len(set(places.values())) == len(units) == 17
     assert places["dev/storage"] == (
         "image-pipeline-tfstate-111111111111-eu-west-1",
         "live/dev/storage/terraform.tfstate",
@@ -50,8 +50,9 @@ def test_dependencies_form_the_documented_order(root: Path) -> None:
     found = json.loads(terragrunt("find", "--dag", "--dependencies", "--json", cwd=root / "live/dev").stdout)
     edges = {unit["path"]: sorted(unit.get("dependencies", [])) for unit in found}
     assert edges == {
+        "ci-access": [],
         "storage": [],
-        "compute": ["storage"],
+        "compute": ["ci-access", "storage"],
         "api": ["compute"],
         "monitoring": ["api", "compute", "storage"],
     }
@@ -89,7 +90,7 @@ def test_environments_in_one_account_clash_nowhere(copy: Path) -> None:
         file.write_text(re.sub(r'account_id  = "\d+"', 'account_id  = "999999999999"', file.read_text()))
     units = {name: unit for name, unit in render_all(copy / "live").items() if not name.startswith("shared")}
     keys = [unit["remote_state"]["config"]["key"] for unit in units.values()]
-    assert len(set(keys)) == len(keys) == 12
+    assert len(set(keys)) == len(keys) == 15
     assert {unit["remote_state"]["config"]["bucket"] for unit in units.values()} == {
         "image-pipeline-tfstate-999999999999-eu-west-1"
     }

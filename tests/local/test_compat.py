@@ -6,13 +6,15 @@ A test that fails with "upstream does this now" is good news: the mend that it n
 import asyncio.constants
 import importlib.util
 import inspect
+import json
 import os
 import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import boto3
@@ -22,7 +24,19 @@ from botocore.exceptions import ClientError
 from imagepipe.localcloud import LocalCloud, addresses, certificate, server
 from imagepipe.localcloud.folder import Folder
 
-from .conftest import ACCOUNT, OTHER_ACCOUNT, REGION, Cloud, add_http_api, allow, call, eventually, logs_statement
+from .conftest import (
+    ACCOUNT,
+    IMAGE,
+    OTHER_ACCOUNT,
+    REGION,
+    Cloud,
+    add_http_api,
+    allow,
+    call,
+    eventually,
+    logs_statement,
+    policy,
+)
 
 STRANGE_KEYS = {"a b+c.jpg", "ümläut/日本.png", "quote'\"&<>.png", "percent%20.jpg"}
 
@@ -64,6 +78,59 @@ def test_run_image_functions_in_leaves_logs_to_the_role(upstream: Cloud, cloud: 
         each.invoke("quiet")
     assert "/aws/lambda/quiet" in _log_groups(upstream), upstream_does_it_now("run_image_functions_in")
     assert "/aws/lambda/quiet" not in _log_groups(cloud)
+
+
+def test_share_calls_by_weight(upstream: Cloud, cloud: Cloud) -> None:
+    """Upstream needs no place to run functions for this: it names the version that it has called."""
+    which = "def handler(event, context):\n    return {'statusCode': 200, 'body': context.function_version}"
+    called = {}
+    for name, each in (("upstream", upstream), ("ours", cloud)):
+        each.add_function("weighted", which)
+        functions = each.client("lambda")
+        old = functions.publish_version(FunctionName="weighted")["Version"]
+        functions.update_function_configuration(FunctionName="weighted", Description="another one")
+        new = functions.publish_version(FunctionName="weighted")["Version"]
+        alias = {"FunctionName": "weighted", "Name": "live"}
+        routing = {"AdditionalVersionWeights": {new: 0.5}}
+        functions.create_alias(**alias, FunctionVersion=old, RoutingConfig=routing)
+        answers = [functions.invoke(FunctionName="weighted", Qualifier="live") for _ in range(40)]
+        called[name] = {answer["ExecutedVersion"] for answer in answers}
+    assert called["upstream"] == {old}, upstream_does_it_now("share_calls_by_weight")
+    assert called["ours"] == {old, new}
+    assert all(json.load(answer["Payload"])["body"] == answer["ExecutedVersion"] for answer in answers)
+    assert functions.get_function(FunctionName="weighted", Qualifier="live")["Configuration"]["Version"] == old
+
+    arn = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:weighted:live"
+    address = add_http_api(cloud, arn, {"GET /version": "NONE"}) + "/version"
+    assert {call(cloud, "GET", address).data.decode() for _ in range(40)} == {old, new}
+
+    functions.update_alias(**alias, RoutingConfig={"AdditionalVersionWeights": {}})
+    assert {functions.invoke(FunctionName="weighted", Qualifier="live")["ExecutedVersion"] for _ in range(10)} == {old}
+
+
+def test_share_calls_by_weight_of_queues_too(cloud: Cloud) -> None:
+    sqs, functions = cloud.client("sqs"), cloud.client("lambda")
+    url = sqs.create_queue(QueueName="weighted")["QueueUrl"]
+    arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:weighted"
+    cloud.add_function("queued", "def handler(event, context):\n    print('ran', context.function_version, flush=True)")
+    old = functions.publish_version(FunctionName="queued")["Version"]
+    functions.update_function_configuration(FunctionName="queued", Description="another one")
+    new = functions.publish_version(FunctionName="queued")["Version"]
+    functions.create_alias(
+        FunctionName="queued",
+        Name="live",
+        FunctionVersion=old,
+        RoutingConfig={"AdditionalVersionWeights": {new: 0.5}},
+    )
+    functions.create_event_source_mapping(FunctionName="queued:live", EventSourceArn=arn, BatchSize=1)
+    for number in range(40):
+        sqs.send_message(QueueUrl=url, MessageBody=str(number))
+
+    def ran() -> set[str]:
+        return {line.split()[-1] for line in cloud.log_lines("queued") if line.startswith("ran ")}
+
+    eventually(lambda: "/aws/lambda/queued" in _log_groups(cloud))
+    assert eventually(lambda: ran() if len(ran()) == 2 else None) == {old, new}
 
 
 def test_find_apis_of_every_account(upstream: Cloud, cloud: Cloud) -> None:
@@ -116,18 +183,149 @@ def test_tell_roles_who_assumes_them(upstream: Cloud, cloud: Cloud) -> None:
     assert not can_assume(cloud, "other-function", "aws:SourceArn", f"{function}-not")
 
 
+def assumed(cloud: Cloud, role: str) -> dict[str, str]:
+    """Credentials of a role, for a client."""
+    arn = f"arn:aws:iam::{ACCOUNT}:role/{role}"
+    keys = cloud.client("sts").assume_role(RoleArn=arn, RoleSessionName="test")["Credentials"]
+    return {
+        "aws_access_key_id": keys["AccessKeyId"],
+        "aws_secret_access_key": keys["SecretAccessKey"],
+        "aws_session_token": keys["SessionToken"],
+    }
+
+
+def is_allowed(call: Callable[..., Any], **parameters: Any) -> bool:
+    try:
+        call(**parameters)
+    except ClientError as error:
+        if not error.response["Error"]["Code"].startswith(("AccessDenied", "AuthorizationError")):
+            raise
+        return False
+    return True
+
+
+def add_bounded(each: Cloud) -> Callable[[str], bool]:
+    """Whether somebody who may make roles with one boundary can make one with another."""
+    boundary = f"arn:aws:iam::{ACCOUNT}:policy/most"
+    for name in ("most", "more"):
+        each.client("iam").create_policy(PolicyName=name, PolicyDocument=policy(allow("s3:GetObject")))
+    each.add_role("makes", allow("iam:CreateRole", Condition={"StringEquals": {"iam:PermissionsBoundary": boundary}}))
+    iam = each.client("iam", **assumed(each, "makes"))
+
+    def can_make(name: str) -> bool:
+        arn = f"arn:aws:iam::{ACCOUNT}:policy/{name}"
+        return is_allowed(
+            iam.create_role, RoleName=f"with-{name}", AssumeRolePolicyDocument=policy(), PermissionsBoundary=arn
+        )
+
+    return can_make
+
+
+def add_locks(each: Cloud) -> Callable[[str], bool]:
+    """Whether somebody who may write items of one name can write one of another."""
+    key = {"AttributeName": "LockID"}
+    each.client("dynamodb").create_table(
+        TableName="locks", KeySchema=[{**key, "KeyType": "HASH"}], BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{**key, "AttributeType": "S"}],
+    )  # fmt: skip
+    own = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["own/*"]}, "Null": {"dynamodb:LeadingKeys": "false"}}
+    each.add_role("locks", allow("dynamodb:PutItem", Condition=own))
+    table = each.client("dynamodb", **assumed(each, "locks"))
+    return lambda name: is_allowed(table.put_item, TableName="locks", Item={"LockID": {"S": name}})
+
+
+def add_mappings(each: Cloud) -> Callable[[str], bool]:
+    """Whether somebody who may feed one function can feed another."""
+    for name in ("own_fed", "other_fed"):
+        each.add_function(name, ECHO, logs_statement(name), allow("sqs:*"))
+    queue = each.client("sqs").create_queue(QueueName="fed")["QueueUrl"]
+    arn = each.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    own = {"ArnLike": {"lambda:FunctionArn": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:own_*"}}
+    actions = ("lambda:CreateEventSourceMapping", "lambda:DeleteEventSourceMapping")
+    each.add_role("feeds", allow(*actions, Condition=own))
+    functions = each.client("lambda", **assumed(each, "feeds"))
+
+    def can_feed(name: str) -> bool:
+        return is_allowed(functions.create_event_source_mapping, FunctionName=name, EventSourceArn=arn) and all(
+            is_allowed(functions.delete_event_source_mapping, UUID=mapping["UUID"])
+            for mapping in each.client("lambda").list_event_source_mappings(FunctionName=name)["EventSourceMappings"]
+        )
+
+    return can_feed
+
+
+@pytest.mark.parametrize(
+    ("add", "own", "other"),
+    [(add_bounded, "most", "more"), (add_locks, "own/lock", "other/lock"), (add_mappings, "own_fed", "other_fed")],
+)
+def test_tell_policies_more_of_requests(
+    upstream: Cloud, cloud: Cloud, add: Callable[[Cloud], Callable[[str], bool]], own: str, other: str
+) -> None:
+    assert not add(upstream)(own), upstream_does_it_now("tell_policies_more_of_requests")
+    may = add(cloud)
+    assert (may(own), may(other)) == (True, False)
+
+
+def test_tell_policies_more_of_requests_and_ask_who_passes_roles(upstream: Cloud, cloud: Cloud) -> None:
+    def can_pass(each: Cloud, name: str) -> bool:
+        arns = {role: each.add_role(f"{name}-{role}", logs_statement(name)) for role in ("own", "other")}
+        passing = allow("iam:PassRole", resource=arns["own"])
+        passing["Condition"] = {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}
+        each.add_role(f"{name}-deploys", allow("lambda:CreateFunction"), passing)
+        functions = each.client("lambda", **assumed(each, f"{name}-deploys"))
+        return is_allowed(
+            functions.create_function, FunctionName=f"{name}-new", PackageType="Image", Code={"ImageUri": IMAGE},
+            Role=arns[name],
+        )  # fmt: skip
+
+    assert can_pass(upstream, "other"), upstream_does_it_now("tell_policies_more_of_requests")
+    assert can_pass(cloud, "own")
+    assert not can_pass(cloud, "other")
+
+
+def test_find_what_requests_are_about(upstream: Cloud, cloud: Cloud) -> None:
+    watch, bus = f"arn:aws:cloudwatch::{ACCOUNT}:dashboard/own", f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/own"
+    topic, alarm = f"arn:aws:sns:{REGION}:{ACCOUNT}:own", f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:own"
+
+    def allowed(each: Cloud, name: str) -> dict[str, bool]:
+        actions = {
+            "cloudwatch:DeleteAlarms": alarm, "cloudwatch:PutDashboard": watch, "events:CreateEventBus": bus,
+            "ecr:DescribeRepositories": f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/own",
+            "iam:PassRole": "*", "lambda:CreateFunction": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:own",
+            "sns:ListTagsForResource": topic,
+        }  # fmt: skip
+        each.client("sns").create_topic(Name=name)
+        each.client("ecr").create_repository(repositoryName=name)
+        each.add_role(f"about-{name}", *(allow(action, resource=arn) for action, arn in actions.items()))
+
+        def client(service: str) -> Any:
+            return each.client(service, **assumed(each, f"about-{name}"))
+
+        return {
+            "alarm": is_allowed(client("cloudwatch").delete_alarms, AlarmNames=[name]),
+            "dashboard": is_allowed(
+                client("cloudwatch").put_dashboard, DashboardName=name, DashboardBody='{"widgets": []}'
+            ),
+            "repository": is_allowed(client("ecr").describe_repositories, repositoryNames=[name]),
+            "function": is_allowed(
+                client("lambda").create_function,
+                FunctionName=name,
+                PackageType="Image",
+                Code={"ImageUri": IMAGE},
+                Role=f"arn:aws:iam::{ACCOUNT}:role/about-{name}",
+            ),
+            "event bus": is_allowed(client("events").create_event_bus, Name=name),
+            "tags": is_allowed(client("sns").list_tags_for_resource, ResourceArn=topic.replace("own", name)),
+        }
+
+    assert not any(allowed(upstream, "own").values()), upstream_does_it_now("find_what_requests_are_about")
+    assert all(allowed(cloud, "own").values())
+    assert not any(allowed(cloud, "other").values())
+
+
 def test_judge_log_streams_by_their_name(upstream: Cloud, cloud: Cloud) -> None:
     def can_write(each: Cloud, group: str) -> bool:
-        role = each.client("sts").assume_role(
-            RoleArn=f"arn:aws:iam::{ACCOUNT}:role/writes-logs", RoleSessionName="test"
-        )
-        keys = role["Credentials"]
-        logs = each.client(
-            "logs",
-            aws_access_key_id=keys["AccessKeyId"],
-            aws_secret_access_key=keys["SecretAccessKey"],
-            aws_session_token=keys["SessionToken"],
-        )
+        logs = each.client("logs", **assumed(each, "writes-logs"))
         event = {"timestamp": int(time.time() * 1000), "message": "a line"}
         try:
             logs.create_log_stream(logGroupName=group, logStreamName="[1]")

@@ -157,7 +157,7 @@ NO_EVENT = '{"hello": "world"}'
 def test_looking_hides_nothing(deployment: Deployment) -> None:
     bodies = sorted(f"message {number}" for number in range(25))
     dead_letter(deployment, *bodies)
-    with Drawer(deployment.dead_letters) as drawer:
+    with Drawer(deployment) as drawer:
         seen = sorted(letter.body for letters in drawer for letter in letters)
     assert seen == bodies
     assert visible(deployment.dead_letters) == bodies
@@ -167,7 +167,7 @@ def test_looking_that_is_broken_off_hides_nothing(deployment: Deployment) -> Non
     dead_letter(deployment, *map(str, range(25)))
 
     def look() -> None:
-        with Drawer(deployment.dead_letters) as drawer:
+        with Drawer(deployment) as drawer:
             next(iter(drawer))
             raise KeyboardInterrupt
 
@@ -182,7 +182,7 @@ def test_every_message_comes_once_even_if_looking_takes_long(
     monkeypatch.setattr("imagepipe.operations.dead_letters.HIDDEN_SECONDS", 2)
     dead_letter(deployment, *map(str, range(15)))
     seen = []
-    with Drawer(deployment.dead_letters) as drawer:
+    with Drawer(deployment) as drawer:
         for letters in drawer:
             seen += [letter.body for letter in letters]
             time.sleep(2.5 if len(seen) <= 10 else 0)
@@ -191,6 +191,18 @@ def test_every_message_comes_once_even_if_looking_takes_long(
 
 
 # --- failures ---------------------------------------------------------------------------------------------------------
+
+
+def test_event_of_another_bucket_is_none_of_ours(deployment: Deployment) -> None:
+    """The processor refuses it at every try: put back, it would only be here again."""
+    foreign = messages.created(Object("", "a.jpg", None, "e", 1, START), "another", "1")
+    dead_letter(deployment, foreign)
+    [group] = failures.group(failures.find(deployment), most_examples=1)
+    assert (group.status, group.code, group.examples[0].message) == (
+        "DEAD_LETTER", "NOT_AN_EVENT", "an event of another",
+    )  # fmt: skip
+    assert run(deployment) == Outcome(not_events=1)
+    assert [letter.body for letter in redrive.not_events(deployment)] == [foreign]
 
 
 def test_failures_are_records_and_messages_by_reason(

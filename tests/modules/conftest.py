@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import tftest
 
-MODULES = ("api", "compute", "monitoring", "registry", "storage")
+MODULES = ("api", "ci-access", "compute", "monitoring", "registry", "storage")
 
 ACCOUNT = "333333333333"
 REGION = "eu-west-1"

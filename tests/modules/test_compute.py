@@ -77,6 +77,7 @@ INPUTS: dict[str, Any] = {
     **NAMES,
     "api": {"memory_mb": 640, "timeout_seconds": 12, "url_ttl_seconds": 1200},
     "architecture": "x86_64",
+    "canary": {"held_versions": {}, "percent": 10},
     "image_uri": f"444444444444.dkr.ecr.eu-west-1.amazonaws.com/image-pipeline/processor@{DIGEST}",
     "log_level": "WARNING",
     "log_retention_days": 90,
@@ -132,6 +133,12 @@ class TestFunction:
         alias = compute[f'aws_lambda_alias.live["{name}"]']
         assert (alias["name"], alias["function_name"]) == ("live", f"image-pipeline-prod-{name}")
 
+    def test_newest_version_gets_all_calls(self, compute: Resources, name: str) -> None:
+        """Which one that is, is known once it is published."""
+        alias = compute[f'aws_lambda_alias.live["{name}"]']
+        assert "function_version" not in alias
+        assert alias["routing_config"] == []
+
     def test_logs_to_a_group_of_its_own_that_forgets(self, compute: Resources, name: str) -> None:
         group = compute[f'aws_cloudwatch_log_group.function["{name}"]']
         assert (group["name"], group["retention_in_days"]) == (f"/aws/lambda/image-pipeline-prod-{name}", 90)
@@ -172,6 +179,15 @@ class TestFunction:
 
     def test_role_has_nothing_to_do_with_keys_otherwise(self, compute: Resources, name: str) -> None:
         assert "kms" not in compute[f'aws_iam_role_policy.function["{name}"]']["policy"]
+
+
+def test_a_held_version_keeps_the_calls_but_for_the_share_of_the_newest(planned: Callable[..., Resources]) -> None:
+    """Whose number is known once it is published: then nothing but that decides whether it gets a share."""
+    resources = planned("compute", **INPUTS | {"canary": {"held_versions": {"processor": "7"}, "percent": 10}})
+    held, other = (resources[f'aws_lambda_alias.live["{name}"]'] for name in ("processor", "api"))
+    assert held["function_version"] == "7"
+    assert "routing_config" not in held
+    assert ("function_version" in other, other["routing_config"]) == (False, [])
 
 
 def test_the_command_decides_which_function_it_is(compute: Resources) -> None:

@@ -13,7 +13,7 @@ from .conftest import ACCOUNT, NAMES, Resources, assert_denies_insecure_transpor
 RUNBOOK = "https://example.com/runbook"
 
 #: Commands that have a section of their own, which those of the alarms point to.
-OPERATIONS = {"failures", "redrive", "reprocess", "reconcile"}
+OPERATIONS = {"canary", "failures", "redrive", "reprocess", "reconcile"}
 TOPIC = "arn:aws:sns:eu-west-1:333333333333:image-pipeline-prod-alarms"
 INPUTS = {
     **NAMES,

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from . import test_api, test_compute, test_monitoring, test_registry, test_storage
+from . import test_api, test_ci_access, test_compute, test_monitoring, test_registry, test_storage
 from .conftest import MODULES, errors
 
 INPUTS: dict[str, dict[str, Any]] = {
     "api": test_api.INPUTS,
+    "ci-access": test_ci_access.INPUTS,
     "compute": test_compute.INPUTS,
     "monitoring": test_monitoring.INPUTS,
     "registry": test_registry.INPUTS,
@@ -30,7 +31,7 @@ def variant(**fields: Any) -> dict[str, Any]:
 REFUSED: list[tuple[str, str, Any, str]] = [
     *(
         (module, variable, value, message)
-        for module in ("api", "compute", "monitoring", "storage")
+        for module in ("api", "ci-access", "compute", "monitoring", "storage")
         for variable, value, message in [
             ("account_id", "12345", "account_id must be 12 digits, not '12345'"),
             ("name_prefix", "Image_Pipeline", "3 to 40 lower-case letters, digits and hyphens"),
@@ -43,15 +44,26 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     ("api", "function.alias", "canary", "must be the one of the alias and end in :canary/invocations"),
     ("api", "log_retention_days", 10, "a number of days that CloudWatch knows"),
     ("api", "throttling.burst_limit", 0, "burst_limit must be from 1 to 5000 and rate_limit from 1 to 10000, not 0"),
+    ("ci-access", "environment", "Prod", "environment must be 2 to 31 lower-case letters, digits and hyphens"),
+    ("ci-access", "github.repository", "acme/*", "like owner/name, without patterns, not 'acme/*'"),
+    ("ci-access", "github.owner_id", "acme", "github.repository_id must be numbers"),
+    ("ci-access", "github.owner_id", None, "github.repository_id go together"),
+    ("ci-access", "registry.account_id", "shared", "an account of 12 digits and the name of a repository"),
+    ("ci-access", "state.prefix", "live/*", "a prefix without * or a slash at its end"),
     ("compute", "api.memory_mb", 64, "api.memory_mb must be from 128 to 10240, not 64"),
     ("compute", "api.timeout_seconds", 30, "api.timeout_seconds must be from 1 to 29"),
     ("compute", "api.url_ttl_seconds", 7200, "api.url_ttl_seconds must be from 60 to 3600 (an hour), not 7200"),
     ("compute", "architecture", "amd64", "architecture must be arm64 or x86_64, not 'amd64'"),
+    ("compute", "canary.held_versions", {"resizer": "3"}, 'published version, a number, not {"resizer":"3"}'),
+    ("compute", "canary.held_versions", {"api": "$LATEST"}, 'a published version, a number, not {"api":"$LATEST"}'),
+    ("compute", "canary.percent", 0, "canary.percent must be from 1 to 50, not 0"),
+    ("compute", "canary.percent", 51, "canary.percent must be from 1 to 50, not 51"),
     ("compute", "image_platform", "windows/amd64", "or linux/arm64, or empty, not 'windows/amd64'"),
     ("compute", "image_uri", IMAGE.split("@")[0] + ":latest", "Run `make build` to get one"),
     ("compute", "image_uri", IMAGE.replace("eu-west-1", "us-east-1"), "must be in eu-west-1"),
     ("compute", "log_level", "TRACE", "log_level must be DEBUG, INFO, WARNING, ERROR or CRITICAL, not 'TRACE'"),
     ("compute", "log_retention_days", 10, "a number of days that CloudWatch knows"),
+    ("compute", "permissions_boundary_arn", "boundary", "must be the ARN of a policy, or empty, not 'boundary'"),
     ("compute", "processor.backfill_concurrency", 1, "processor.backfill_concurrency must be from 2 to 1000, not 1"),
     ("compute", "processor.batch_size", 11, "processor.batch_size must be from 1 to 10, not 11"),
     ("compute", "processor.ephemeral_storage_mb", 256, "from 512 to 10240, not 256"),

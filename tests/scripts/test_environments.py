@@ -1,5 +1,6 @@
 """env.hcl and release.json: what is accepted, and what is said of the rest."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,33 @@ def test_malformed_env_hcl_is_named_with_its_field(dev: Path, old: str, new: str
     with pytest.raises(PipelineError, match=message) as raised:
         environments.load("dev")
     assert "\n" not in str(raised.value)
+
+
+def test_a_rollout_is_at_once_where_nothing_is_said_of_it(dev: Path) -> None:
+    assert (environments.load("dev").canary_percent, environments.load("dev").bake) == (0, timedelta())
+    (dev / "env.hcl").write_text(ENV.replace("}", "  rollout = { canary_percent = 10, bake_minutes = 0.5 }\n}"))
+    assert (environments.load("dev").canary_percent, environments.load("dev").bake) == (10, timedelta(seconds=30))
+
+
+@pytest.mark.parametrize(
+    ("rollout", "message"),
+    [
+        ("{ canary_percent = 10 }", "rollout.bake_minutes: Field required"),
+        (
+            "{ canary_percent = 51, bake_minutes = 1 }",
+            "rollout.canary_percent: Input should be less than or equal to 50",
+        ),
+        (
+            "{ canary_percent = 10, bake_minutes = 60 }",
+            "rollout.bake_minutes: Input should be less than or equal to 45",
+        ),
+        ("{ canary_percent = 10, bake_minutes = 0 }", "rollout: .* bake_minutes must be more than 0"),
+    ],
+)
+def test_a_malformed_rollout_is_named_with_its_field(dev: Path, rollout: str, message: str) -> None:
+    (dev / "env.hcl").write_text(ENV.replace("}", f"  rollout = {rollout}\n}}"))
+    with pytest.raises(PipelineError, match=f"live/dev/env.hcl: {message}"):
+        environments.load("dev")
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,14 @@ def test_same_outcome_has_the_same_id_and_another_one_never() -> None:
     assert len(set(ids)) == 3
 
 
+def test_outcome_that_comes_back_is_news() -> None:
+    """A recipe is rolled back, and an image made again by it gets the revision that it had two orders ago."""
+    old, new = record("READY", "1-old"), record("READY", "1-new", status_since="2026-05-02T12:00:00.000+00:00")
+    back = {**old, "status_since": "2026-05-03T12:00:00.000+00:00"}
+    ids = [detail(*write)["id"] for write in ((None, old), (old, new), (new, back))]  # type: ignore[index]
+    assert len(set(ids)) == 3
+
+
 def test_batch_is_told_in_its_order_ten_at_a_time() -> None:
     bus = Bus()
     changes = [change(None, record("READY", str(number))) for number in range(1, 24)]

@@ -58,6 +58,34 @@ def test_poisoned_message_does_not_take_its_neighbours_along(environment: Enviro
     assert environment.record("a.jpg")["status"] == environment.record("b.jpg")["status"] == "READY"
 
 
+def test_failing_event_does_not_take_its_neighbours_in_the_same_message_along(
+    environment: Environment, photo: bytes
+) -> None:
+    """S3 puts one event into a message, and does not promise to."""
+    foreign = environment.put("a.jpg", photo)
+    foreign["s3"]["bucket"]["name"] = "another"
+    message = json.dumps({"Records": [foreign, environment.put("b.jpg", photo)]})
+    assert process(messages(message)) == ["m0"]
+    assert environment.record("b.jpg")["status"] == "READY"
+
+
+def test_duplicate_that_comes_at_the_same_time_is_not_decoded_again(
+    environment: Environment, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes back when the other is done."""
+    twice, put_variants = messages(environment.put("a.jpg", photo)), Store.put_variants
+
+    def meanwhile(self: Store, *arguments: Any) -> Any:
+        monkeypatch.setattr(Store, "put_variants", lambda *_: pytest.fail("made twice"))
+        assert process(twice) == ["m0"]
+        return put_variants(self, *arguments)
+
+    monkeypatch.setattr(Store, "put_variants", meanwhile)
+    assert process(twice) == []
+    assert process({"Records": [{**twice["Records"][0], "attributes": {"ApproximateReceiveCount": "2"}}]}) == []
+    assert environment.record("a.jpg")["status"] == "READY"
+
+
 def test_test_event_of_s3_is_ignored(environment: Environment) -> None:
     assert process(messages(json.dumps({"Service": "Amazon S3", "Event": "s3:TestEvent"}))) == []
 

@@ -1,5 +1,7 @@
 """Handlers of one image's events side by side, interleaved request by request as a seed says: the last thing wins.
 
+They are of two releases, as while one is deployed, and what they make of an image differs.
+
 What `make chaos` finds by luck and cannot repeat is found here by trying: who is at which request when is the seed's.
 """
 
@@ -14,10 +16,11 @@ from typing import Any
 import pytest
 from image_processor.events import image_id, parse
 from image_processor.gate import Reason, Rejected
+from image_processor.isolation import Sandbox
 from image_processor.processor import GivenUp, Processor, Suspect
 from image_processor.rendition import Variant
 
-from .conftest import PROCESSED, UPLOADS, Environment
+from .conftest import PROCESSED, RECIPE, UPLOADS, Environment
 
 KEY = "a.jpg"
 IMAGE = image_id(UPLOADS, KEY)
@@ -102,8 +105,8 @@ class Paused:
 class Life:
     """What happens to one key in S3, and to the messages that tell of it."""
 
-    def __init__(self, environment: Environment, processor: Processor, seed: int) -> None:
-        self.environment, self.processor = environment, processor
+    def __init__(self, environment: Environment, releases: list[Processor], seed: int) -> None:
+        self.environment, self.releases = environment, releases
         self.dice = random.Random(seed)
         self.baton = Baton(self.dice)
         self.versions: list[dict[str, Any]] = []  # events by which a version that is still there came to be
@@ -140,10 +143,11 @@ class Life:
     def deliver(self) -> None:
         body, delivery = self.waiting.pop(self.dice.randrange(len(self.waiting)))
         (event,) = parse(body)
+        release = self.dice.choice(self.releases)
 
         def work() -> None:
             try:
-                result = self.processor.handle(event, delivery, risk=delivery > 1)
+                result = release.handle(event, delivery, risk=delivery > 1)
                 self.log.append(f"  {event.revision} {'again ' if event.reprocess else ''}{result.outcome}")
             except (Suspect, GivenUp, Died) as error:
                 self.log.append(f"  {event.revision} {type(error).__name__}")
@@ -180,8 +184,12 @@ class Life:
             assert record["status"] == ("REJECTED" if content == b"bad" else "READY")
             assert record["source"]["version_id"] == current["VersionId"]
             if content != b"bad":
-                assert set(shown.values()) == {hashlib.sha256(content).hexdigest()}
+                made_by = record["pipeline"]["image"].encode()
+                assert set(shown.values()) == {hashlib.sha256(content + made_by).hexdigest()}
         assert set(shown) <= self.environment.variants(), "shown and not there"
+        for key, digest in shown.items():
+            there = self.environment.s3.get_object(Bucket=PROCESSED, Key=key)["Body"].read()
+            assert hashlib.sha256(there).hexdigest() == digest, "shown and another"
 
     def _current(self) -> dict[str, Any] | None:
         try:
@@ -194,18 +202,19 @@ class Life:
 
 
 @pytest.fixture
-def life(environment: Environment, processor: Processor, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Life]:
+def life(environment: Environment, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Life]:
     """One key's life under a seed. Contents are words, so that making variants of them takes no time."""
+    store = environment.store
 
-    def made(work: Any, data: bytes, source: dict[str, Any]) -> dict[str, Any]:
+    def made(self: Processor, work: Any, data: bytes, source: dict[str, Any]) -> dict[str, Any]:
         work.source = source
         if data == b"bad":
             raise Rejected(Reason.NOT_AN_IMAGE, "bad")
-        variants = [Variant(name, "png", 1, 1, data) for name in ("one", "two")]
-        return {"source": source, "variants": processor._store.put_variants(IMAGE, work.revision, variants)}
+        variants = [Variant(name, "png", 1, 1, data + self._pipeline["image"].encode()) for name in ("one", "two")]
+        return {"source": source, "variants": store.put_variants(IMAGE, work.revision, variants)}
 
-    monkeypatch.setattr(processor, "_made", made)
-    store = processor._store
+    monkeypatch.setattr(Processor, "_made", made)
+    releases = [Processor(store, RECIPE, sandbox, image, UPLOADS) for image in ("old", "new")]
     s3, dynamodb = store._s3, store._dynamodb
 
     def begin(seed: int) -> Life:
@@ -214,7 +223,7 @@ def life(environment: Environment, processor: Processor, monkeypatch: pytest.Mon
             page = s3.list_object_versions(Bucket=bucket)
             for each in page.get("Versions", []) + page.get("DeleteMarkers", []):
                 s3.delete_object(Bucket=bucket, Key=each["Key"], VersionId=each["VersionId"])
-        found = Life(environment, processor, seed)
+        found = Life(environment, releases, seed)
         monkeypatch.setattr(store, "_s3", Paused(s3, found.baton))
         monkeypatch.setattr(store, "_dynamodb", Paused(dynamodb, found.baton))
         return found

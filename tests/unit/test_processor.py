@@ -1,5 +1,6 @@
 """Events in, records and variants out: what each kind of event does, and what it leaves alone."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -159,6 +160,34 @@ def test_same_event_handled_twice_at_once_keeps_its_variants(
     assert environment.variants() == {variant["key"] for variant in environment.record("a.jpg")["variants"].values()}
 
 
+def test_two_releases_at_work_on_one_event_leave_what_is_shown_alone(
+    processor: Processor,
+    environment: Environment,
+    sandbox: Sandbox,
+    photo: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The new release publishes while the old one, whose variants have the same names, is about to write its own."""
+    created = environment.put("a.jpg", photo)
+    finer = Recipe(variants=ladder(64, 160, thumbnail=48, formats=(Encoding("avif", 50), Encoding("jpeg", 95))))
+    new = Processor(environment.store, finer, sandbox, "sha256:" + "b" * 64, "uploads")
+    put_variants = Store.put_variants
+
+    def overtaken(self: Store, *arguments: Any) -> Any:
+        monkeypatch.setattr(Store, "put_variants", put_variants)
+        handle(new, environment, created)
+        return put_variants(self, *arguments)
+
+    monkeypatch.setattr(Store, "put_variants", overtaken)
+    assert handle(processor, environment, created) == Outcome.SKIPPED
+    record = environment.record("a.jpg")
+    assert record["pipeline"]["recipe"] == finer.version
+    for variant in record["variants"].values():
+        content = environment.s3.get_object(Bucket=PROCESSED, Key=variant["key"])["Body"].read()
+        assert hashlib.sha256(content).hexdigest() == variant["sha256"]
+    assert environment.variants() == {variant["key"] for variant in record["variants"].values()}
+
+
 def test_removal_takes_the_variants_and_leaves_a_tombstone_that_expires(
     processor: Processor, environment: Environment, photo: bytes
 ) -> None:
@@ -198,6 +227,25 @@ def test_removed_key_can_be_uploaded_again(processor: Processor, environment: En
     found = environment.record("a.jpg")
     assert found["status"] == "READY"
     assert "expires_at" not in found
+
+
+def test_tombstone_that_expires_at_this_very_moment_does_no_harm(
+    processor: Processor, environment: Environment, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for record in (environment.put("a.jpg", photo), environment.remove("a.jpg")):
+        handle(processor, environment, record)
+    image, try_again, seen = environment.record("a.jpg")["image_id"], Store.try_again, []
+
+    def expired(self: Store, *arguments: Any) -> bool:
+        self._dynamodb.delete_item(TableName=self._table, Key={"image_id": {"S": image}})
+        begun = try_again(self, *arguments)
+        seen.append(self.record(image))
+        return begun
+
+    monkeypatch.setattr(Store, "try_again", expired)
+    assert handle(processor, environment, environment.put("a.jpg", photo)) == Outcome.PROCESSED
+    assert seen == [None]
+    assert environment.record("a.jpg")["status"] == "READY"
 
 
 def test_image_given_up_can_still_become_ready(processor: Processor, environment: Environment, photo: bytes) -> None:
@@ -370,9 +418,37 @@ def test_image_that_may_have_killed_the_process_is_a_suspect(
 ) -> None:
     created = environment.put("a.jpg", photo)
     killed(processor, environment, created, 1)
-    with pytest.raises(Suspect):
+    with pytest.raises(Suspect) as caught:
         processor.handle(environment.event(created), 2, risk=False)
+    assert 0 <= caught.value.age < 60
     assert processor.handle(environment.event(created), 2, risk=True).outcome == Outcome.PROCESSED
+
+
+def test_image_that_killed_the_process_has_failed_when_its_message_will_not_come_again(
+    processor: Processor, environment: Environment, photo: bytes
+) -> None:
+    """Killed once more, nobody would be left to say so."""
+    created = environment.put("a.jpg", photo)
+    killed(processor, environment, created, 4)
+    with pytest.raises(GivenUp):
+        processor.handle(environment.event(created), 5, last=True)
+    record = environment.record("a.jpg")
+    assert (record["status"], record["reason"]["code"]) == ("FAILED", "PROCESS_KILLED")
+
+
+def test_note_of_an_older_release_makes_a_suspect_too(
+    processor: Processor, environment: Environment, photo: bytes
+) -> None:
+    """It did not write down when work was begun."""
+    created = environment.put("a.jpg", photo)
+    created["eventTime"] = "2026-01-01T00:00:00Z"
+    killed(processor, environment, created, 1)
+    record = environment.record("a.jpg")
+    old = {"sequencer": record["sequencer"], "count": record["trying"]["count"]}
+    environment.store._write(record["image_id"], {"trying": old})
+    with pytest.raises(Suspect) as caught:
+        processor.handle(environment.event(created), 2, risk=False)
+    assert caught.value.age > 3600
 
 
 def test_failures_that_the_process_survives_make_no_suspect(
@@ -421,7 +497,9 @@ def test_image_is_made_again_as_a_revision_of_its_own_and_once(
     again = order(environment, "a.jpg")
     assert [other.handle(again).outcome for _ in range(2)] == [Outcome.PROCESSED, Outcome.SKIPPED]
     record = environment.record("a.jpg")
-    assert record["revision"] == f"{before['revision']}-{verdict_version(NEWER, sandbox.limits, 'sha256:' + 'b' * 64)}"
+    sent, made_by = again.revision, verdict_version(NEWER, sandbox.limits, "sha256:" + "b" * 64)
+    assert before["revision"] == f"{sent}.{processor.verdict_version}"
+    assert record["revision"] == f"{sent}-{made_by}"
     assert record["pipeline"]["recipe"] == NEWER.version
     assert (record["listed_at"], record["sequencer"]) == (before["listed_at"], before["sequencer"])
     assert environment.variants() == {variant["key"] for variant in record["variants"].values()}

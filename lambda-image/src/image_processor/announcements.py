@@ -1,6 +1,15 @@
 """What others are told of an image: one event per outcome, described in modules/compute/EVENTS.md.
 
-Made from the writes of a record and from nothing else, so whoever announces the same write twice says the same.
+Record and event stay in step because there is one write and not two: the record's. The table's stream tells of it, and
+from what the stream tells, and from nothing else, the event is made. Whoever dies in between, the processor after its
+write or the announcer before or after its call, leaves the change in the stream, which Lambda hands out again until
+the announcer succeeds; whoever announces the same write twice says the same under the same id.
+
+The other ways are worse. An event sent by the processor itself is lost when it dies after its write, or tells of what
+never was when it dies, or loses a race, before it. An outbox (the event written beside the record in one transaction)
+costs twice the write units and needs somebody to empty it; DynamoDB's stream is that outbox, kept for 24 hours for
+nothing. EventBridge Pipes could read it without a function, but cannot compare a write with the record before it,
+and so would tell of every note that the processor takes.
 """
 
 import hashlib
@@ -84,8 +93,12 @@ def _outcome(record: Record) -> tuple[Any, ...]:
 
 
 def _id(record: Record) -> str:
-    """The same for the same outcome, by which receivers know what they have had."""
-    parts = [record[name] for name in ("image_id", "sequencer", "revision", "status")]
+    """The same however often a transition is told, by which receivers know what they have had.
+
+    The time of the transition is part of it: an outcome can come back, when a recipe is rolled back and images are made
+    again by it.
+    """
+    parts = [record[name] for name in ("image_id", "sequencer", "revision", "status", "status_since")]
     return hashlib.sha256("/".join(parts).encode()).hexdigest()[:32]
 
 

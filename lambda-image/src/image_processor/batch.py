@@ -1,5 +1,6 @@
 """One batch of a queue: in which order its messages are worked on, when to stop, and what comes back when."""
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 #: A share of the time that an invocation has: with less left, no further image is begun.
 LAST_START = 0.25
+
+#: A share of the visibility timeout: no function runs for longer than a sixth of it, the compute module sees to that.
+LONGEST_WORK = 1 / 6
 
 #: Suspects that were not tried come back at different times, in seconds, so that they meet in no batch again.
 SPREAD = (1, 30)
@@ -48,6 +52,10 @@ class Queues:
     visibility_timeout: int  # seconds
     most_deliveries: int  # after so many, SQS moves a message to the dead-letter queue instead of delivering it again
 
+    def is_last(self, message: Message) -> bool:
+        """Whether it will not be delivered again."""
+        return message.delivery >= self.most_deliveries
+
     def delay(self, message: Message, seconds: float) -> None:
         """Lets a message come back so many seconds from now. Where that fails, it does after its visibility timeout."""
         try:
@@ -67,6 +75,14 @@ class Queues:
             except Exception:  # the answer to the batch says it once more
                 logger.warning("a message could not be deleted", exc_info=True)
 
+    def still_worked_on(self, suspect: Suspect) -> float:
+        """Seconds for which whoever began work on an image may still be at it; 0 where that process must be dead.
+
+        The same object announced twice, or one message delivered twice, mostly comes at about the same time.
+        """
+        longest = self.visibility_timeout * LONGEST_WORK
+        return min(max(0.0, longest - suspect.age), longest)
+
     def backoff(self, delivery: int) -> float:
         """Seconds until the next try: about 10, 20, 40 … for a visibility timeout of 6 minutes, and at most that.
 
@@ -83,9 +99,9 @@ def work(
 ) -> list[Message]:
     """Works on a batch and returns the messages that are to come back.
 
-    `handle` is given a message and whether it may run a risk. A message whose image was begun before and never ended
-    may be the one that kills the process: it waits until all others are done and deleted, and is then tried alone,
-    unless others would not come back.
+    `handle` is given a message and whether it may run a risk. A message whose image was begun before and has not ended
+    comes back when that work must have ended: then it is done, and nothing was decoded twice. If it never ended, it may
+    be the one that kills the process: it waits until all others are done and deleted, and is then tried alone.
     """
     reserve, slowest = seconds_left() * LAST_START, 0.0
     done: list[Message] = []
@@ -102,8 +118,12 @@ def work(
             return
         try:
             handle(message, risk)
-        except Suspect:
-            suspects.append(message)
+        except Suspect as suspect:
+            if rest := queues.still_worked_on(suspect):
+                queues.delay(message, math.ceil(rest))
+                back.append(message)
+            else:
+                suspects.append(message)
         except (GivenUp, NotAnEvent):
             queues.delay(message, 0)  # nothing will change: on to the dead-letter queue
             back.append(message)
@@ -114,19 +134,14 @@ def work(
             done.append(message)
         slowest = max(slowest, began - seconds_left())
 
-    def is_last(message: Message) -> bool:
-        return message.delivery >= queues.most_deliveries
-
-    for message in sorted(messages, key=is_last, reverse=True):  # what does not come back is not put off
+    for message in sorted(messages, key=queues.is_last, reverse=True):  # what does not come back is not put off
         attempt(message, risk=False)
     if suspects:
-        last = list(filter(is_last, suspects))
-        chosen = last or [random.choice(suspects)]  # noqa: S311
+        chosen = random.choice(suspects)  # noqa: S311
         for message in suspects:
-            if message not in chosen:
+            if message is not chosen:
                 queues.delay(message, random.uniform(*SPREAD))  # noqa: S311
                 back.append(message)
         queues.delete(done)
-        for message in chosen:
-            attempt(message, risk=True)
+        attempt(chosen, risk=True)
     return back

@@ -52,7 +52,14 @@ class Result:
 
 
 class Suspect(Exception):
-    """Work on this image was begun before and never ended: it may have killed the process. It is to be tried last."""
+    """Work on this image was begun before and has not ended: it killed the process, or somebody is still at it.
+
+    `age` says how many seconds ago it was begun. In the first case it is to be tried last, in the second it is to wait.
+    """
+
+    def __init__(self, begun: int, age: float) -> None:
+        super().__init__(f"begun {begun} times, {age:.1f} s ago")
+        self.age = age
 
 
 class GivenUp(Exception):
@@ -65,24 +72,26 @@ class Processor:
     def __init__(self, store: Store, recipe: Recipe, sandbox: Sandbox, image_digest: str, upload_bucket: str) -> None:
         self._store, self._recipe, self._sandbox, self._upload_bucket = store, recipe, sandbox, upload_bucket
         self._pipeline = {"recipe": recipe.version, "image": image_digest}
-        #: Part of the name of what is made again.
+        #: Part of the name of what is made, so that two releases at work on one event never write the same key.
         self.verdict_version = verdict_version(recipe, sandbox.limits, image_digest)
 
-    def handle(self, event: ObjectEvent, delivery: int = 1, *, risk: bool = True) -> Result:
+    def handle(self, event: ObjectEvent, delivery: int = 1, *, risk: bool = True, last: bool = False) -> Result:
         """Does what an event asks for. `delivery` counts how often its message came; without `risk`, suspects wait.
 
         Raises:
             NotAnEvent: it is about another bucket.
             Suspect: without `risk`, for an image that may have killed the process.
-            GivenUp: the image killed the process too often, or failed before in this chain of deliveries.
+            GivenUp: the image killed the process too often, or failed before in this chain of deliveries; or it killed
+                the process and this is the `last` delivery, after which nobody could say FAILED if it did so again.
         """
         if event.bucket != self._upload_bucket:
             raise NotAnEvent(f"an event of {event.bucket}, not of {self._upload_bucket}")
+        turn = _Turn(delivery, risk, last)
         if event.reprocess:
-            return self._again(event, delivery, risk)
+            return self._again(event, turn)
         if event.created:
-            return self._created(event, delivery, risk)
-        return self._removed(event, delivery, risk)
+            return self._created(event, turn)
+        return self._removed(event, turn)
 
     def give_up(self, event: ObjectEvent, delivery: int, message: str, code: Reason = Reason.PROCESSING_FAILED) -> None:
         """Says FAILED of an image whose message is about to go to the dead-letter queue.
@@ -99,16 +108,16 @@ class Processor:
 
     # --- creations ----------------------------------------------------------------------------------------------------
 
-    def _created(self, event: ObjectEvent, delivery: int, risk: bool) -> Result:
-        work = _Work(event, event.revision, delivery)
+    def _created(self, event: ObjectEvent, turn: "_Turn") -> Result:
+        work = _Work(event, f"{event.revision}.{self.verdict_version}", turn.delivery)
         with self._surviving(work):
-            return self._first_made(work, delivery, risk)
+            return self._first_made(work, turn)
 
-    def _first_made(self, work: "_Work", delivery: int, risk: bool) -> Result:
+    def _first_made(self, work: "_Work", turn: "_Turn") -> Result:
         event = work.event
         # A first delivery is most likely a first upload, for which there is nothing to read.
-        known = self._store.record(event.image_id) if delivery > 1 else None
-        if known and self._is_over(event, known, delivery, risk):
+        known = self._store.record(event.image_id) if turn.delivery > 1 else None
+        if known and self._is_over(event, known, turn):
             return Result(Outcome.SKIPPED)
         try:
             data, source = self._read(event)
@@ -118,12 +127,12 @@ class Processor:
                 claim = self._store.claim(event, content, self._recipe.version)
                 known, twin = claim.record, claim.twin
                 work.begun = not known and not twin
-                if known and self._is_over(event, known, delivery, risk):
+                if known and self._is_over(event, known, turn):
                     return Result(Outcome.SKIPPED)
             if twin and (linked := self._linked(work, twin, source)):
                 return self._publish(work, known, "READY", linked, Outcome.LINKED)
-            if known:
-                work.begun = self._store.try_again(event, known)
+            if known:  # or was: a tombstone may expire at this moment
+                work.begun = self._store.try_again(event, known) or self._store.begin(event)
             elif twin:
                 work.begun = self._store.begin(event)
             if not work.begun:
@@ -136,7 +145,7 @@ class Processor:
             self._store.remember(event, content, self._recipe.version)  # the claim that does so failed
         return result
 
-    def _is_over(self, event: ObjectEvent, known: Record, delivery: int, risk: bool) -> bool:
+    def _is_over(self, event: ObjectEvent, known: Record, turn: "_Turn") -> bool:
         """Whether a record says that there is nothing left to do for an event.
 
         Raises:
@@ -147,18 +156,29 @@ class Processor:
         if is_about(known, event):
             if known["status"] in SETTLED:
                 return True
-            if known["status"] == "FAILED" and delivery > int(known.get("attempts", delivery)):
+            if known["status"] == "FAILED" and turn.delivery > int(known.get("attempts", turn.delivery)):
                 raise GivenUp("the image has failed")
-        begun = tries(known, event)
-        if begun >= DEADLY_TRIES and delivery > DEADLY_TRIES:
-            message = f"the process died {begun} times while it worked on this image"
-            self.give_up(event, delivery, message, Reason.PROCESS_KILLED)
+        if begun := self._deaths(event, known, turn):
+            message = f"the process died while it worked on this image (tries that ended so: {begun})"
+            self.give_up(event, turn.delivery, message, Reason.PROCESS_KILLED)
             raise GivenUp(message)
-        if begun and not risk:
-            raise Suspect(f"begun {begun} times")
         return False
 
-    def _again(self, event: ObjectEvent, delivery: int, risk: bool) -> Result:
+    @staticmethod
+    def _deaths(event: ObjectEvent, known: Record, turn: "_Turn") -> int:
+        """How often an image took the process down, if that was too often for another try; otherwise 0.
+
+        Raises:
+            Suspect: as `handle` does.
+        """
+        begun, age = tries(known, event)
+        if begun and (turn.last or (begun >= DEADLY_TRIES and turn.delivery > DEADLY_TRIES)):
+            return begun
+        if begun and not turn.risk:
+            raise Suspect(begun, age)
+        return 0
+
+    def _again(self, event: ObjectEvent, turn: "_Turn") -> Result:
         """Makes what a record is about once more, unless it is about something else by now or that is done.
 
         Done is what was made again by the same recipe, limits and image: with any other, the verdict may be another.
@@ -172,12 +192,9 @@ class Processor:
             or known["revision"] == revision
         ):
             return Result(Outcome.SKIPPED)
-        begun = tries(known, event)
-        if begun >= DEADLY_TRIES and delivery > DEADLY_TRIES:
-            raise GivenUp(f"the process died {begun} times while it made this image again")
-        if begun and not risk:
-            raise Suspect(f"begun {begun} times")
-        work = _Work(event, revision, delivery)
+        if begun := self._deaths(event, known, turn):
+            raise GivenUp(f"the process died while it made this image again (tries that ended so: {begun})")
+        work = _Work(event, revision, turn.delivery)
         work.begun = self._store.try_again(event, known)
         if not work.begun:
             return Result(Outcome.SKIPPED)
@@ -295,7 +312,7 @@ class Processor:
 
     # --- removals -----------------------------------------------------------------------------------------------------
 
-    def _removed(self, event: ObjectEvent, delivery: int, risk: bool) -> Result:
+    def _removed(self, event: ObjectEvent, turn: "_Turn") -> Result:
         if event.of_one_version and (there := self._store.current(event)):
             # One version less says nothing of the object. What lies there now does, be it older than what is gone (a
             # delete marker was removed) or newer; and it is this event that we know of, so the record takes its place.
@@ -306,7 +323,7 @@ class Processor:
                     return Result(Outcome.SKIPPED)
             size, etag = there["ContentLength"], there["ETag"].strip('"')
             now = replace(event, created=True, of_one_version=False, version_id=version, size=size, etag=etag)
-            return self._created(now, delivery, risk)
+            return self._created(now, turn)
         before = self._store.bury(event)
         if before is None:
             return Result(Outcome.SKIPPED)
@@ -318,6 +335,15 @@ class Processor:
 def _shows(known: Record, version_id: str | None) -> bool:
     """Whether a record tells what became of a version of its object."""
     return known["status"] in {"READY", "REJECTED"} and known["source"].get("version_id") == version_id
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """One delivery of a message, as `Processor.handle` is told of it."""
+
+    delivery: int
+    risk: bool
+    last: bool
 
 
 class _Work:

@@ -200,9 +200,12 @@ class Store:
         return self._write(event.image_id, _begun(event), condition=_NOT_THERE) is not None
 
     def try_again(self, event: ObjectEvent, known: Record) -> bool:
-        """Notes that work on a known image begins; what it shows stays. Returns False if a newer event was faster."""
-        trying = {"sequencer": event.sequencer, "count": tries(known, event) + 1}
+        """Notes that work on a known image begins; what it shows stays. Returns False if a newer event was faster,
+        or the record has expired.
+        """
+        trying = _trying(event, tries(known, event)[0] + 1)
         condition, names, values = _only(known) if event.reprocess else _unless_newer(event)
+        condition = f"attribute_exists(image_id) AND ({condition})"  # never a record of this field alone
         return (
             self._write(event.image_id, {"trying": trying}, condition=condition, names=names, values=values) is not None
         )
@@ -303,10 +306,16 @@ class Store:
         }
 
 
-def tries(known: Record, event: ObjectEvent) -> int:
-    """How often work on this very event was begun and not ended: the process was killed, or it is still at it."""
+def tries(known: Record, event: ObjectEvent) -> tuple[int, float]:
+    """How often work on this very event was begun and not ended, and how many seconds ago it was begun last.
+
+    The process was killed, or it is still at it.
+    """
     trying = known.get("trying") or {}
-    return int(trying["count"]) if trying.get("sequencer") == event.sequencer else 0
+    if trying.get("sequencer") != event.sequencer:
+        return 0, 0.0
+    since = datetime.fromisoformat(trying["since"]) if "since" in trying else event.time  # older releases wrote none
+    return int(trying["count"]), (datetime.now(UTC) - since).total_seconds()
 
 
 def is_newer(known: Record, event: ObjectEvent) -> bool:
@@ -382,6 +391,10 @@ def _remembered(event: ObjectEvent) -> Record:
     return {"holder": event.image_id, "expires_at": _in(CONTENT_MEMORY)}
 
 
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
 def _in(span: timedelta) -> int:
     return int((datetime.now(UTC) + span).timestamp())
 
@@ -392,12 +405,16 @@ def _begun(event: ObjectEvent) -> Record:
         "revision": event.revision,
         "status": "PROCESSING",
         "source": _source(event),
-        "trying": {"sequencer": event.sequencer, "count": 1},
+        "trying": _trying(event, 1),
     }
 
 
+def _trying(event: ObjectEvent, count: int) -> Record:
+    return {"sequencer": event.sequencer, "count": count, "since": _now()}
+
+
 def _base(event: ObjectEvent) -> Record:
-    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    now = _now()
     return {
         "schema": SCHEMA,
         "sequencer": event.sequencer,

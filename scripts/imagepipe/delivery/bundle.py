@@ -18,7 +18,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from imagepipe import drift, source_tree, terragrunt
 from imagepipe.cloud import Target
-from imagepipe.delivery import affected, policies, repository, seal
+from imagepipe.delivery import affected, canary, policies, repository, seal
+from imagepipe.delivery.canary import Canary
 from imagepipe.delivery.summary import Planned
 from imagepipe.environments import WORKTREE
 from imagepipe.errors import PipelineError
@@ -62,6 +63,8 @@ class Manifest(BaseModel):
     units: list[PlannedUnit]
     later: dict[str, str]
     planned: datetime
+    #: Applied, the units leave new versions with a share of the calls.
+    canary: Canary | None = None
 
 
 class Bundle(BaseModel):
@@ -100,6 +103,7 @@ def plan(
         ],
         later=planned.later,
         planned=datetime.now(UTC),
+        canary=planned.canary if canary.UNIT not in planned.later else None,
     )
     return planned, _sealed(manifest, raw)
 
@@ -115,7 +119,7 @@ def look(
     name = target.environment.name
     ordered = [unit for unit in affected.in_order(affected.units()) if unit.environment == name and unit.short in units]
     deployed = {unit for unit, state in terragrunt.states(target).items() if state["outputs"]}
-    plans = terragrunt.save_plans(target, [unit.short for unit in ordered], folder, listener)
+    plans = terragrunt.save_plans(canary.first_step(target), [unit.short for unit in ordered], folder, listener)
     waived = policies.waivers()
     violations = [
         violation
@@ -123,7 +127,9 @@ def look(
         for violation in policies.judge(f"{name}/{unit}", plan, labels, waived)
     ]
     later = _later({unit.short: sorted(unit.needs) for unit in ordered}, plans, deployed)
-    return Planned(name, repository.commit("HEAD"), plans, violations, later, tuple(terragrunt.orphans(target)))
+    first = canary.planned(target.environment, plans.get(canary.UNIT, {}))
+    orphans = tuple(terragrunt.orphans(target))
+    return Planned(name, repository.commit("HEAD"), plans, violations, later, orphans, first)
 
 
 def refuse(planned: Planned) -> None:

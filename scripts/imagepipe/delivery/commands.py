@@ -9,7 +9,7 @@ from pathlib import Path
 from imagepipe import environments
 from imagepipe.cloud import Cloud, Target, target
 from imagepipe.console import console, say
-from imagepipe.delivery import affected, bundle, promotion, record, repository, rollout, seal, summary
+from imagepipe.delivery import affected, bundle, canary, promotion, record, repository, rollout, seal, summary
 from imagepipe.delivery import smoke as smoke_test
 from imagepipe.environments import LIVE, ROOT, Release
 from imagepipe.errors import PipelineError
@@ -34,6 +34,8 @@ def plan(there: Target, units: str, base: str, file: Path | None, labels: str) -
     console.print(summary.table(found))
     for danger in summary.dangers(found):
         say(danger.replace("**", "").replace("`", ""))
+    if found.canary:
+        say(canary.words(there.environment, found.canary))
     if file is None:
         bundle.refuse(found)
         return

@@ -170,7 +170,8 @@ def _iam_wildcards(change: Change) -> Iterator[str]:
                 yield f"{name} allows {', '.join(wide)}"
             if "NotAction" in each:
                 yield f"{name} allows all but what it names"
-            if "*" in each.get("Resource", []) and (writes := [a for a in each.get("Action", []) if not _reads(a)]):
+            everything = "*" in each.get("Resource", []) and not _narrowed(each.get("Condition", {}))
+            if everything and (writes := [action for action in each.get("Action", []) if not _harmless(action)]):
                 yield f"{name} allows {', '.join(writes)} on everything"
 
 
@@ -178,8 +179,27 @@ def _iam_wildcards(change: Change) -> Iterator[str]:
 _READING = re.compile(r"^[\w-]+:(Describe|Get|List|Lookup|Search|View)", re.ASCII)
 
 
-def _reads(action: str) -> bool:
-    return bool(_READING.match(action)) and not action.endswith(("GetObject", "GetSecretValue"))
+#: Conditions on whose thing it is, where a service takes no names: what has no name yet, or only a random one.
+_NARROWING = re.compile(r"^(aws:(Request|Resource)Tag/|lambda:FunctionArn$)", re.IGNORECASE)
+
+#: Actions that know no resources at all: https://docs.aws.amazon.com/service-authorization/latest/reference/
+_NAMELESS = frozenset({"ecr:GetAuthorizationToken", "logs:PutResourcePolicy"} | {
+    f"logs:{verb}LogDelivery" for verb in ("Create", "Delete", "Get", "Update")
+})  # fmt: skip
+
+
+def _narrowed(condition: dict[str, Any]) -> bool:
+    return any(
+        _NARROWING.match(key)
+        for operator, keys in condition.items()
+        if operator in {"ArnEquals", "ArnLike", "StringEquals", "StringLike"}
+        for key in keys
+    )
+
+
+def _harmless(action: str) -> bool:
+    reads = _READING.match(action) and not action.endswith(("GetObject", "GetSecretValue"))
+    return bool(reads) or action in _NAMELESS
 
 
 #: Where policy documents stand, by type of resource.

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from imagepipe import environments
 from imagepipe.cloud import Cloud, Target, target
-from imagepipe.delivery import record, repository
+from imagepipe.delivery import canary, record, repository
 from imagepipe.delivery.record import Deployment
 from imagepipe.environments import ROOT, WORKTREE, Release
 from imagepipe.errors import PipelineError
@@ -78,11 +78,17 @@ def running(source: Target) -> Running:
     environment = source.environment
     name = environment.name
     digest = _deployed_digest(source)
+    if first := canary.under_way(source):
+        raise PipelineError(
+            f"the rollout of {name} is under way ({first.percent} % of the calls of {first.functions}): "
+            "bring it to an end first"
+        )
     deployment = record.read(source)
     if deployment is None:
         raise PipelineError(f"nobody kept a record of what {name} runs: deploy it by make apply ENV={name}")
     if deployment.status != "succeeded":
-        raise PipelineError(f"the last deployment of {name} is {deployment.status}: bring it to an end first")
+        why = f" ({deployment.refuted})" if deployment.refuted else ""
+        raise PipelineError(f"the last deployment of {name} is {deployment.status}{why}: bring it to an end first")
     if deployment.dirty:
         raise PipelineError(f"{name} runs changes that no commit holds: commit them, and deploy {name} again")
     if deployment.image != digest:
@@ -266,7 +272,7 @@ def _deployed_digest(source: Target) -> str:
     name, functions, found = source.environment.name, source.client("lambda"), {}
     for each in _FUNCTIONS:
         try:
-            answer = functions.get_function(FunctionName=f"image-pipeline-{name}-{each}", Qualifier="live")
+            answer = functions.get_function(FunctionName=f"{source.environment.prefix}-{each}", Qualifier="live")
         except ClientError as error:
             if error.response["Error"]["Code"] == "ResourceNotFoundException":
                 raise PipelineError(f"{name} has no function {each}: make apply ENV={name}") from None
@@ -293,7 +299,7 @@ def _release_of(source: Target, deployment: Deployment) -> Release:
 
 def _raised_alarms(source: Target) -> list[str]:
     alarms = source.client("cloudwatch").get_paginator("describe_alarms")
-    pages = alarms.paginate(AlarmNamePrefix=f"image-pipeline-{source.environment.name}", StateValue="ALARM")
+    pages = alarms.paginate(AlarmNamePrefix=f"{source.environment.prefix}-", StateValue="ALARM")
     return [str(alarm["AlarmName"]) for page in pages for alarm in page["MetricAlarms"]]
 
 

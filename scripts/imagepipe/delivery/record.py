@@ -18,6 +18,9 @@ from imagepipe.errors import PipelineError
 
 NAME = "deployment.json"
 
+#: How many releases an environment may go back to as to one that it knows.
+KNOWN = 20
+
 
 class Deployment(BaseModel):
     """One deployment, from its first apply on."""
@@ -39,8 +42,17 @@ class Deployment(BaseModel):
     finished: datetime | None = None
     #: When an image last went through all of it.
     smoked: datetime | None = None
+    #: Why the calls went back to the version before; None where nothing spoke against the new one.
+    refuted: str | None = None
+    #: Releases that came to a good end here, newest last.
+    ran: list[str] = []
     #: Serial of each unit's state once this deployment was done with it.
     applied: dict[str, int] = {}
+
+    @property
+    def release(self) -> str:
+        """What makes two deployments the same release."""
+        return f"{self.image} {self.modules}"
 
     @property
     def age(self) -> timedelta:
@@ -49,18 +61,37 @@ class Deployment(BaseModel):
 
 def begin(target: Target, plan: str | None) -> Deployment:
     """A record of what is about to be applied, from what lies in the checkout."""
-    release = target.environment.release
-    commit = repository.commit("HEAD")
-    image = release.image if release else ""
+    before = read(target)
+    image, modules = _about_to_run(target)
     return Deployment(
-        commit=commit,
+        commit=repository.commit("HEAD"),
         dirty=bool(repository.uncommitted()),
-        image=source_tree.recorded() if image == WORKTREE else image,
-        modules=commit if release is None or release.modules == WORKTREE else release.modules,
+        image=image,
+        modules=modules,
         plan=plan,
         status="applying",
         who=_caller(target),
         started=datetime.now(UTC),
+        ran=before.ran if before else [],
+    )
+
+
+def goes_back(target: Target) -> bool:
+    """Whether the checkout would take an environment back to a release that came to a good end there.
+
+    The release that was deployed last is none of them, whatever else changes with it. Nor is one that was refuted.
+    """
+    before, now = read(target), " ".join(_about_to_run(target))
+    return before is not None and now != before.release and now in before.ran
+
+
+def _about_to_run(target: Target) -> tuple[str, str]:
+    """Image and ref of the modules, as a record names them."""
+    release = target.environment.release
+    image = release.image if release else ""
+    return (
+        source_tree.recorded() if image == WORKTREE else image,
+        repository.commit("HEAD") if release is None or release.modules == WORKTREE else release.modules,
     )
 
 
@@ -92,10 +123,19 @@ class Steps:
         self.deployment.applied[unit] = serial
         write(self.target, self.deployment)
 
-    def end(self, status: Literal["applying", "succeeded", "failed"]) -> None:
-        self.deployment.status = status
-        self.deployment.finished = datetime.now(UTC)
+    def undone(self, unit: str) -> None:
+        """There is more to apply of it. Should that die, the unit was left half-way."""
+        self.deployment.applied.pop(unit, None)
         write(self.target, self.deployment)
+
+    def end(self, status: Literal["applying", "succeeded", "failed"], refuted: str | None = None) -> None:
+        deployment = self.deployment
+        deployment.status, deployment.refuted = status, refuted
+        deployment.finished = datetime.now(UTC)
+        if status == "succeeded":
+            earlier = [each for each in deployment.ran if each != deployment.release]
+            deployment.ran = [*earlier, deployment.release][-KNOWN:]
+        write(self.target, deployment)
 
 
 def _caller(target: Target) -> str:
@@ -103,4 +143,4 @@ def _caller(target: Target) -> str:
     run = [os.environ.get(name, "") for name in ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID")]
     if all(run):
         return f"{os.environ.get('GITHUB_ACTOR', 'somebody')} by {run[0]}/{run[1]}/actions/runs/{run[2]}"
-    return str(target.client("sts").get_caller_identity()["Arn"])
+    return target.caller

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from imagepipe import source_tree, terragrunt
 from imagepipe.cloud import Target
-from imagepipe.delivery import bundle, record, repository
+from imagepipe.delivery import bundle, canary, record, repository
 from imagepipe.delivery.bundle import Bundle, Manifest, PlannedUnit, State
+from imagepipe.delivery.canary import Refuted
 from imagepipe.delivery.record import Deployment, Steps
-from imagepipe.environments import WORKTREE
+from imagepipe.environments import ACCESS_UNIT, WORKTREE
 from imagepipe.errors import PipelineError
 
 Say = Callable[[str], None]
@@ -26,21 +27,29 @@ class Outcome:
 def apply(target: Target, planned: Bundle, listener: terragrunt.Listener, say: Say) -> Outcome:
     """Applies a bundle's plans one after another, then plans again: nothing may be left of what was planned.
 
+    Between the two, new versions that got a share of the calls are watched, and get the rest.
+
     An apply that died goes on where it stopped. What it left half-way is planned again, and applied if that holds
     nothing that the bundle did not hold.
 
     Raises:
         PipelineError: before anything is changed, if the checkout, the tools or the state are not those of the plan;
-            after it, if Terragrunt failed or something is left to do.
+            after it, if Terragrunt failed, something spoke against the new versions or something is left to do.
     """
     manifest = planned.manifest
     check_sources(target, manifest)
     before = record.read(target)
     again = before if before and before.plan == planned.sha256 else None
     half = check_states(target, manifest, again)
+    _check_rights(target, manifest)
     if again and again.status == "succeeded":
         say(f"this bundle was applied on {again.finished:%Y-%m-%d %H:%M} UTC by {again.who}")
         return Outcome([], [])
+    if again and again.refuted:
+        raise PipelineError(
+            f"this bundle was applied on {again.finished:%Y-%m-%d %H:%M} UTC and taken back, because "
+            f"{again.refuted}: mend that, and plan again"
+        )
     steps = Steps(target, again or record.begin(target, planned.sha256))
     steps.deployment.status = "applying"
     record.write(target, steps.deployment)
@@ -50,12 +59,15 @@ def apply(target: Target, planned: Bundle, listener: terragrunt.Listener, say: S
             if unit.name in steps.deployment.applied or not unit.needed:
                 continue
             say(f"applying {target.environment.name}/{unit.name}")
-            _apply(target, unit, planned.plans[unit.name], listener, half=unit.name in half)
+            first = canary.holding(target, manifest.canary)
+            _apply(first, unit, planned.plans[unit.name], listener, half=unit.name in half)
             steps.done(unit.name, int(terragrunt.states(target)[unit.name]["serial"]))
             applied.append(unit.name)
+        if manifest.canary:
+            _carry_on(target, steps, listener)
         waiting = _left(target, manifest, listener)
-    except BaseException:
-        steps.end("failed")
+    except BaseException as error:
+        steps.end("failed", error.reason if isinstance(error, Refuted) else None)
         raise
     steps.end("applying" if waiting else "succeeded")
     return Outcome(applied, waiting)
@@ -64,14 +76,27 @@ def apply(target: Target, planned: Bundle, listener: terragrunt.Listener, say: S
 def apply_directly(target: Target, listener: terragrunt.Listener) -> None:
     """Applies an environment as its files are, without a bundle; the record says so."""
     terragrunt.prepare_apply(target, listener)
+    first, before = canary.first_step(target), record.read(target)
     steps = Steps(target, record.begin(target, None))
+    if before and before.status != "succeeded" and canary.under_way(target):
+        steps.deployment.started = before.started  # it goes on with that one, alarms that nobody saw included
     record.write(target, steps.deployment)
     try:
-        terragrunt.apply(target, listener)
-    except BaseException:
-        steps.end("failed")
+        terragrunt.apply(first, listener)
+        _carry_on(target, steps, listener)
+    except BaseException as error:
+        steps.end("failed", error.reason if isinstance(error, Refuted) else None)
         raise
     steps.end("succeeded")
+
+
+def _carry_on(target: Target, steps: Steps, listener: terragrunt.Listener) -> None:
+    """From new versions with a share of the calls to new versions with all of them."""
+    if first := canary.under_way(target):
+        canary.watch_first_step(target, first, steps.deployment.started)
+        steps.undone(canary.UNIT)
+        canary.take_second_step(target, listener)
+        steps.done(canary.UNIT, int(terragrunt.states(target)[canary.UNIT]["serial"]))
 
 
 def check_sources(target: Target, manifest: Manifest) -> None:
@@ -126,6 +151,16 @@ def check_states(target: Target, manifest: Manifest, again: Deployment | None) -
     return half
 
 
+def _check_rights(target: Target, manifest: Manifest) -> None:
+    """Raises PipelineError for a workflow that would have to change what it may do; said before anything is changed."""
+    if any(unit.name == ACCESS_UNIT and unit.needed for unit in manifest.units) and not target.administers:
+        name = target.environment.name
+        raise PipelineError(
+            f"{name}/{ACCESS_UNIT} says what workflows may do, so none may change it: an administrator applies "
+            f"live/{name}/{ACCESS_UNIT} first, then plan again"
+        )
+
+
 def _apply(target: Target, unit: PlannedUnit, plan: bytes, listener: terragrunt.Listener, *, half: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="bundle-") as folder:
         file = Path(folder) / f"{unit.name}.tfplan"
@@ -155,7 +190,7 @@ def _left(target: Target, manifest: Manifest, listener: terragrunt.Listener) -> 
     Raises:
         PipelineError: something is left of a unit whose plan was applied.
     """
-    done = [unit.name for unit in manifest.units if unit.needed]
+    done = [unit.name for unit in manifest.units if unit.needed or (manifest.canary and unit.name == canary.UNIT)]
     with tempfile.TemporaryDirectory(prefix="bundle-") as folder:
         found = terragrunt.save_plans(target, sorted({*done, *manifest.later}), Path(folder), listener)
     left = {unit: plan for unit, plan in found.items() if bundle.needed(plan)}

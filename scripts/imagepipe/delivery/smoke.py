@@ -4,6 +4,7 @@ import secrets
 import tempfile
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 from imagepipe import samples
@@ -22,7 +23,17 @@ SIZE = (960, 640)
 
 
 def test(pipeline: Pipeline) -> float:
+    """Does what `send` does, and shows how far it is."""
+    with progress() as bar:
+        task = bar.add_task("smoke", total=4)
+        return send(pipeline, lambda: bar.advance(task))
+
+
+def send(pipeline: Pipeline, done: Callable[[], None]) -> float:
     """Sends an image through, reads it back by the API and removes it.
+
+    Args:
+        done: called after each of the four steps.
 
     Returns:
         Seconds from upload to removal.
@@ -32,20 +43,19 @@ def test(pipeline: Pipeline) -> float:
     """
     started = time.monotonic()
     key = f"{PREFIX}{uuid.uuid4()}.jpg"
-    with tempfile.TemporaryDirectory(prefix="smoke-") as folder, progress() as bar:
-        task = bar.add_task("smoke", total=4)
+    with tempfile.TemporaryDirectory(prefix="smoke-") as folder:
         file = Path(folder) / "smoke.jpg"
         # A picture that nobody has sent before: what is there already would only be linked, and nothing be made.
         file.write_bytes(samples.landscape(*SIZE, seed=secrets.randbelow(1_000_000)).jpegsave_buffer(Q=85))
-        uploads = pipeline.uploader(test_data=True).upload({key: file}, lambda _: bar.advance(task))
-        record = pipeline.wait(uploads, PATIENCE, lambda *_: bar.advance(task)).get(key)
+        uploads = pipeline.uploader(test_data=True).upload({key: file}, lambda _: done())
+        record = pipeline.wait(uploads, PATIENCE, lambda *_: done()).get(key)
         if record is None:
             raise PipelineError(f"{key} was uploaded and had no final record after {PATIENCE} s: imagepipe failures")
         _look(pipeline, record)
-        bar.advance(task)
+        done()
         pipeline.api.remove(record["image_id"])
         _wait_until_gone(pipeline, record["image_id"])
-        bar.advance(task)
+        done()
     return time.monotonic() - started
 
 

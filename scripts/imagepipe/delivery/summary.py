@@ -11,6 +11,7 @@ from typing import Any
 from rich.table import Table
 
 from imagepipe import drift
+from imagepipe.delivery.canary import Canary
 from imagepipe.delivery.policies import STATEFUL, Violation, statements
 from imagepipe.drift import Difference
 
@@ -36,6 +37,8 @@ class Planned:
     later: dict[str, str] = field(default_factory=dict)
     #: Units whose folder is gone while what they deployed is still there.
     orphans: tuple[str, ...] = ()
+    #: What new versions get at first; None where they get all at once.
+    canary: Canary | None = None
 
     @property
     def differences(self) -> list[Difference]:
@@ -138,6 +141,12 @@ def overview(planned: Planned) -> str:
         lines += ["Only outputs change.", ""]
     else:
         lines += ["Nothing changes.", ""]
+    if planned.canary:
+        first = planned.canary
+        lines += [
+            f"**{planned.environment}: {first.percent} % first**, watched: new versions of {first.functions}.",
+            "",
+        ]
     if planned.later:
         lines += ["Planned again after these are applied:", ""]
         lines += [f"- `{unit}`: {why}" for unit, why in sorted(planned.later.items())] + [""]
@@ -189,6 +198,7 @@ def as_json(planned: Planned) -> str:
             "violations": [vars(each) for each in planned.violations],
             "later": planned.later,
             "orphans": list(planned.orphans),
+            "canary": planned.canary.model_dump() if planned.canary else None,
         },
         indent=2,
     )

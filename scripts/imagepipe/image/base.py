@@ -83,8 +83,8 @@ def find(architecture: str) -> Base:
     folder = stand_in(architecture)
     if not (folder / "index.json").exists():
         raise PipelineError(
-            f"the base {name} is out of reach and there is no stand-in for linux/{architecture}: "
-            f"make base PLATFORM=linux/{architecture} makes one from Debian packages"
+            f"the base {name} cannot be had and there is no stand-in for linux/{architecture}: make base "
+            f"PLATFORM=linux/{architecture} pins the newest, or makes one from Debian packages if no registry answers"
         )
     found = Layout(folder)
     diff_ids = tuple(found.config["rootfs"]["diff_ids"])

@@ -24,7 +24,7 @@ from imagepipe.errors import PipelineError
 from imagepipe.image import base as bases
 from imagepipe.image import layout
 from imagepipe.image.base import Base
-from imagepipe.image.layout import Layout
+from imagepipe.image.layout import Built, Layout
 from imagepipe.source_tree import IMAGE_SOURCE
 
 BUILD = ROOT / "build"
@@ -100,7 +100,7 @@ def peer(context_folder: Path, platform: str, folder: Path) -> tuple[Layout, Bas
     shutil.rmtree(folder, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=BUILD) as scratch:
         raw = _builder(lambda _: None)(Path(scratch), platform, base, context_folder)
-        return layout.write(folder, list(raw.layers()), {**raw.config, "created": _EPOCH}), base
+        return layout.write(folder, raw.layers, {**raw.config, "created": _EPOCH}), base
 
 
 def labels(found: Source) -> dict[str, str]:
@@ -126,11 +126,11 @@ def built() -> dict[str, Any] | None:
 def _inputs(platform: str, base: Base, found: Source) -> str:
     """Changes with everything that the digest depends on."""
     parts = [platform, base.digest, source_tree.digest(), json.dumps(labels(found), sort_keys=True), str(found.moment)]
-    parts.append(hashlib.sha256(Path(layout.__file__).read_bytes()).hexdigest())
+    parts += [hashlib.sha256(Path(layout.__file__).read_bytes()).hexdigest(), importlib.metadata.version("deflate")]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def _builder(say: Callable[[str], None]) -> Callable[[Path, str, Base, Path], Layout]:
+def _builder(say: Callable[[str], None]) -> Callable[[Path, str, Base, Path], Built]:
     if _answers("docker", "buildx", "version") and _answers("docker", "info"):
         say("builder: docker buildx")
         return _with_docker
@@ -142,30 +142,40 @@ def _builder(say: Callable[[str], None]) -> Callable[[Path, str, Base, Path], La
     )
 
 
-def _with_docker(scratch: Path, platform: str, base: Base, context_folder: Path) -> Layout:
+def _with_docker(scratch: Path, platform: str, base: Base, context_folder: Path) -> Built:
+    # Images go in and out as archives: Docker's default driver takes image layouts only if containerd keeps its images.
     # Attestations would turn the manifest into an index, which Lambda refuses.
-    archive = scratch / "image.tar"
-    names, contexts = [], []
-    for each in (base, _native(base)):
-        names.append(each.reference if each.kind == "public" else each.reference.replace(":", "-").replace("/", "-"))
-        if each.kind == "stand-in":
-            folder = BUILD / each.reference.removeprefix("oci:")
-            contexts.append(f"--build-context={names[-1]}=oci-layout://{folder}@{each.digest}")
-    _run(
-        [
-            *("docker", "buildx", "build", f"--platform={platform}", "--provenance=false", "--sbom=false"),
-            *(
-                f"--build-arg=BASE_IMAGE={names[0]}",
-                f"--build-arg=BUILD_IMAGE={names[1]}",
-                *contexts,
-                *_secrets(scratch),
-            ),
-            *(f"--output=type=oci,dest={archive}", str(context_folder)),
-        ]
-    )
-    folder = scratch / "image"
-    shutil.unpack_archive(archive, folder, filter="data")
-    return Layout(folder)
+    archive, tag = scratch / "image.tar", f"imagepipe-build:{scratch.name}"
+    native = _native(base)
+    platforms = {base: platform, native: native_platform()}
+    names = {each: each.reference for each in platforms}
+    try:
+        for each in platforms:
+            if each.kind == "stand-in":
+                names[each] = _import(each, platforms[each], scratch)
+        _run(
+            [
+                *("docker", "buildx", "build", f"--platform={platform}", "--provenance=false", "--sbom=false"),
+                *(f"--build-arg=BASE_IMAGE={names[base]}", f"--build-arg=BUILD_IMAGE={names[native]}"),
+                *(*_secrets(scratch), "--load", f"--tag={tag}", str(context_folder)),
+            ]
+        )
+        _run(["docker", "save", f"--output={archive}", tag])
+    finally:
+        imported = [names[each] for each in platforms if each.kind == "stand-in"]
+        subprocess.run(["docker", "image", "rm", tag, *imported], capture_output=True, check=False)
+    return layout.saved(archive)
+
+
+def _import(base: Base, platform: str, scratch: Path) -> str:
+    """Gives Docker a stand-in, which is a single layer, and returns the name it has there."""
+    image = Layout(BUILD / base.reference.removeprefix("oci:")).built
+    (layer,), archive = image.layers, scratch / "base.tar"
+    archive.write_bytes(layer.tar)
+    name = f"imagepipe-base:{base.digest.removeprefix('sha256:')}"
+    settings = [f"--change=ENV {entry}" for entry in image.config["config"]["Env"]]
+    _run(["docker", "import", f"--platform={platform}", *settings, str(archive), name])
+    return name
 
 
 def _native(base: Base) -> Base:
@@ -176,7 +186,7 @@ def _native(base: Base) -> Base:
     return native
 
 
-def _with_buildah(scratch: Path, platform: str, base: Base, context_folder: Path) -> Layout:
+def _with_buildah(scratch: Path, platform: str, base: Base, context_folder: Path) -> Built:
     # A store of its own: whatever else the machine's containers do, nothing is mixed up and nothing is left behind.
     store = ["--root", str(scratch / "store"), "--runroot", str(scratch / "run"), "--storage-driver", "vfs"]
     names = []
@@ -200,7 +210,7 @@ def _with_buildah(scratch: Path, platform: str, base: Base, context_folder: Path
     )
     folder = scratch / "image"
     _run(["buildah", *store, "push", "built", f"oci:{folder.relative_to(BUILD)}:built"])
-    return Layout(folder)
+    return Layout(folder).built
 
 
 def _secrets(scratch: Path) -> list[str]:

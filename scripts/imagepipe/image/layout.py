@@ -37,8 +37,8 @@ _SETTINGS = ("Cmd", "Entrypoint", "Env", "User", "WorkingDir")
 #: What a base has for people and for building, and what a function must not have. One layer cannot take bytes from
 #: another, but it can hide them.
 _HIDDEN = re.compile(
-    r"(usr/(local/)?s?bin/(pip|wheel)[^/]*"
-    r"|usr/(local/)?lib/python3[^/]*/((site|dist)-packages/(pip|setuptools|wheel)(-[^/]*)?|ensurepip)"
+    r"((usr/(local/)?|var/lang/)(s?bin/(pip|wheel)[^/]*"
+    r"|lib/python3[^/]*/((site|dist)-packages/(pip|setuptools|wheel)(-[^/]*)?|ensurepip))"
     r"|usr/share/python-wheels|root/\.[^/]*history)"
 )
 
@@ -52,6 +52,14 @@ class Layer:
     @property
     def diff_id(self) -> str:
         return _digest(self.tar)
+
+
+@dataclass(frozen=True)
+class Built:
+    """An image as a builder made it: its configuration, and its layers from the lowest up."""
+
+    config: dict[str, Any]
+    layers: list[Layer]
 
 
 class Layout:
@@ -87,6 +95,10 @@ class Layout:
     def platform(self) -> str:
         return f"{self.config['os']}/{self.config['architecture']}"
 
+    @property
+    def built(self) -> Built:
+        return Built(self.config, list(self.layers()))
+
     def blob(self, digest: str) -> bytes:
         """Raises PipelineError for a blob that is missing or not what its name says."""
         file = self.folder / "blobs" / digest.replace(":", "/")
@@ -96,8 +108,7 @@ class Layout:
 
     def layers(self) -> Iterator[Layer]:
         for descriptor in self.manifest["layers"]:
-            content = self.blob(descriptor["digest"])
-            yield Layer(gzip.decompress(content) if descriptor["mediaType"].endswith("gzip") else content)
+            yield Layer(_decompressed(self.blob(descriptor["digest"])))
 
     def size(self, base: Sequence[str]) -> dict[str, int]:
         """Bytes of all layers, compressed and not, and of those above a base, which is given by its diff ids."""
@@ -185,7 +196,21 @@ def artifact(folder: Path, content: bytes, media_type: str, subject: dict[str, A
     return Layout(folder)
 
 
-def canonical(built: Layout, base: list[str], labels: dict[str, str], moment: int, folder: Path) -> Layout:
+def saved(archive: Path) -> Built:
+    """The one image in what `docker save` wrote: every version of Docker writes manifest.json, few an image layout."""
+    with tarfile.open(archive) as files:
+
+        def read(name: str) -> bytes:
+            file = files.extractfile(name)
+            assert file is not None
+            return file.read()
+
+        (image,) = json.loads(read("manifest.json"))
+        layers = [Layer(_decompressed(read(name))) for name in image["Layers"]]
+        return Built(json.loads(read(image["Config"])), layers)
+
+
+def canonical(built: Built, base: list[str], labels: dict[str, str], moment: int, folder: Path) -> Layout:
     """Writes what a builder made in canonical form.
 
     Args:
@@ -199,7 +224,6 @@ def canonical(built: Layout, base: list[str], labels: dict[str, str], moment: in
     config = built.config
     if config["rootfs"]["diff_ids"][: len(base)] != base:
         raise PipelineError("the built image does not begin with its base's layers: is the base still the same?")
-    layers = list(built.layers())
     settings = {name: value for name, value in config["config"].items() if name in _SETTINGS}
     whole = {
         "architecture": config["architecture"],
@@ -207,8 +231,8 @@ def canonical(built: Layout, base: list[str], labels: dict[str, str], moment: in
         "created": datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "os": config["os"],
     }
-    below = layers[: len(base)]
-    return write(folder, [*below, merged(layers[len(base) :], moment, hiding=_hidden(below))], whole)
+    below, above = built.layers[: len(base)], built.layers[len(base) :]
+    return write(folder, [*below, merged(above, moment, hiding=_hidden(below))], whole)
 
 
 def merged(layers: list[Layer], moment: int, hiding: Iterable[str] = ()) -> Layer:
@@ -229,7 +253,7 @@ def merged(layers: list[Layer], moment: int, hiding: Iterable[str] = ()) -> Laye
         with tarfile.open(fileobj=io.BytesIO(layer.tar)) as archive:
             for member in archive:
                 name = member.name.removeprefix("./").strip("/")
-                if name in {"", "."}:
+                if name in {"", "."} or member.isdev():  # whatever runs an image makes its own devices
                     continue
                 if _is_whiteout(name):
                     raise PipelineError(f"the last stage removes files ({name}): it must only copy")
@@ -269,6 +293,10 @@ def _hidden(layers: list[Layer]) -> set[str]:
 def compressed(content: bytes) -> bytes:
     """Gzip without a time or a name in it."""
     return bytes(deflate.gzip_compress(content, _COMPRESSION))
+
+
+def _decompressed(content: bytes) -> bytes:
+    return gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
 
 
 def _is_whiteout(name: str) -> bool:

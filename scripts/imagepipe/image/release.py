@@ -172,7 +172,7 @@ def _released_digest(environment: Environment) -> str | None:
 
 def _running_digest(runs: Target) -> str | None:
     """What the environment's processor runs behind its alias; None if it is not deployed."""
-    name = f"image-pipeline-{runs.environment.name}-processor"
+    name = f"{runs.environment.prefix}-processor"
     try:
         found = runs.client("lambda").get_function(FunctionName=name, Qualifier="live")
     except ClientError as error:

@@ -30,7 +30,7 @@ def repository() -> str:
 
 def role_arn(environment: Environment, role: Role) -> str:
     """What modules/ci-access calls the role."""
-    return f"arn:aws:iam::{environment.account_id}:role/image-pipeline-{environment.name}-ci-{role}"
+    return f"arn:aws:iam::{environment.account_id}:role/{environment.prefix}-ci-{role}"
 
 
 def subject(environment: Environment, role: Role) -> str:
@@ -63,8 +63,8 @@ def assume(sts: Any, environment: Environment, role: Role) -> dict[str, str]:
         )["Credentials"]
     except ClientError as error:
         raise PipelineError(
-            f"the role {arn} cannot be taken: {error.response['Error']['Message']}; an administrator makes it "
-            f"(make apply ENV={environment.name}, without ROLE), for the repository in live/github.json"
+            f"the role {arn} cannot be taken: {error.response['Error']['Message']}; an administrator applies "
+            f"live/{environment.name}/ci-access first (without ROLE), for the repository in live/github.json"
         ) from None
     return {
         "AWS_ACCESS_KEY_ID": found["AccessKeyId"],

@@ -10,7 +10,7 @@ from typing import Any, Self
 from image_processor import events
 
 from imagepipe.errors import PipelineError
-from imagepipe.operations.deployment import Queue
+from imagepipe.operations.deployment import Deployment
 from imagepipe.operations.records import batches
 
 #: Seconds after which messages are back if this process is killed while it looks at them.
@@ -35,7 +35,7 @@ class Letter:
     sent: datetime
     image_ids: tuple[str, ...]
     keys: tuple[str, ...]
-    problem: str | None  # why it is no event, if it is none
+    problem: str | None  # why it is no event of ours, if it is none
 
     @property
     def of_backfill(self) -> bool:
@@ -46,13 +46,13 @@ class Letter:
 class Drawer:
     """Every message of the queue once, in lists of up to ten, as long as this is open.
 
-    with Drawer(queue) as drawer:
+    with Drawer(deployment) as drawer:
         for letters in drawer:
             drawer.remove(letters)
     """
 
-    def __init__(self, queue: Queue) -> None:
-        self._queue = queue
+    def __init__(self, deployment: Deployment) -> None:
+        self._queue, self._bucket = deployment.dead_letters, deployment.upload_bucket
         self._held: dict[str, str] = {}  # message id → its newest receipt
         self._seen: set[str] = set()
 
@@ -77,7 +77,7 @@ class Drawer:
             self._held |= {message["MessageId"]: message["ReceiptHandle"] for message in messages}
             self._seen |= {message["MessageId"] for message in messages}
             if fresh:
-                yield [_letter(message) for message in fresh]
+                yield [_letter(message, self._bucket) for message in fresh]
 
     def remove(self, letters: list[Letter]) -> None:
         """Deletes messages for good.
@@ -105,18 +105,19 @@ class Drawer:
         return list(answer.get("Messages", []))
 
 
-def _letter(message: dict[str, Any]) -> Letter:
+def _letter(message: dict[str, Any], bucket: str) -> Letter:
     sent = datetime.fromtimestamp(int(message["Attributes"]["SentTimestamp"]) / 1000, UTC)
     try:
         found = events.parse(message["Body"])
-        problem = None if found else "it tells of no object"
+        ours = [event for event in found if event.bucket == bucket]
+        problem = None if ours else f"an event of {found[0].bucket}" if found else "it tells of no object"
     except events.NotAnEvent as error:
-        found, problem = [], str(error)
+        ours, problem = [], str(error)
     return Letter(
         message_id=message["MessageId"],
         body=message["Body"],
         sent=sent,
-        image_ids=tuple(event.image_id for event in found),
-        keys=tuple(event.key for event in found),
+        image_ids=tuple(event.image_id for event in ours),
+        keys=tuple(event.key for event in ours),
         problem=problem,
     )

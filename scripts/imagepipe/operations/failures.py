@@ -16,7 +16,7 @@ from imagepipe.operations.records import Record, reason_code, since
 #: Statuses of images that were seen and are not served.
 NOT_SERVED = ("FAILED", "REJECTED")
 
-#: Reason of a message that is no event of an object at all. It has no record.
+#: Reason of a message that is no event of an object of ours. It has no record.
 NOT_AN_EVENT = "NOT_AN_EVENT"
 
 #: Reason of a message whose image got no further than its queue: no record, or one that says nothing of a failure.
@@ -74,7 +74,7 @@ class Group:
 def find(deployment: Deployment, statuses: tuple[str, ...] = NOT_SERVED) -> Iterator[Failure]:
     """Every message of the dead-letter queue that stands for no failed record, then every failed record."""
     dead: set[str] = set()
-    with Drawer(deployment.dead_letters) as drawer:
+    with Drawer(deployment) as drawer:
         for letters in drawer:
             ids = [image_id for letter in letters for image_id in letter.image_ids]
             dead.update(ids)

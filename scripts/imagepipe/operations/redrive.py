@@ -44,7 +44,7 @@ class Outcome:
     made: int = 0  # messages made anew for failed records that had none
     kept: int = 0  # messages that were not chosen
     coming: int = 0  # images that failed so lately that their message may not be in the dead-letter queue yet
-    not_events: int = 0  # messages that another try would not help
+    not_events: int = 0  # messages that another try would not help, events of other buckets among them
 
 
 class Redrive:
@@ -61,7 +61,7 @@ class Redrive:
     def run(self, done: Callable[[int], None]) -> Outcome:
         """Calls `done` with the number of images put back, time and again; `outcome` says how far it came."""
         outcome, dead = self.outcome, set[str]()
-        with Drawer(self._deployment.dead_letters) as drawer:
+        with Drawer(self._deployment) as drawer:
             for letters in drawer:
                 dead |= {image_id for letter in letters for image_id in letter.image_ids}
                 chosen = list(self._chosen(letters, outcome))
@@ -111,14 +111,14 @@ class Redrive:
 
 def not_events(deployment: Deployment) -> list[Letter]:
     """The messages that are no events."""
-    with Drawer(deployment.dead_letters) as drawer:
+    with Drawer(deployment) as drawer:
         return [letter for letters in drawer for letter in letters if letter.problem is not None]
 
 
 def discard(deployment: Deployment, useless: list[Letter]) -> int:
     """Deletes these messages, and none that came after them; returns how many it found."""
     ids, count = {letter.message_id for letter in useless}, 0
-    with Drawer(deployment.dead_letters) as drawer:
+    with Drawer(deployment) as drawer:
         for letters in drawer:
             chosen = [letter for letter in letters if letter.message_id in ids]
             drawer.remove(chosen)

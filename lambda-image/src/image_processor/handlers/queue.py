@@ -22,6 +22,9 @@ _METRICS = {
     Outcome.DELETED: "ImagesDeleted",
 }
 
+#: What another try would not help.
+_HOPELESS = (events.NotAnEvent, GivenUp)
+
 
 @cache
 def _processor() -> Processor:
@@ -42,7 +45,8 @@ def _processor() -> Processor:
 def _queues() -> Queues:
     environment = os.environ
     urls = json.loads(environment["QUEUE_URLS"])
-    return Queues(aws.sqs, urls, int(environment["VISIBILITY_TIMEOUT_SECONDS"]), _most_deliveries())
+    visibility_timeout, most_deliveries = environment["VISIBILITY_TIMEOUT_SECONDS"], environment["MAX_RECEIVE_COUNT"]
+    return Queues(aws.sqs, urls, int(visibility_timeout), int(most_deliveries))
 
 
 def process(event: dict[str, Any], context: Context) -> dict[str, Any]:
@@ -62,10 +66,18 @@ def process(event: dict[str, Any], context: Context) -> dict[str, Any]:
 
 
 def _message(message: Message, risk: bool) -> None:
+    """Does all that a message asks for; S3 puts one event into each, but promises nothing."""
+    errors: list[Exception] = []
     try:
         for event in events.parse(message.body):
             with fields(image_id=event.image_id, key=event.key, revision=event.revision):
-                _event(event, message, risk)
+                try:
+                    _event(event, message, risk)
+                except Exception as error:  # of one event: those after it are done all the same
+                    errors.append(error)
+        if errors:
+            # A suspect has not been tried yet; what was given up can wait for what may still succeed.
+            raise min(errors, key=lambda error: (not isinstance(error, Suspect), isinstance(error, _HOPELESS)))
     except events.NotAnEvent as error:
         logger.error(
             "the message is kept for the dead-letter queue", extra={"reason": str(error), "body": message.body[:500]}
@@ -74,19 +86,19 @@ def _message(message: Message, risk: bool) -> None:
 
 
 def _event(event: events.ObjectEvent, message: Message, risk: bool) -> None:
+    last = _queues().is_last(message)
     if event.created and message.delivery == 1 and not risk:
         metrics.add("ImagesReceived", 1)
     try:
-        result = _processor().handle(event, message.delivery, risk=risk)
+        result = _processor().handle(event, message.delivery, risk=risk, last=last)
     except (events.NotAnEvent, Suspect):
         raise
     except GivenUp as error:
         logger.error("the image is given up", extra={"reason": str(error)})
-        if message.delivery == _most_deliveries():
+        if last:
             metrics.add("ImagesFailed", 1)
         raise
     except Exception as error:
-        last = message.delivery >= _most_deliveries()
         logger.exception("the event could not be handled", extra={"last_try": last})
         if last:
             _processor().give_up(event, message.delivery, f"{type(error).__name__}: {error}")
@@ -97,10 +109,6 @@ def _event(event: events.ObjectEvent, message: Message, risk: bool) -> None:
         extra={"reason": result.reason, "queue_ms": result.queue_ms, "processing_ms": result.processing_ms},
     )
     _count(result)
-
-
-def _most_deliveries() -> int:
-    return int(os.environ["MAX_RECEIVE_COUNT"])
 
 
 def _count(result: Result) -> None:

@@ -11,11 +11,12 @@ from imagepipe.localcloud.compat.apis import (
     give_apis_all_their_paths,
     keep_function_errors_from_callers,
 )
-from imagepipe.localcloud.compat.functions import run_image_functions_in
+from imagepipe.localcloud.compat.functions import run_image_functions_in, share_calls_by_weight
 from imagepipe.localcloud.compat.listening import leave_port_443_alone, stop_in_spite_of_idle_clients
 from imagepipe.localcloud.compat.logs import judge_log_streams_by_their_name
 from imagepipe.localcloud.compat.objects import encode_keys_of_listed_versions
 from imagepipe.localcloud.compat.queues import publish_queue_metrics
+from imagepipe.localcloud.compat.requests import find_what_requests_are_about, tell_policies_more_of_requests
 from imagepipe.localcloud.compat.roles import tell_roles_who_assumes_them
 from imagepipe.localcloud.compat.snapshots import save_while_running
 
@@ -23,10 +24,13 @@ from imagepipe.localcloud.compat.snapshots import save_while_running
 def mend(function_host: str) -> None:
     """Applies every mend; `function_host` is the URL that functions are run at."""
     run_image_functions_in(function_host)
+    share_calls_by_weight()
     find_apis_of_every_account()
     give_apis_all_their_paths()
     keep_function_errors_from_callers()
     tell_roles_who_assumes_them()
+    tell_policies_more_of_requests()
+    find_what_requests_are_about()
     judge_log_streams_by_their_name()
     keep_whole_alarms()
     evaluate_alarms_as_configured()

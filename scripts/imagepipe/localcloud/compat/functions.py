@@ -3,6 +3,7 @@
 import functools
 import http.client
 import json
+import random
 import time
 from typing import Any
 from urllib.parse import urlsplit
@@ -39,6 +40,50 @@ def run_image_functions_in(function_host: str) -> None:
 
     lambda_svc._execute_function_dispatch = dispatch_to_host
     lambda_svc._emit_lambda_metrics = count_throttles
+
+
+def share_calls_by_weight() -> None:
+    """Calls of an alias with weights go to its versions by those weights, whoever calls.
+
+    Upstream keeps an alias's RoutingConfig and calls the alias's own version always.
+    """
+    resolve, invoke = lambda_svc._effective_func_record_for_qualifier, lambda_svc._invoke
+
+    @functools.wraps(resolve)
+    def resolve_one(func: dict[str, Any] | None, qualifier: str | None) -> Any:
+        return resolve(func, _version(func, qualifier))
+
+    @functools.wraps(invoke)
+    async def invoke_one(
+        name: str, event: Any, headers: dict[str, str], path_qualifier: str | None = None, query: Any = None
+    ) -> Any:
+        asked = path_qualifier or lambda_svc._qp_first(query or {}, "Qualifier") or None
+        return await invoke(name, event, headers, _version(lambda_svc._functions.get(name), asked), query)
+
+    def describe_own(describe: Any) -> Any:
+        """What an alias is said to be is its own version."""
+
+        @functools.wraps(describe)
+        def described(name: str, qualifier: str | None = None) -> Any:
+            alias = (lambda_svc._functions.get(name) or {}).get("aliases", {}).get(qualifier)
+            return describe(name, alias["FunctionVersion"] if alias else qualifier)
+
+        return described
+
+    lambda_svc._effective_func_record_for_qualifier = resolve_one
+    lambda_svc._invoke = invoke_one
+    lambda_svc._get_function = describe_own(lambda_svc._get_function)
+    lambda_svc._get_function_config = describe_own(lambda_svc._get_function_config)
+
+
+def _version(func: dict[str, Any] | None, qualifier: str | None) -> str | None:
+    """A version that an alias with weights stands for this time; anything else stands for itself."""
+    alias = (func or {}).get("aliases", {}).get(qualifier) or {}
+    weights: dict[str, float] = (alias.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
+    if not weights:
+        return qualifier
+    versions: list[str] = [alias["FunctionVersion"], *weights]
+    return random.choices(versions, [1 - sum(weights.values()), *weights.values()])[0]  # noqa: S311
 
 
 def _call_host(function_host: str, config: dict[str, Any], event: Any, request_id: str) -> dict[str, Any]:

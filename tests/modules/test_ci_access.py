@@ -1,0 +1,185 @@
+"""ci-access: who gets in, what they may do, and where every role that they make ends."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from .conftest import ACCOUNT, NAMES, Resources, Workspace, resources, statements
+
+GITHUB = {"repository": "acme/images", "owner_id": "1234", "repository_id": "5678"}
+REGISTRY = {"account_id": "444444444444", "name": "image-pipeline/processor"}
+STATE_BUCKET = f"image-pipeline-tfstate-{ACCOUNT}-eu-west-1"
+INPUTS = {
+    **NAMES,
+    "environment": "prod",
+    "github": GITHUB,
+    "registry": REGISTRY,
+    "state": {"bucket": STATE_BUCKET, "lock_table": "image-pipeline-tflock", "prefix": "live/prod"},
+}
+
+#: Managed policies end here: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+MOST_CHARACTERS = 6144
+
+#: What tells something and changes nothing, as services call it.
+READING = ("BatchGet", "Describe", "GET", "Get", "List")
+
+BOUNDARY = f"arn:aws:iam::{ACCOUNT}:policy/image-pipeline-prod-boundary"
+
+
+@pytest.fixture(scope="session")
+def access(workspace: Workspace) -> Resources:
+    return resources(workspace.plan("ci-access", INPUTS))
+
+
+def policy(access: Resources, name: str) -> dict[str, Any]:
+    return statements(access[f'aws_iam_policy.ci["{name}"]']["policy"])
+
+
+def trust(access: Resources, role: str) -> dict[str, Any]:
+    (statement,) = json.loads(access[f'aws_iam_role.ci["{role}"]']["assume_role_policy"])["Statement"]
+    return dict(statement)
+
+
+def allowed(access: Resources, *names: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name in names:
+        for statement in policy(access, name).values():
+            if statement["Effect"] == "Allow":
+                yield from ((action, statement) for action in statement["Action"])
+
+
+@pytest.mark.parametrize(
+    ("role", "jobs"), [("plan", ["pull_request", "ref:refs/heads/main"]), ("apply", ["environment:prod"])]
+)
+def test_a_role_trusts_named_jobs_of_one_repository_in_both_forms(
+    access: Resources, role: str, jobs: list[str]
+) -> None:
+    statement = trust(access, role)
+    assert statement["Action"] == "sts:AssumeRoleWithWebIdentity"
+    assert statement["Principal"] == {
+        "Federated": f"arn:aws:iam::{ACCOUNT}:oidc-provider/token.actions.githubusercontent.com"
+    }
+    subjects = [
+        f"{repository}:{job}" for repository in ("repo:acme/images", "repo:acme@1234/images@5678") for job in jobs
+    ]
+    condition = statement["Condition"].pop("StringEquals")
+    assert statement["Condition"] == {}, "whole subjects, no patterns"
+    assert condition.pop("token.actions.githubusercontent.com:aud") == "sts.amazonaws.com"
+    found = condition.pop("token.actions.githubusercontent.com:sub")
+    assert sorted([found] if isinstance(found, str) else found) == sorted(subjects)
+    assert condition == {}
+
+
+def test_without_ids_only_the_old_form_is_trusted(workspace: Workspace) -> None:
+    inputs = INPUTS | {"github": {"repository": "acme/images"}}
+    found = trust(resources(workspace.plan("ci-access", inputs)), "apply")
+    assert found["Condition"]["StringEquals"]["token.actions.githubusercontent.com:sub"] == (
+        "repo:acme/images:environment:prod"
+    )
+
+
+def test_one_of_the_environments_in_an_account_makes_the_provider(workspace: Workspace, access: Resources) -> None:
+    provider = "aws_iam_openid_connect_provider.github[0]"
+    assert access[provider]["url"] == "https://token.actions.githubusercontent.com"
+    assert access[provider]["client_id_list"] == ["sts.amazonaws.com"]
+    assert provider not in resources(workspace.plan("ci-access", INPUTS | {"create_oidc_provider": False}))
+
+
+def test_the_plan_role_reads(access: Resources) -> None:
+    writing = [action for action, _ in allowed(access, "read") if not action.split(":")[1].startswith(READING)]
+    assert writing == []
+
+
+def test_the_plan_role_sees_no_image_record_or_message(access: Resources) -> None:
+    objects = {arn for action, each in allowed(access, "read") if action == "s3:GetObject" for arn in each["Resource"]}
+    assert objects == {f"arn:aws:s3:::{STATE_BUCKET}/live/prod/*"}
+    items = {
+        arn for action, each in allowed(access, "read") if action == "dynamodb:GetItem" for arn in each["Resource"]
+    }
+    assert items == {f"arn:aws:dynamodb:eu-west-1:{ACCOUNT}:table/image-pipeline-tflock"}
+    denied = policy(access, "read")["NoData"]
+    assert denied["Effect"] == "Deny"
+    assert {"dynamodb:Query", "dynamodb:Scan", "sqs:ReceiveMessage", "logs:GetLogEvents"} <= {*denied["Action"]}
+
+
+def test_state_and_locks_are_the_environments_own(access: Resources) -> None:
+    write = policy(access, "write")
+    assert write["State"]["Resource"] == [f"arn:aws:s3:::{STATE_BUCKET}/live/prod/*"]
+    locks = {
+        "ForAllValues:StringLike": {"dynamodb:LeadingKeys": [f"{STATE_BUCKET}/live/prod/*"]},
+        "Null": {"dynamodb:LeadingKeys": ["false"]},
+    }
+    assert write["Locks"]["Condition"] == locks
+    assert policy(access, "read")["Digests"]["Condition"] == locks
+
+
+def test_what_is_written_bears_the_environments_name_or_tag(access: Resources) -> None:
+    named = (
+        "image-pipeline-prod",
+        STATE_BUCKET,
+        "image-pipeline-tflock",
+        "event-source-mapping:",
+        "apigateway:eu-west-1::/",
+    )
+    nameless = {
+        statement
+        for name in ("write", "roles")
+        for statement, each in policy(access, name).items()
+        if each["Effect"] == "Allow"
+        and not each["Condition"]
+        and not all(any(part in arn for part in named) for arn in each["Resource"])
+    }
+    # The API's address is random; access logs and a registry's login know no resource; the registry is elsewhere.
+    assert nameless == {"Delivery", "Login", "Registry", "Removal"}
+
+
+def test_every_role_that_is_made_carries_the_boundary(access: Resources) -> None:
+    making = {"iam:CreateRole", "iam:PutRolePermissionsBoundary", "iam:PutRolePolicy"}
+    for action, each in allowed(access, "write", "roles"):
+        if action in making:
+            assert each["Condition"] == {"StringEquals": {"iam:PermissionsBoundary": [BOUNDARY]}}, action
+    actions = {action for action, _ in allowed(access, "read", "write", "roles")}
+    assert not actions & {
+        "iam:AttachRolePolicy",
+        "iam:CreatePolicy",
+        "iam:CreateUser",
+        "iam:DeleteRolePermissionsBoundary",
+    }
+    assert policy(access, "roles")["Pass"]["Condition"] == {
+        "StringEquals": {"iam:PassedToService": ["lambda.amazonaws.com"]}
+    }
+
+
+def test_nobody_changes_what_holds_him(access: Resources) -> None:
+    hands = policy(access, "roles")["Hands"]
+    assert hands["Effect"] == "Deny"
+    assert BOUNDARY in hands["Resource"]
+    assert f"arn:aws:iam::{ACCOUNT}:role/image-pipeline-prod-ci-*" in hands["Resource"]
+    assert {"iam:Attach*", "iam:Create*", "iam:Put*", "iam:Set*", "iam:Update*"} <= {*hands["Action"]}
+
+
+def test_functions_end_at_their_own_things(access: Resources) -> None:
+    boundary = statements(access["aws_iam_policy.boundary"]["policy"])
+    assert not any(
+        action.startswith(("iam:", "lambda:", "sts:")) for each in boundary.values() for action in each["Action"]
+    )
+    assert all("*" not in each["Resource"] for each in boundary.values())
+    assert boundary["Objects"]["Resource"] == [
+        "arn:aws:s3:::image-pipeline-prod-*",
+        "arn:aws:s3:::image-pipeline-prod-*/*",
+    ]
+
+
+def test_only_the_registrys_own_environment_pushes(workspace: Workspace, access: Resources) -> None:
+    assert policy(access, "roles")["Registry"]["Action"] == ["ecr:BatchGetImage"]
+    shared = resources(workspace.plan("ci-access", INPUTS | {"registry": {**REGISTRY, "manage": True}}))
+    assert {"ecr:PutImage", "ecr:SetRepositoryPolicy"} <= {*policy(shared, "roles")["Registry"]["Action"]}
+
+
+def test_policies_fit_even_with_the_longest_names(workspace: Workspace) -> None:
+    inputs = INPUTS | {"name_prefix": "a" * 40, "registry": {**REGISTRY, "manage": True}}
+    found = resources(workspace.plan("ci-access", inputs))
+    sizes = {name: len(values["policy"]) for name, values in found.items() if name.startswith("aws_iam_policy.")}
+    assert {name: size for name, size in sizes.items() if size > MOST_CHARACTERS} == {}
+    assert len(sizes) == 4
