@@ -91,7 +91,7 @@ NOT_BY_READERS: dict[str, Call] = {
         TableName=LOCKS, Item={"LockID": {"S": f"{STATE}/live/dev/storage/terraform.tfstate"}}
     ),
     "records listed": lambda c: c("dynamodb").scan(TableName=f"{PREFIX}-images"),
-    "a record": lambda c: c("dynamodb").get_item(TableName=f"{PREFIX}-images", Key={"pk": {"S": "x"}}),
+    "a record": lambda c: c("dynamodb").get_item(TableName=f"{PREFIX}-images", Key={"image_id": {"S": "x"}}),
     "a table": lambda c: c("dynamodb").delete_table(TableName=f"{PREFIX}-images"),
     "a message": lambda c: c("sqs").send_message(QueueUrl=QUEUE, MessageBody="{}"),
     "messages received": lambda c: c("sqs").receive_message(QueueUrl=QUEUE),
