@@ -74,7 +74,7 @@ def changed(things: list[dict[str, Any]], key: str, value: int, body: dict[str, 
 
 
 def pages(found: Any) -> list[Any]:
-    """As `--paginate --slurp` hands on what came page by page; lists stand alone or below a key."""
+    """As `--paginate` hands on what came page by page; lists stand alone or below a key."""
     if isinstance(found, list):
         return [found[start : start + PAGE] for start in range(0, max(len(found), 1), PAGE)]
     ((key, things),) = found.items()
@@ -87,7 +87,6 @@ def main() -> None:
     parser.add_argument("--method", default="GET")
     parser.add_argument("--input")
     parser.add_argument("--paginate", action="store_true")
-    parser.add_argument("--slurp", action="store_true")
     parser.add_argument("path")
     asked = parser.parse_args()
     if not os.environ.get("GH_TOKEN"):
@@ -104,7 +103,7 @@ def main() -> None:
     if isinstance(found, bytes):
         sys.stdout.buffer.write(found)
     elif found is not None:
-        json.dump(pages(found) if asked.paginate else found, sys.stdout)
+        print(*map(json.dumps, pages(found) if asked.paginate else [found]), sep="")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,14 @@
 """What differs, read from plans as Terraform writes them."""
 
 import json
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from imagepipe import drift
+import pytest
+from imagepipe import cli, drift
 from imagepipe.drift import SENSITIVE, UNKNOWN, Attribute, Difference
+from typer.testing import CliRunner
 
 
 def plan(*resources: dict[str, Any], by_hand: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -67,3 +71,15 @@ def test_markdown_is_the_same_for_the_same_drift_and_has_no_code_within_code() -
     text = drift.markdown(list(drift.differences("storage", plan(change))), "dev")
     assert "`name`: `'a' b` → `" + "c" * 59 + "…`" in text
     assert drift.markdown([], "dev") == "`dev` is what its files say.\n"
+
+
+@pytest.mark.parametrize("found", [[], [Difference("storage", "aws_sqs_queue.uploads", "change", True, ())]])
+def test_a_report_is_empty_without_drift_and_the_exit_code_tells(
+    found: list[Difference], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = SimpleNamespace(description="dev", environment=SimpleNamespace(name="dev"))
+    monkeypatch.setattr(cli, "_targets", lambda *_: [target])
+    monkeypatch.setattr(drift, "find", lambda *_: found)
+    report = tmp_path / "drift/dev.md"
+    assert CliRunner().invoke(cli.app, ["drift", "--report", str(report)]).exit_code == (2 if found else 0)
+    assert report.read_text() == (drift.markdown(found, "dev") if found else "")

@@ -41,9 +41,13 @@ def call(method: str, path: str, **fields: Any) -> Any:
 
 def every(path: str, key: str = "") -> list[dict[str, Any]]:
     """Everything that a list holds, page after page; in some lists it stands below a key."""
-    paged = f"{path}{'&' if '?' in path else '?'}per_page=100"
-    pages = json.loads(_gh(["--paginate", "--slurp"], paged, b""))
-    return [each for page in pages for each in (page[key] if key else page)]
+    text = _gh(["--paginate"], f"{path}{'&' if '?' in path else '?'}per_page=100", b"").decode().strip()
+    found = []
+    while text:  # documents one after another: a page each or, with a later gh, lists in one
+        page, end = json.JSONDecoder().raw_decode(text)
+        found += page[key] if key else page
+        text = text[end:].lstrip()
+    return found
 
 
 def raw(path: str) -> bytes:
@@ -58,6 +62,6 @@ def _gh(arguments: list[str], path: str, content: bytes) -> bytes:
     except FileNotFoundError:
         raise PipelineError("there is no gh on PATH: https://cli.github.com") from None
     if finished.returncode:
-        lines = finished.stderr.decode().strip().splitlines() or ["it said nothing"]
-        raise PipelineError(f"GitHub, asked for {path.split('?')[0]}: {lines[-1].removeprefix('gh: ')}")
+        said = " ".join(finished.stderr.decode().split()).removeprefix("gh: ") or "gh said nothing"
+        raise PipelineError(f"GitHub, asked for {path.split('?')[0]}: {said}")
     return finished.stdout

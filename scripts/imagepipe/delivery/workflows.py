@@ -141,7 +141,8 @@ def comment(number: int, names: list[str], commit: str, run: str) -> list[str]:
         old = next((each for each in known if each["body"].startswith(marker)), None)
         file, heading = PLANS / f"{name}.md", f"{marker}\n## Plan of `{name}` at `{commit[:12]}`\n\n"
         if name in names and file.exists():
-            body = file.read_text()
+            # The plan is of the merge, a commit that nobody has but the run.
+            body = f"{file.read_text()}\n`{commit[:12]}` merged into `{_MAIN}`, in [this run]({run}).\n"
         elif name in names:
             body = f"{heading}There is none: it failed, and [the run]({run}) says why.\n"
         elif old:
