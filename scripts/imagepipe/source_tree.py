@@ -51,6 +51,9 @@ def record(image: dict[str, Any]) -> None:
     content = json.dumps(image, indent=2) + "\n"
     if not BUILT_IMAGE.exists() or BUILT_IMAGE.read_text() != content:
         BUILT_IMAGE.parent.mkdir(exist_ok=True)
-        partial = BUILT_IMAGE.with_suffix(".partial")
-        partial.write_text(content)
-        partial.replace(BUILT_IMAGE)
+        partial = BUILT_IMAGE.with_name(f"{BUILT_IMAGE.name}.partial")
+        try:
+            partial.write_text(content)
+            partial.replace(BUILT_IMAGE)
+        finally:
+            partial.unlink(missing_ok=True)

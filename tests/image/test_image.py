@@ -7,7 +7,6 @@ import shlex
 import sys
 import tarfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from imagepipe.image import build, sbom
@@ -279,20 +278,23 @@ def test_build_that_fails_leaves_the_last_image_and_nothing_else(
     assert sorted((clone.top / "build").iterdir()) == there
 
 
-@pytest.mark.parametrize("megabytes", [100, 450, 620])
-def test_full_disk_is_told_and_leaves_nothing_half_done(clone: Clone, root: Path, megabytes: int) -> None:
-    """Full while the base is unpacked, while packages are installed, and while the image is written down."""
+@pytest.mark.parametrize(
+    ("megabytes", "kept"),
+    [(100, ("base",)), (450, ("base",)), (1, ("base", "image"))],
+    ids=["while the base is unpacked", "while packages are installed", "while the record is written"],
+)
+def test_full_disk_is_told_and_leaves_nothing_half_done(clone: Clone, megabytes: int, kept: tuple[str, ...]) -> None:
     folder = clone.top / "build"
-    small = [
-        *("bwrap", "--dev-bind", "/", "/", "--cap-add", "ALL"),
-        *("--size", str(megabytes * 1024 * 1024), "--tmpfs", str(folder)),
-    ]
-    if (folder / "base").exists():
-        small += ["--ro-bind", str(folder / "base"), str(folder / "base")]
-    command = [sys.executable, "-m", "imagepipe", "build", "--platform", build.native_platform()]
-    listing = f'"$@"; code=$?; ls {shlex.quote(str(folder))}; exit $code'
-    finished = clone.run([*small, "--", "sh", "-c", listing, "sh", *command], clone.top, {"LC_ALL": "C"}, check=False)
+    small = ["bwrap", "--dev-bind", "/", "/", "--cap-add", "ALL", "--size", str(megabytes * 1024 * 1024)]
+    small += ["--tmpfs", str(folder)]
+    for name in kept:
+        if (folder / name).exists():
+            small += ["--ro-bind", str(folder / name), str(folder / name)]
+    build_it = [sys.executable, "-m", "imagepipe", "build", "--platform", build.native_platform()]
+    fill = f"head -c {2**20 if megabytes == 1 else 0} /dev/zero > {shlex.quote(str(folder / 'filler'))}"
+    script = f'{fill}; "$@"; code=$?; ls {shlex.quote(str(folder))}; exit $code'
+    finished = clone.run([*small, "--", "sh", "-c", script, "sh", *build_it], clone.top, {"LC_ALL": "C"}, check=False)
     assert finished.returncode == 1, finished.stderr
     assert "the disk is full" in finished.stderr
     assert "Traceback" not in finished.stderr
-    assert set(finished.stdout.split()) <= {"base"}
+    assert {*finished.stdout.split()} == {"filler", *(name for name in kept if (folder / name).exists())}

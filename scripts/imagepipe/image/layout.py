@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Self
 
 import deflate
 
@@ -124,44 +124,52 @@ class Layout:
         partial = root.with_name(root.name + ".partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        for layer in self.layers():
-            with tarfile.open(fileobj=io.BytesIO(layer.tar)) as archive:
-                members = archive.getmembers()
-                for member in members:
-                    if _is_whiteout(member.name):
-                        _apply_whiteout(partial, member.name)
-                wanted = [each for each in members if not _is_whiteout(each.name) and not each.isdev()]
-                archive.extractall(partial, wanted, filter="tar")
-        shutil.rmtree(root, ignore_errors=True)
-        partial.rename(root)
+        try:
+            for layer in self.layers():
+                with tarfile.open(fileobj=io.BytesIO(layer.tar)) as archive:
+                    members = archive.getmembers()
+                    for member in members:
+                        if _is_whiteout(member.name):
+                            _apply_whiteout(partial, member.name)
+                    wanted = [each for each in members if not _is_whiteout(each.name) and not each.isdev()]
+                    archive.extractall(partial, wanted, filter="tar")
+            shutil.rmtree(root, ignore_errors=True)
+            partial.rename(root)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def write(folder: Path, layers: list[Layer], config: dict[str, Any]) -> Layout:
     """Writes an image of these layers. `config` is a whole image configuration, its rootfs and history left out."""
-    store = _Blobs(folder)
-    descriptors = [store.put(compressed(layer.tar), LAYER_TYPE) for layer in layers]
     whole = {
         **config,
         "history": [{"created": config["created"], "created_by": "imagepipe build"} for _ in layers],
         "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
     }
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": MANIFEST_TYPE,
-        "config": store.put(_json(whole), CONFIG_TYPE),
-        "layers": descriptors,
-    }
-    store.finish(manifest)
+    with _Blobs(folder) as store:
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST_TYPE,
+            "config": store.put(_json(whole), CONFIG_TYPE),
+            "layers": [store.put(compressed(layer.tar), LAYER_TYPE) for layer in layers],
+        }
+        store.finish(manifest)
     return Layout(folder)
 
 
 class _Blobs:
-    """A layout that is being written; it takes its place when it is whole."""
+    """A layout that is being written; it takes its place when it is whole, and leaves nothing if that fails."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._partial = folder, folder.with_name(folder.name + ".partial")
         shutil.rmtree(self._partial, ignore_errors=True)
         (self._partial / "blobs/sha256").mkdir(parents=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._partial, ignore_errors=True)
 
     def put(self, content: bytes, media_type: str) -> dict[str, Any]:
         digest = _digest(content)
@@ -181,18 +189,18 @@ def artifact(folder: Path, content: bytes, media_type: str, subject: dict[str, A
 
     https://github.com/opencontainers/image-spec/blob/main/manifest.md#guidelines-for-artifact-usage
     """
-    store = _Blobs(folder)
     subject = {name: subject[name] for name in ("mediaType", "digest", "size")}
-    store.finish(
-        {
-            "schemaVersion": 2,
-            "mediaType": MANIFEST_TYPE,
-            "artifactType": media_type,
-            "config": {**store.put(b"{}", _EMPTY_TYPE), "data": "e30="},
-            "layers": [store.put(content, media_type)],
-            "subject": subject,
-        }
-    )
+    with _Blobs(folder) as store:
+        store.finish(
+            {
+                "schemaVersion": 2,
+                "mediaType": MANIFEST_TYPE,
+                "artifactType": media_type,
+                "config": {**store.put(b"{}", _EMPTY_TYPE), "data": "e30="},
+                "layers": [store.put(content, media_type)],
+                "subject": subject,
+            }
+        )
     return Layout(folder)
 
 

@@ -227,7 +227,10 @@ def _record(environment: Environment, image: dict[str, Any], say: Say) -> bool:
     after = {**before, "build": {**made, "time": moment}, "image": image["digest"]}
     Release.model_validate(after)
     partial = file.with_suffix(".partial")
-    partial.write_text(json.dumps(after, indent=2, sort_keys=True) + "\n")
-    partial.replace(file)
+    try:
+        partial.write_text(json.dumps(after, indent=2, sort_keys=True) + "\n")
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
     say(f"live/{environment.name}/release.json: {before['image']} → {image['digest']}")
     return True
