@@ -33,6 +33,11 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         _seconds[item.name] = time.monotonic() - started
 
 
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
+    """No dots between the lines."""
+    return (report.outcome, "", "") if report.passed else None
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.failed:
         name = report.nodeid.rpartition("::")[2]

@@ -206,13 +206,16 @@ def test_no_environment_is_skipped(released: Clone, source: str, to: str, messag
 
 
 def test_nothing_goes_on_while_an_alarm_is_raised(released: Clone) -> None:
-    alarms = released.client("dev", "cloudwatch")
-    name = alarms.describe_alarms(AlarmNamePrefix="image-pipeline-dev")["MetricAlarms"][0]["AlarmName"]
-    alarms.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="a test")
+    alarms, name = released.client("dev", "cloudwatch"), "image-pipeline-dev-silence"
+    alarms.put_metric_alarm(
+        AlarmName=name, Namespace="Test", MetricName="Signs of life", Statistic="Sum", Period=10, EvaluationPeriods=1,
+        ComparisonOperator="LessThanThreshold", Threshold=1, TreatMissingData="breaching",
+    )  # fmt: skip
+    alarms.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="as the next evaluation finds, too")
     try:
         assert f"{name} is raised in dev" in promotion_refused(released)
     finally:
-        alarms.set_alarm_state(AlarmName=name, StateValue="OK", StateReason="the test is over")
+        alarms.delete_alarms(AlarmNames=[name])
 
 
 def test_a_promotion_is_one_file_on_a_branch_and_what_runs(released: Clone) -> None:
