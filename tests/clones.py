@@ -23,12 +23,12 @@ class Clone:
         command = [sys.executable, "-m", "imagepipe", *arguments]
         return self.run(command, self.top, environment, check)
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """imagepipe in a process group of its own, as a terminal has one, to be interrupted by os.killpg."""
         return subprocess.Popen(
             [sys.executable, "-m", "imagepipe", *arguments],
             cwd=self.top,
-            env={**os.environ, "PYTHONPATH": self._sources},
+            env={**os.environ, "PYTHONPATH": self._sources, **environment},
             start_new_session=True,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -1,5 +1,6 @@
 """A release that some of the calls get first: taken back by an alarm, left by Ctrl-C and gone on with, then quiet.
 
+With the rights of a workflow, and no more.
 Each test goes on from where the one before it has left staging, which asks for a canary here as prod does.
 """
 
@@ -54,7 +55,7 @@ def set_rollout(clone: Clone, percent: int, minutes: float) -> None:
 
 def plan(clone: Clone, bundle: Path) -> str:
     """The summary of a plan of staging."""
-    clone.imagepipe("plan", "--env", "staging", "--bundle", str(bundle))
+    clone.imagepipe("plan", "--env", "staging", "--bundle", str(bundle), ROLE="plan")
     return bundle.with_name(f"{bundle.name}.md").read_text()
 
 
@@ -89,7 +90,7 @@ def newest(clone: Clone) -> dict[str, str]:
 
 def begin(clone: Clone, bundle: Path) -> subprocess.Popen[str]:
     """An apply that has come to where new versions are watched."""
-    process = clone.start(*APPLY, str(bundle))
+    process = clone.start(*APPLY, str(bundle), ROLE="apply")
     assert process.stderr is not None
     lines = []
     for line in process.stderr:
@@ -158,7 +159,7 @@ def test_left_by_ctrl_c_it_stays_as_it_is_and_goes_nowhere(released: Clone, bund
 
 
 def test_gone_on_with_and_quiet_it_ends_with_all_calls(released: Clone, bundle: Path) -> None:
-    finished = released.imagepipe(*APPLY, str(bundle))
+    finished = released.imagepipe(*APPLY, str(bundle), ROLE="apply")
     assert "new versions of announcer, api, processor get 10 % of the calls first, for 0.4 minutes" in finished.stderr
     assert "a new plan of staging is empty" in finished.stderr
     assert (versions(released), share(released)) == (newest(released), {})
@@ -170,7 +171,7 @@ def test_back_to_what_ran_before_is_at_once(released: Clone, bundle: Path) -> No
     released.imagepipe("rollback", "--env", "staging", "--to", "previous")
     merge(released, "rollback/staging")
     assert "% first" not in plan(released, bundle)
-    finished = released.imagepipe(*APPLY, str(bundle))
+    finished = released.imagepipe(*APPLY, str(bundle), ROLE="apply")
     assert "% of the calls first" not in finished.stderr
     assert (versions(released), share(released)) == (newest(released), {})
     function = released.client("staging", "lambda").get_function(

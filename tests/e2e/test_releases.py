@@ -342,7 +342,7 @@ def shorten(clone: Clone) -> None:
     """Days become seconds: nobody rehearses a soak of a day."""
     for name, old, new in (
         ("staging", "soak_hours = 24", "soak_hours = 0"),
-        ("prod", "bake_minutes = 10", "bake_minutes = 0.4"),
+        ("prod", "bake_minutes = 20", "bake_minutes = 0.4"),
     ):
         file = clone.top / "live" / name / "env.hcl"
         assert old in file.read_text()

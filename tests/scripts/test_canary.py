@@ -132,7 +132,7 @@ def test_the_trial_that_is_going_on_counts() -> None:
     def trial() -> None:
         begun.set()
         may_fail.wait(10)
-        raise PipelineError("no answer")
+        raise OSError("no answer")
 
     trials = Trials(trial, pause=0)
     assert begun.wait(10)
