@@ -166,7 +166,7 @@ FUNCTION = {
 
 @pytest.mark.parametrize(("memory", "processors"), [("1769", 1), ("3008", 2), ("10240", 6)])
 def test_memory_setting_bounds_threads_arenas_and_decoding(run: Run, memory: str, processors: int) -> None:
-    program = """
+    program = r"""
 import os, resource
 from image_processor.handlers.queue import _processor
 sandbox = _processor()._sandbox
