@@ -7,6 +7,7 @@ import shlex
 import sys
 import tarfile
 from collections.abc import Iterator
+from pathlib import PurePath
 
 import pytest
 from imagepipe.image import build, sbom
@@ -165,7 +166,7 @@ FUNCTION = {
 
 @pytest.mark.parametrize(("memory", "processors"), [("1769", 1), ("3008", 2), ("10240", 6)])
 def test_memory_setting_bounds_threads_arenas_and_decoding(run: Run, memory: str, processors: int) -> None:
-    program = """
+    program = r"""
 import os, resource
 from image_processor.handlers.queue import _processor
 sandbox = _processor()._sandbox
@@ -231,9 +232,14 @@ def test_bill_of_materials_names_packages_wheels_and_what_is_inside_them(clone: 
     found = {component["name"]: component for component in bom["components"]}
     assert found["libc6"]["purl"].startswith("pkg:deb/debian/libc6@")
     assert found["botocore"]["purl"].startswith("pkg:pypi/botocore@")
-    inside = {part["name"] for part in found["pyvips-binary"]["components"]}
-    assert {"libaom", "mozjpeg"} <= inside
-    assert any(name.startswith("libvips") for name in inside)
+    inside = {wheel: {part["name"]: part for part in found[wheel].get("components", [])} for wheel in found}
+    assert {"libaom", "mozjpeg", "glib", "libpng", "libwebp", "librsvg-2.0"} <= inside["pyvips-binary"].keys()
+    assert inside["pyvips-binary"]["libaom"]["purl"].startswith("pkg:generic/libaom@3.")
+    assert "curl" in inside["awslambdaric"]
+    for wheel, library in (("pi_heif", "libde265"), ("pillow", "libtiff"), ("pyvips-binary", "libvips")):
+        assert any(name.startswith(library) and ".so" in name for name in inside[wheel]), wheel
+    shipped = {PurePath(name).name for name, *_ in files(clone) if re.search(r"\.so(\.[\d.]+)?$", name)}
+    assert shipped <= {name for parts in inside.values() for name in parts}
 
 
 def test_unknown_platform_is_refused(clone: Clone) -> None:

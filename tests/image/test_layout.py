@@ -1,7 +1,10 @@
 """The canonical form of an image, and what unpacking makes of layers."""
 
+import gzip
 import io
+import json
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +71,25 @@ def test_other_files_are_another_image(tmp_path: Path) -> None:
     first = canonical(tmp_path / "1", tar(("var/task/a", b"a")))
     assert first.digest != canonical(tmp_path / "2", tar(("var/task/a", b"b"))).digest
     assert first.digest != canonical(tmp_path / "3", tar(("var/task/a", b"a"), mode=0o755)).digest
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress], ids=["as they are", "as containerd keeps them"])
+def test_what_docker_saves_is_read(tmp_path: Path, compress: Callable[[bytes], bytes]) -> None:
+    config = CONFIG | {"rootfs": {"type": "layers", "diff_ids": [BASE.diff_id]}}
+    named = {"Config": "0123.json", "RepoTags": ["a:b"], "Layers": ["4567/layer.tar"]}
+    written = tar(
+        ("0123.json", json.dumps(config).encode()),
+        ("4567/layer.tar", compress(BASE.tar)),
+        ("manifest.json", json.dumps([named]).encode()),
+    )
+    (tmp_path / "image.tar").write_bytes(written.tar)
+    found = layout.saved(tmp_path / "image.tar")
+    assert (found.config, found.layers) == (config, [BASE])
+
+
+def test_devices_are_left_to_whatever_runs_the_image(tmp_path: Path) -> None:
+    found = canonical(tmp_path, tar(("dev/console", b""), type=tarfile.CHRTYPE), tar(("a", b"a")))
+    assert "dev/console" not in names(found)
 
 
 def test_builders_own_labels_and_settings_are_dropped(tmp_path: Path) -> None:

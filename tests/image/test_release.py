@@ -16,7 +16,7 @@ import pytest
 from imagepipe import environments, localcloud, terragrunt
 from imagepipe.cloud import Cloud, Target
 from imagepipe.errors import PipelineError
-from imagepipe.image import REPOSITORY, release
+from imagepipe.image import REPOSITORY, release, sbom
 from imagepipe.image import registry as registries
 from imagepipe.image.layout import MANIFEST_TYPE, Layout
 from imagepipe.image.registry import Registry
@@ -85,6 +85,18 @@ def test_second_time_builds_nothing_pushes_nothing_and_changes_nothing(clone: Cl
     assert f"has {clone.image.digest} already" in told
     assert "pushing" not in told
     assert (clone.top / "live/dev/release.json").read_bytes() == before
+
+
+def test_it_tells_which_packages_differ_from_what_runs(clone: Clone, registry: Registry) -> None:
+    bom = registry.artifact(f"{REPOSITORY}:sbom-{clone.image.digest[7:23]}")
+    versions = sbom.versions(bom)
+    (botocore,) = (part for part in bom["components"] if part["name"] == "botocore")
+    bom["components"] = [part for part in bom["components"] if part["name"] != "six"]
+    botocore["version"] = "9.9"
+    said: list[str] = []
+    changed = json.dumps(bom).encode()
+    release._compare(registry, clone.image.digest, f"sha256:{'1' * 64}", changed, "HEAD", said.append)
+    assert said == [f"  botocore: {versions['botocore']} → 9.9", f"  six: {versions['six']} → gone"]
 
 
 def test_changes_that_are_not_committed_are_refused_unless_said(clone: Clone, pushed: str) -> None:

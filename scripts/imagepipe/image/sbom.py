@@ -3,6 +3,7 @@
 Read from the image's own layers, so that it tells of what ships and not of what was asked for.
 """
 
+import csv
 import hashlib
 import io
 import re
@@ -23,16 +24,27 @@ from imagepipe.image.layout import Layout
 
 MEDIA_TYPE = "application/vnd.cyclonedx+json"
 
-#: A wheel's shared object tells by such words what was linked into it; there is no better record of it in the wheel.
+#: A shared object tells by such words what was linked into it, and of which version; wheels keep no better record.
 _LINKED = {
+    "aws-lambda-cpp": rb"/aws-lambda-cpp-(\d[\d.]*\d)/",
+    "curl": rb"CLIENT libcurl (\d[\d.]*\d)",
+    "expat": rb"EXPAT_ENTROPY_DEBUG",
+    "freetype": rb"FREETYPE_PROPERTIES",
+    "glib": rb"GLib \(gthread-posix\.c\)",
+    "harfbuzz": rb"HB_SHAPER_LIST",
     "libaom": rb"AOMedia Project AV1 Encoder v(\d[\d.]*\d)",
     "libarchive": rb"libarchive (\d[\d.]*\d)",
-    "libde265": rb"libde265[ -]v?(\d+\.\d+\.\d+)",
-    "libpng": rb"libpng version (\d[\d.]*\d)",
+    "libjpeg-turbo": rb"libjpeg-turbo version (\d[\d.]*\d)",
+    "libtiff": rb"LIBTIFF, Version (\d[\d.]*\d)",
     "mozjpeg": rb"mozjpeg version (\d[\d.]*\d)",
     "openssl": rb"OpenSSL (\d+\.\d+\.\d+)",
+    "pango": rb"PANGO_IS_CONTEXT",
+    "pixman": rb"PIXMAN_DISABLE",
     "x265": rb"x265 \[info\]: HEVC encoder version (\d[\d.+]*\d)",
+    "zlib-ng": rb"\d\.zlib-ng",
 }
+#: How libvips itself tells what it was built with, as in "GIF save with cgif: true"; of no version.
+_BUILT_WITH = rb" with ([A-Za-z][\w.-]*): true"
 
 
 def describe(image: Layout) -> bytes:
@@ -69,6 +81,7 @@ def versions(bom: dict[str, object]) -> dict[str, str]:
 def _components(tar: bytes) -> list[Component]:
     found: list[Component] = []
     objects: list[tuple[str, bytes]] = []
+    owners: dict[str, Component] = {}
     with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
         for member in archive:
             name = member.name.removeprefix("./")
@@ -77,11 +90,15 @@ def _components(tar: bytes) -> list[Component]:
             if re.fullmatch(r"var/lib/dpkg/status(\.d/[^/]+)?", name):
                 found += _debian(_content(archive, member).decode())
             elif re.fullmatch(r"var/task/[^/]+\.dist-info/METADATA", name):
-                found.append(_wheel(_content(archive, member).decode()))
+                wheel = _wheel(_content(archive, member).decode())
+                record = archive.extractfile(name.replace("METADATA", "RECORD"))
+                assert record is not None
+                owners |= {f"var/task/{path}": wheel for path, *_ in csv.reader(io.TextIOWrapper(record))}
+                found.append(wheel)
             elif re.fullmatch(r"var/task/.+\.so(\.[\d.]+)?", name):
                 objects.append((name, _content(archive, member)))
     for name, content in objects:
-        _owner(name, found).components.update(_linked(name, content))
+        owners[name].components.update(_linked(name, content))
     return found
 
 
@@ -119,16 +136,6 @@ def _wheel(metadata: str) -> Component:
     )
 
 
-def _owner(name: str, components: list[Component]) -> Component:
-    """The wheel that a shared object came with, by the first part of its path."""
-    top = name.split("/")[2].split(".")[0].lstrip("_").lower().replace("-", "_")
-    wheels = {
-        str(each.name).lower().replace("-", "_"): each for each in components if str(each.bom_ref).startswith("pypi:")
-    }
-    other = {"libvips": "pyvips_binary", "cffi_backend": "cffi", "runtime_client": "awslambdaric"}
-    return wheels.get(top) or wheels.get(other.get(top, "")) or components[0]
-
-
 def _linked(name: str, content: bytes) -> list[Component]:
     file = Component(
         type=ComponentType.FILE,
@@ -136,15 +143,18 @@ def _linked(name: str, content: bytes) -> list[Component]:
         bom_ref=f"file:{name}",
         hashes=[HashType(alg=HashAlgorithm.SHA_256, content=hashlib.sha256(content).hexdigest())],
     )
+    matches = {library: re.search(words, content) for library, words in _LINKED.items()}
+    versions = {library: match[1].decode() if match.re.groups else None for library, match in matches.items() if match}
+    if b"vips_init" in content:
+        versions = dict.fromkeys(match.decode() for match in re.findall(_BUILT_WITH, content)) | versions
     linked = [
         Component(
             type=ComponentType.LIBRARY,
             name=library,
-            version=match[1].decode(),
+            version=version,
             bom_ref=f"linked:{library}:{name}",
-            purl=PackageURL("generic", None, library, match[1].decode()),
+            purl=PackageURL("generic", None, library, version),
         )
-        for library, words in _LINKED.items()
-        if (match := re.search(words, content))
+        for library, version in versions.items()
     ]
     return [file, *linked]
