@@ -451,6 +451,15 @@ def test_nothing_young_is_touched(deployment: Deployment, wrecked: set[tuple[str
     assert young == {each for each in wrecked if each[0] in {"OBJECT_GONE", "MISSING_VARIANTS"}}
 
 
+def test_variants_of_a_young_record_are_left_to_whoever_is_at_work(
+    deployment: Deployment, add_image: Callable[..., dict[str, Any]]
+) -> None:
+    key = add_image("a.jpg", age=0.5)["variants"]["w1"]["key"]
+    deployment.s3.delete_object(Bucket=deployment.processed_bucket, Key=key)
+    assert compare(deployment, timedelta(hours=1)) == []
+    assert troubles(compare(deployment)) == {("MISSING_VARIANTS", "a.jpg")}
+
+
 def test_repair_tells_the_processor_and_deletes_orphans(deployment: Deployment, wrecked: set[tuple[str, str]]) -> None:
     found = compare(deployment)
     repair = Repair(deployment, FUTURE, 1000, lambda _: None)
