@@ -517,9 +517,10 @@ def reprocess_(
 
     Exit code: 0 all are sent, 1 an error, 130 stopped.
     """
-    if not (image_ids or every or outdated or recipe or prefix or since or until or reason):
+    if not (image_ids or every or outdated or recipe or prefix or since or until or status or reason):
         raise PipelineError(
-            "say which images: ids, --outdated, --recipe, --prefix, --since, --until, --reason, or --all of them"
+            "say which images: ids, --outdated, --recipe, --prefix, --since, --until, --status, --reason, or --all of "
+            "them (of make: IDS, OUTDATED=1, RECIPE, KEYS, SINCE, UNTIL, STATUS, REASON, or ALL=1)"
         )
     deployment = Deployment.of(_target(env, cloud_))
     selection = commands.selection(

@@ -242,12 +242,16 @@ REFUSED: list[tuple[str, str, str, str, dict[str, Any]]] = [
     ("api", "upload", "s3", "put_object", {"Bucket": "uploads", "Key": "a", "Body": b""}),
     ("api", "write a variant", "s3", "put_object", {"Bucket": "processed", "Key": "a", "Body": b""}),
     ("api", "delete a variant", "s3", "delete_object", {"Bucket": "processed", "Key": "a"}),
+    ("api", "read another bucket", "s3", "get_object", {"Bucket": "other", "Key": "a"}),
+    ("api", "remove from another bucket", "s3", "delete_object", {"Bucket": "other", "Key": "a"}),
     ("api", "list uploads", "s3", "list_objects_v2", {"Bucket": "uploads"}),
     ("api", "write a record", "dynamodb", "update_item", {"Key": {"image_id": {"S": "a"}}}),
     ("api", "put a record", "dynamodb", "put_item", {"Item": {"image_id": {"S": "a"}}}),
     ("api", "delete a record", "dynamodb", "delete_item", {"Key": {"image_id": {"S": "a"}}}),
     ("api", "scan the table", "dynamodb", "scan", {}),
     ("api", "delete the table", "dynamodb", "delete_table", {}),
+    ("api", "announce", "events", "put_events", {}),
+    ("api", "make its own rights", "iam", "put_role_policy", {}),
     ("api", "read the queue", "sqs", "receive_message", {"QueueUrl": "queue"}),
     ("processor", "write an upload", "s3", "put_object", {"Bucket": "uploads", "Key": "a", "Body": b""}),
     ("processor", "delete an upload", "s3", "delete_object", {"Bucket": "uploads", "Key": "a"}),
@@ -261,6 +265,7 @@ REFUSED: list[tuple[str, str, str, str, dict[str, Any]]] = [
     ("processor", "send a message", "sqs", "send_message", {"QueueUrl": "queue", "MessageBody": "a"}),
     ("processor", "empty the queue", "sqs", "purge_queue", {"QueueUrl": "queue"}),
     ("processor", "read the dead letters", "sqs", "receive_message", {"QueueUrl": "dead_letters"}),
+    ("processor", "make its own rights", "iam", "put_role_policy", {}),
     ("processor", "announce", "events", "put_events", {}),
     ("processor", "write another function's log", "logs", "create_log_stream", {"logGroupName": "api"}),
     ("announcer", "read a variant", "s3", "get_object", {"Bucket": "processed", "Key": "a"}),
@@ -285,6 +290,9 @@ def test_is_refused(
     if service == "events":
         entry = {"EventBusName": f"{PREFIX}-images", "Source": "a", "DetailType": "b", "Detail": "{}"}
         arguments["Entries"] = [entry]
+    if service == "iam":
+        everything = policy_of([("All", "*", "*")])
+        arguments = {"RoleName": f"{PREFIX}-{function}", "PolicyName": "access", "PolicyDocument": everything}
     if service == "logs":
         arguments = {"logGroupName": f"/aws/lambda/{PREFIX}-api", "logStreamName": "a"}
     with pytest.raises(ClientError) as caught:

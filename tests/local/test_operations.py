@@ -16,7 +16,7 @@ from imagepipe import environments
 from imagepipe.cloud import Cloud as Kind
 from imagepipe.cloud import Target
 from imagepipe.errors import PipelineError
-from imagepipe.operations import failures, messages, orphans, redrive
+from imagepipe.operations import commands, failures, messages, orphans, redrive
 from imagepipe.operations.dead_letters import Drawer
 from imagepipe.operations.deployment import Deployment, Queue
 from imagepipe.operations.differences import Finding, Trouble
@@ -451,10 +451,20 @@ def test_nothing_young_is_touched(deployment: Deployment, wrecked: set[tuple[str
     assert young == {each for each in wrecked if each[0] in {"OBJECT_GONE", "MISSING_VARIANTS"}}
 
 
+def test_variants_of_a_young_record_are_left_to_whoever_is_at_work(
+    deployment: Deployment, add_image: Callable[..., dict[str, Any]]
+) -> None:
+    key = add_image("a.jpg", age=0.5)["variants"]["w1"]["key"]
+    deployment.s3.delete_object(Bucket=deployment.processed_bucket, Key=key)
+    assert compare(deployment, timedelta(hours=1)) == []
+    assert troubles(compare(deployment)) == {("MISSING_VARIANTS", "a.jpg")}
+
+
 def test_repair_tells_the_processor_and_deletes_orphans(deployment: Deployment, wrecked: set[tuple[str, str]]) -> None:
     found = compare(deployment)
     repair = Repair(deployment, FUTURE, 1000, lambda _: None)
-    assert repair.mend(found, lambda _: None) == len(wrecked)
+    repair.mend(found, lambda _: None)
+    assert repair.mended == len(wrecked)
     told = {}
     for body in visible(deployment.backfill):
         (event,) = events.parse(body)
@@ -467,6 +477,22 @@ def test_repair_tells_the_processor_and_deletes_orphans(deployment: Deployment, 
         "thin.jpg": "created",
     }
     assert not [each for each in compare(deployment) if each.trouble is Trouble.ORPHANED_VARIANTS]
+
+
+def test_repair_that_is_stopped_says_how_far_it_came(
+    deployment: Deployment, wrecked: set[tuple[str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "FOLDER", tmp_path)
+    monkeypatch.setattr(orphans, "take_away", stop)
+    scope = commands.Scope(min_age="0s")
+    code = commands.reconcile(deployment, scope, 3, 1000, lambda _: None, mend=True, as_json=True)
+    assert code == commands.INTERRUPTED
+    assert "stopped: 5 of 7 are mended, and the rest is as it was" in " ".join(capsys.readouterr().err.split())
+    assert len(visible(deployment.backfill)) == 5
 
 
 def test_orphans_that_were_published_meanwhile_are_left(

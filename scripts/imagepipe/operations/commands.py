@@ -183,8 +183,13 @@ def reconcile(
     with progress() as bar:
         task = bar.add_task("repair", total=report.count)
         repair = Repair(deployment, comparison.settled, rate, _pausing(bar, task, "repair"))
-        mended = repair.mend(report.read(), lambda count: bar.advance(task, count))
-    say(f"{mended} of {report.count} mended, or the processor told to")
+        try:
+            repair.mend(report.read(), lambda count: bar.advance(task, count))
+        except KeyboardInterrupt:
+            bar.stop()
+            say(f"stopped: {repair.mended} of {report.count} are mended, and the rest is as it was")
+            return INTERRUPTED
+    say(f"{repair.mended} of {report.count} mended, or the processor told to")
     if not as_json:
         _next([(deployment.command("reconcile", *scope.settings), "in a few minutes: whether all matches")])
     return 0

@@ -24,7 +24,7 @@ from imagepipe.operations.inventory import (
     list_objects,
     shown_keys,
 )
-from imagepipe.operations.records import BATCH, Record, batches
+from imagepipe.operations.records import BATCH, Record, batches, since
 
 #: What is read, in this order.
 KINDS = ("objects", "records", "variants")
@@ -98,8 +98,9 @@ class Comparison:
         for folder, found in zip(there, left, strict=True):
             if found:
                 yield Finding(Trouble.ORPHANED_VARIANTS, folder.image_id, folder.name, folder.modified)
-        records = deployment.records.get_many(shown.image_id for _, shown in shelves if shown)
-        for record, complete in zip(records.values(), pool.map(self._is_complete, records.values()), strict=True):
+        known = deployment.records.get_many(shown.image_id for _, shown in shelves if shown).values()
+        records = [record for record in known if since(record) <= self.settled]
+        for record, complete in zip(records, pool.map(self._is_complete, records), strict=True):
             source = None if complete else deployment.object(record["source"]["key"])
             if source:  # what has no object cannot be made again, and was found before
                 yield finding(Trouble.MISSING_VARIANTS, deployment.upload_bucket, record, source)

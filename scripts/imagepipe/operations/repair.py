@@ -22,14 +22,16 @@ class Repair:
     ) -> None:
         self._deployment, self._settled = deployment, settled
         self._sender = Sender(deployment.backfill, rate, waiting)
+        #: How many are mended so far, or the processor is told to.
+        self.mended = 0
 
-    def mend(self, findings: Iterable[Finding], done: Callable[[int], None]) -> int:
-        """Returns how many it mended, or told the processor to; orphans that turn out not to be any are left."""
-        count = 0
+    def mend(self, findings: Iterable[Finding], done: Callable[[int], None]) -> None:
+        """Mends them all; orphans that turn out not to be any are left, and not counted."""
         for batch in batches(findings, BATCH):
             told = [each.message for each in batch if each.message]
             self._sender.send(told)
             folders = [each.name for each in batch if not each.message]
-            count += len(told) + sum(orphans.take_away(self._deployment, name, self._settled) > 0 for name in folders)
+            self.mended += len(told)
+            for name in folders:
+                self.mended += orphans.take_away(self._deployment, name, self._settled) > 0
             done(len(batch))
-        return count
