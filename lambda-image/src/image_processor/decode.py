@@ -36,7 +36,7 @@ def decode(data: bytes, header: Header, size: tuple[int, int], recipe: Recipe) -
     try:
         return _decode(data, header, size, recipe, 1.0)
     except pyvips.Error as error:
-        if not recipe.partial or undecodable(error).reason != Reason.TRUNCATED:
+        if not recipe.partial or undecodable(error, data).reason != Reason.TRUNCATED:
             raise
         share = _share(data)
         if not share:
@@ -76,6 +76,9 @@ def _decode(data: bytes, header: Header, size: tuple[int, int], recipe: Recipe, 
         image = light.scale(image, width, height)
         image, wide = _to_srgb(image, recipe.wide_gamut, notes)
     picture = image.copy_memory()
+    if header.format == "tiff" and picture.hasalpha() and not picture[picture.bands - 1].max():
+        # libtiff's way around kinds that libvips does not read itself fails without a word, and leaves nothing.
+        raise pyvips.Error("tiff: nothing to see, its kind of compression is not supported")
     if header.orientation > 1:
         picture = picture.autorot().copy_memory()
     return Decoded(_visible(picture), share, tuple(notes), wide)

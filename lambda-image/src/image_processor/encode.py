@@ -58,13 +58,19 @@ def formats(spec: VariantSpec, picture: pyvips.Image, graphic: bool, recipe: Rec
 
 
 def is_graphic(picture: pyvips.Image) -> bool:
-    """Large areas of one colour: lossless formats are smaller there than lossy ones, and sharper. Looks at 64 rows."""
+    """Large areas of one colour: lossless formats are smaller there than lossy ones, and sharper. Looks at 64 rows.
+
+    What is fully transparent is no area of a colour: else every cut-out photograph would be a graphic.
+    """
     if picture.width < 2:
         return True
     rows = picture.subsample(1, max(1, picture.height // 64))
-    right = rows.crop(1, 0, rows.width - 1, rows.height)
-    same = (rows.crop(0, 0, rows.width - 1, rows.height) == right).bandand()
-    return bool(same.avg() / 255 >= _FLAT)
+    left, right = rows.crop(0, 0, rows.width - 1, rows.height), rows.crop(1, 0, rows.width - 1, rows.height)
+    same = (left == right).bandand()
+    if not picture.hasalpha():
+        return bool(same.avg() / 255 >= _FLAT)
+    seen = left[left.bands - 1] > 0
+    return bool((same & seen).avg() >= _FLAT * seen.avg())
 
 
 def encode(jobs: Iterable[Job], recipe: Recipe, wide_gamut: bool, threads: int | None, memory: int) -> list[Variant]:
