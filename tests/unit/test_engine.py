@@ -341,6 +341,38 @@ def test_few_colours_are_written_losslessly() -> None:
     assert image.convert("RGB").tobytes() == bytes(picture.write_to_memory())
 
 
+def test_colours_of_a_small_palette_are_kept_however_they_are_strewn() -> None:
+    x, y = (pyvips.Image.xyz(120, 90)[band] for band in (0, 1))
+    strewn = (
+        ((x * 7 + y * 5) % 3 * 100)
+        .cast("uchar")
+        .bandjoin([((x + y) % 3 * 90).cast("uchar"), (y % 2 * 200).cast("uchar")])
+    )
+    strewn = strewn.copy(interpretation="srgb")
+    data = strewn.pngsave_buffer(palette=True, bitdepth=4)
+    image = by_name(render(data, Recipe(variants=ladder(160, thumbnail=48))))["w160-webp"]
+    assert image.convert("RGB").tobytes() == Image.open(io.BytesIO(data)).convert("RGB").tobytes()
+
+
+def test_icon_is_written_losslessly() -> None:
+    icon = samples.landscape(32, 32, 1)
+    images = by_name(render(icon.pngsave_buffer(), Recipe(variants=ladder(64, thumbnail=48))))
+    assert images["w64-png"].convert("RGB").tobytes() == bytes(icon.write_to_memory())
+
+
+@pytest.mark.parametrize("bigtiff", [False, True])
+def test_mask_that_was_saved_along_with_a_tiff_hides_nothing(bigtiff: bool) -> None:
+    """One extra sample may be alpha, or, by its tag, anything: Photoshop saves selections like that."""
+    mask = (pyvips.Image.xyz(200, 150)[0] > 100).ifthenelse(255, 0).cast("uchar")
+    data = bytes(PICTURE.bandjoin(mask).copy(interpretation="srgb").tiffsave_buffer(bigtiff=bigtiff))
+    assert {variant.format for variant in render(data).variants} == {"avif", "png"}
+    entry = b"\x52\x01\x03\x00" + (1).to_bytes(8 if bigtiff else 4, "little")
+    assert data.count(entry) == 1
+    at = data.index(entry) + len(entry)
+    image = by_name(render(data[:at] + b"\0\0" + data[at + 2 :]))["w160-jpeg"]
+    assert difference(image, by_name(render(PICTURE.tiffsave_buffer()))["w160-jpeg"]) < 1
+
+
 def test_cut_out_photograph_is_no_graphic() -> None:
     """However much around it is transparent."""
     around = PICTURE.bandjoin(255).copy(interpretation="srgb").embed(200, 150, 800, 600).pngsave_buffer()
