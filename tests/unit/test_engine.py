@@ -1,6 +1,7 @@
 """Pictures in, pictures out; judged by another library than the one that made them."""
 
 import io
+import struct
 import threading
 from dataclasses import replace
 from typing import Any
@@ -213,6 +214,30 @@ def test_truncated_jpeg_is_called_so() -> None:
     assert raised.value.reason == Reason.TRUNCATED
 
 
+def test_png_whose_middle_is_broken_is_not_called_truncated() -> None:
+    data = bytearray(PICTURE.pngsave_buffer())
+    for end, reason in ((len(data), Reason.UNDECODABLE), (len(data) // 2, Reason.TRUNCATED)):
+        data[len(data) // 3] ^= 1
+        with pytest.raises(Rejected) as raised:
+            render(bytes(data[:end]))
+        assert raised.value.reason == reason
+
+
+def test_tiff_of_which_nothing_can_be_read_is_no_transparent_picture() -> None:
+    """Tiles in old-style JPEG: libtiff gives up on them, and libvips shows what was there before, nothing."""
+    fields = {256: 64, 257: 64, 258: 8, 259: 6, 262: 6, 277: 3, 284: 1, 322: 64, 323: 64, 324: 300, 325: 100}
+    fields |= {258: 250}
+    packed = b"".join(
+        struct.pack("<HHII", tag, 3 if tag == 258 else 4, 3 if tag == 258 else 1, value)
+        for tag, value in sorted(fields.items())
+    )
+    data = b"II*\0\x08\0\0\0" + struct.pack("<H", len(fields)) + packed + bytes(4)
+    data = data.ljust(250, b"\0") + struct.pack("<HHH", 8, 8, 8)
+    with pytest.raises(Rejected) as raised:
+        render(data.ljust(400, b"\x55"))
+    assert raised.value.reason == Reason.UNSUPPORTED_FORMAT
+
+
 def test_same_bytes_give_the_same_bytes() -> None:
     data = PICTURE.jpegsave_buffer()
     assert [v.data for v in render(data).variants] == [v.data for v in render(data).variants]
@@ -314,6 +339,57 @@ def test_few_colours_are_written_losslessly() -> None:
     picture = tiles.bandjoin([255 - tiles, tiles]).cast("uchar").copy(interpretation="srgb")
     image = by_name(render(picture.pngsave_buffer(), Recipe(variants=ladder(400, thumbnail=48))))["w400-webp"]
     assert image.convert("RGB").tobytes() == bytes(picture.write_to_memory())
+
+
+def test_colours_of_a_small_palette_are_kept_however_they_are_strewn() -> None:
+    x, y = (pyvips.Image.xyz(120, 90)[band] for band in (0, 1))
+    strewn = (
+        ((x * 7 + y * 5) % 3 * 100)
+        .cast("uchar")
+        .bandjoin([((x + y) % 3 * 90).cast("uchar"), (y % 2 * 200).cast("uchar")])
+    )
+    strewn = strewn.copy(interpretation="srgb")
+    data = strewn.pngsave_buffer(palette=True, bitdepth=4)
+    image = by_name(render(data, Recipe(variants=ladder(160, thumbnail=48))))["w160-webp"]
+    assert image.convert("RGB").tobytes() == Image.open(io.BytesIO(data)).convert("RGB").tobytes()
+
+
+def test_icon_is_written_losslessly() -> None:
+    icon = samples.landscape(32, 32, 1)
+    images = by_name(render(icon.pngsave_buffer(), Recipe(variants=ladder(64, thumbnail=48))))
+    assert images["w64-png"].convert("RGB").tobytes() == bytes(icon.write_to_memory())
+
+
+@pytest.mark.parametrize("bigtiff", [False, True])
+def test_mask_that_was_saved_along_with_a_tiff_hides_nothing(bigtiff: bool) -> None:
+    """One extra sample may be alpha, or, by its tag, anything: Photoshop saves selections like that."""
+    mask = (pyvips.Image.xyz(200, 150)[0] > 100).ifthenelse(255, 0).cast("uchar")
+    data = bytes(PICTURE.bandjoin(mask).copy(interpretation="srgb").tiffsave_buffer(bigtiff=bigtiff))
+    assert {variant.format for variant in render(data).variants} == {"avif", "png"}
+    entry = b"\x52\x01\x03\x00" + (1).to_bytes(8 if bigtiff else 4, "little")
+    assert data.count(entry) == 1
+    at = data.index(entry) + len(entry)
+    image = by_name(render(data[:at] + b"\0\0" + data[at + 2 :]))["w160-jpeg"]
+    assert difference(image, by_name(render(PICTURE.tiffsave_buffer()))["w160-jpeg"]) < 1
+
+
+def test_cut_out_photograph_is_no_graphic() -> None:
+    """However much around it is transparent."""
+    around = PICTURE.bandjoin(255).copy(interpretation="srgb").embed(200, 150, 800, 600).pngsave_buffer()
+    assert "w160-avif" in by_name(render(around, Recipe(variants=ladder(160, 400, thumbnail=48))))
+
+
+@pytest.mark.parametrize("suffix", ["webp", "heif"])
+def test_photograph_that_a_lossy_encoder_has_smoothed_is_no_graphic(suffix: str) -> None:
+    """Large parts of it are of one colour to the last bit, and lossless formats would make more of it than it was."""
+    x, y = (pyvips.Image.xyz(800, 600)[band] for band in (0, 1))
+    smooth = (x / 60 + y / 200 + 90).cast("uchar").bandjoin([(x / 80 + 60).cast("uchar"), (y / 90 + 50).cast("uchar")])
+    smooth = smooth.copy(interpretation="srgb")
+    options = {"compression": "av1"} if suffix == "heif" else {}
+    lossy = getattr(smooth, f"{suffix}save_buffer")(effort=0, **options)
+    recipe = Recipe(variants=ladder(400, thumbnail=48))
+    assert {variant.format for variant in render(lossy, recipe).variants} <= {"avif", "jpeg"}
+    assert {variant.format for variant in render(smooth.pngsave_buffer(), recipe).variants} & {"webp", "png"}
 
 
 def test_photograph_with_alpha_takes_the_formats_for_alpha() -> None:

@@ -1,7 +1,9 @@
 """What is let through, and the reason given for the rest."""
 
 import base64
+import contextlib
 import struct
+import time
 import zlib
 
 import pytest
@@ -63,6 +65,9 @@ def test_header_is_read_whatever_the_format(name: str, data: bytes) -> None:
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", Reason.UNDECODABLE),
         (b"\xff\x0a\0\0", Reason.UNSUPPORTED_FORMAT),
         (b"8BPS\0\x01", Reason.UNSUPPORTED_FORMAT),
+        (b'<!DOCTYPE svg [\n<!ENTITY x "<rect/>">\n]>\n<svg version="1.1">', Reason.UNSUPPORTED_FORMAT),
+        (b"<!doctype html><html><body><svg width='9'/></body></html>", Reason.NOT_AN_IMAGE),
+        (b"BM and other words that are no picture", Reason.NOT_AN_IMAGE),
         (b"\xff\xd8\xff\xe0 and then nothing of use", Reason.UNDECODABLE),
         (b"\x89PNG\r\n\x1a\n", Reason.UNDECODABLE),
         (b"GIF89a", Reason.UNDECODABLE),
@@ -76,6 +81,62 @@ def test_what_is_no_image_we_take_is_refused_with_its_reason(data: bytes, reason
 def test_unsupported_format_is_named() -> None:
     with pytest.raises(Rejected, match="Photoshop is not supported; jpeg, png, gif"):
         gate.inspect(b"8BPS\0\x01", Limits())
+
+
+@pytest.mark.parametrize(
+    ("start", "name"),
+    [
+        (b"BM\x1a\0\0\0\x1d\0\x27\0\x4a\0\0\0\x0c\0\0\0", "BMP"),
+        (b"\0\0\x02\0\x01\0 \0", "ICO"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "PostScript"),
+        (b"\x0a\x05\x01\x08\0\0\0\0", "PCX"),
+        (b"P6\n# by hand\n64 48\n255\n", "PNM"),
+        (b"\x76\x2f\x31\x01\x02\0\0\0", "OpenEXR"),
+        (b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n", "Radiance"),
+        (b"\0" * 128 + b"DICM", "DICOM"),
+        (b"II*\0\x10\0\0\0CR\x02\0", "camera raw"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\x01", "camera raw"),
+        (b"FUJIFILMCCD-RAW 0201", "camera raw"),
+    ],
+)
+def test_image_of_another_kind_is_named(start: bytes, name: str) -> None:
+    with pytest.raises(Rejected, match=f"{name} is not supported; jpeg, png") as raised:
+        gate.inspect(start + b"\0" * 64, Limits())
+    assert raised.value.reason == Reason.UNSUPPORTED_FORMAT
+
+
+@pytest.mark.parametrize("piece", [b"<!---->", b"<?x?>", b"<!doctype ", b"<", b" ", b"\0", b"mif1", b"P1 "])
+def test_no_start_keeps_the_sniffer_busy(piece: bytes) -> None:
+    """It runs where the credentials are, and nothing stops it there."""
+    start, before = piece * 1000, time.process_time()
+    for prefix in (b"", b"<?xml", b"....ftypmif1"):
+        with contextlib.suppress(Rejected):
+            gate.sniff(prefix + start)
+    assert time.process_time() - before < 1
+
+
+def directory(at: int, width: int, height: int, pixels: int, tags: dict[int, int], following: bytes = b"") -> bytes:
+    """An image file directory of a TIFF that lies at that offset: 8-bit grey, and its pixels at another."""
+    fields = {256: width, 257: height, 258: 8, 259: 1, 262: 1, 273: pixels, 277: 1, 278: height, 279: width * height}
+    entries = sorted((fields | tags).items())
+    packed = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
+    return struct.pack("<H", len(entries)) + packed + bytes(4) + following
+
+
+def test_preview_of_a_camera_raw_is_not_taken_for_the_picture() -> None:
+    """As DNG and NEF have it: a page that is a thumbnail, and what was shot in a subordinate directory."""
+    for kind in (1, 32803):  # grey, and a colour filter array, which nothing here can read
+        raw = directory(300, 400, 300, 600, {262: kind})
+        data = b"II*\0\x08\0\0\0" + directory(8, 40, 30, 600, {254: 1, 330: 300})
+        data = data.ljust(300, b"\0") + raw
+        with pytest.raises(Rejected, match="camera raw") as raised:
+            gate.inspect(data.ljust(600 + 400 * 300, b"\0"), Limits())
+        assert raised.value.reason == Reason.UNSUPPORTED_FORMAT
+
+
+def test_pyramid_in_a_tiff_is_a_picture() -> None:
+    data = bytes(PICTURE.tiffsave_buffer(pyramid=True, subifd=True, tile=True, tile_width=32, tile_height=32))
+    assert gate.inspect(data, Limits()).width == 120
 
 
 def test_size_is_judged_before_anything_is_read() -> None:

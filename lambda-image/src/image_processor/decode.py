@@ -1,6 +1,7 @@
 """From bytes to one upright picture in 8-bit sRGB, no larger than the largest variant needs. Decodes once."""
 
 import re
+import struct
 from dataclasses import dataclass
 
 import pyvips
@@ -36,7 +37,7 @@ def decode(data: bytes, header: Header, size: tuple[int, int], recipe: Recipe) -
     try:
         return _decode(data, header, size, recipe, 1.0)
     except pyvips.Error as error:
-        if not recipe.partial or undecodable(error).reason != Reason.TRUNCATED:
+        if not recipe.partial or undecodable(error, data).reason != Reason.TRUNCATED:
             raise
         share = _share(data)
         if not share:
@@ -76,6 +77,9 @@ def _decode(data: bytes, header: Header, size: tuple[int, int], recipe: Recipe, 
         image = light.scale(image, width, height)
         image, wide = _to_srgb(image, recipe.wide_gamut, notes)
     picture = image.copy_memory()
+    if header.format == "tiff" and picture.hasalpha() and not picture[picture.bands - 1].max():
+        # libtiff's way around kinds that libvips does not read itself fails without a word, and leaves nothing.
+        raise pyvips.Error("tiff: nothing to see, its kind of compression is not supported")
     if header.orientation > 1:
         picture = picture.autorot().copy_memory()
     return Decoded(_visible(picture), share, tuple(notes), wide)
@@ -86,7 +90,30 @@ def _load(data: bytes, header: Header, width: int, share: float) -> pyvips.Image
     if header.format == "jpeg":
         left = header.width / max(width, 1) / _LEFT_FOR_LANCZOS
         options["shrink"] = next(shrink for shrink in (8, 4, 2, 1) if shrink <= max(left, 1))
-    return pyvips.Image.new_from_buffer(data, "", **options)
+    image = pyvips.Image.new_from_buffer(data, "", **options)
+    if header.format == "tiff" and image.hasalpha() and _extra_sample(data) == 0:
+        return image.extract_band(0, n=image.bands - 1)
+    return image
+
+
+def _extra_sample(data: bytes) -> int | None:
+    """What a TIFF says of its one extra sample: 0 nothing (a mask that was saved along), 1 and 2 that it is alpha.
+
+    libvips takes all of them for alpha and does not tell. TIFF 6.0, sections 2 and 18; BigTIFF has wider fields.
+    """
+    order = "<" if data[:2] == b"II" else ">"
+    first, count, entry, length = ("Q", "Q", 20, 12) if data[2:4] in (b"+\0", b"\0+") else ("I", "H", 12, 8)
+    try:
+        (at,) = struct.unpack_from(order + first, data, struct.calcsize(first))
+        (entries,) = struct.unpack_from(order + count, data, at)
+        start = at + struct.calcsize(order + count)
+        for place in range(start, start + entry * min(entries, 4096), entry):
+            tag, _, values = struct.unpack_from(order + "HH" + first, data, place)
+            if tag == 338 and values == 1:
+                return int(struct.unpack_from(order + "H", data, place + length)[0])
+    except struct.error:
+        pass
+    return None
 
 
 def _share(data: bytes) -> float:

@@ -24,6 +24,9 @@ _WEBP_SIDE = 16_383
 #: burnt-out skies, screenshots and logos are above 0.8.
 _FLAT = 0.6
 
+#: Up to so many pixels lossless costs next to nothing, and lossy formats, which halve the resolution of colours, show.
+_ICON_PIXELS = 32 * 32
+
 
 @dataclass(frozen=True)
 class Job:
@@ -58,13 +61,25 @@ def formats(spec: VariantSpec, picture: pyvips.Image, graphic: bool, recipe: Rec
 
 
 def is_graphic(picture: pyvips.Image) -> bool:
-    """Large areas of one colour: lossless formats are smaller there than lossy ones, and sharper. Looks at 64 rows."""
+    """Large areas of one colour: lossless formats are smaller there than lossy ones, and sharper. Looks at 64 rows.
+
+    What is fully transparent is no area of a colour: else every cut-out photograph would be a graphic.
+    """
     if picture.width < 2:
         return True
     rows = picture.subsample(1, max(1, picture.height // 64))
-    right = rows.crop(1, 0, rows.width - 1, rows.height)
-    same = (rows.crop(0, 0, rows.width - 1, rows.height) == right).bandand()
-    return bool(same.avg() / 255 >= _FLAT)
+    left, right = rows.crop(0, 0, rows.width - 1, rows.height), rows.crop(1, 0, rows.width - 1, rows.height)
+    same = (left == right).bandand()
+    if not picture.hasalpha():
+        return bool(same.avg() / 255 >= _FLAT)
+    seen = left[left.bands - 1] > 0
+    return bool((same & seen).avg() >= _FLAT * seen.avg())
+
+
+def has_few_colours(source: pyvips.Image) -> bool:
+    """Whether a file is an icon, or its header says that it has 16 colours at most, however they are strewn."""
+    bits = source.get("bits-per-sample") if "bits-per-sample" in source.get_fields() else 8
+    return bool(source.width * source.height <= _ICON_PIXELS or bits <= 4)
 
 
 def encode(jobs: Iterable[Job], recipe: Recipe, wide_gamut: bool, threads: int | None, memory: int) -> list[Variant]:

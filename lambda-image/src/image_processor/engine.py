@@ -6,8 +6,8 @@ import pyvips
 
 from image_processor import facts, metadata
 from image_processor.decode import decode, first_frame, frames
-from image_processor.encode import Job, encode, formats, is_graphic
-from image_processor.gate import Header, undecodable
+from image_processor.encode import Job, encode, formats, has_few_colours, is_graphic
+from image_processor.gate import Header, is_lossy, undecodable
 from image_processor.ladder import Point, Size, each_frame, pictures, sizes, top
 from image_processor.recipe import Recipe
 from image_processor.rendition import Rendition, Variant
@@ -44,11 +44,12 @@ def render(
         source = pyvips.Image.new_from_buffer(data, "", access="sequential")
         rights = metadata.rights(source)
         picture = metadata.attach(decoded.picture, rights)
+        lossy, few_colours = is_lossy(data, header.format), has_few_colours(source)
         stills = [
             [Job(f"{size.spec.name}-{encoding.format}", picture, encoding) for encoding in encodings]
             for size, picture in pictures(picture, wanted, recipe, focal_point)
-            # What JPEG did to edges is no longer flat; nor is, at a small size, what was on a screen.
-            for graphic in [header.format != "jpeg" and is_graphic(picture)]
+            # A lossy encoder has smoothed photographs and frayed edges; at a small size no edge is what it was.
+            for graphic in [not lossy and (is_graphic(picture) or (few_colours and picture.width == width))]
             for encodings in [formats(size.spec, picture, graphic, recipe)]
         ]
         moving = [] if strip is None else list(_moving(metadata.attach(strip, rights), header, wanted, recipe))
@@ -64,7 +65,7 @@ def render(
             decoded=decoded.share,
         )
     except pyvips.Error as error:
-        raise undecodable(error) from None
+        raise undecodable(error, data) from None
 
 
 def _moves(header: Header, recipe: Recipe) -> bool:

@@ -76,10 +76,11 @@ def _palette(rgb: bytes) -> list[str]:
 def _blurriness(picture: pyvips.Image) -> float:
     if min(picture.width, picture.height) < 3:
         return 0.0
-    laplacian = pyvips.Image.new_from_list([[0, 1, 0], [1, -4, 1], [0, 1, 0]])
-    # Green carries most of the light, and taking it costs nothing.
-    edges = picture[1].cast("short").conv(laplacian, precision="integer")
-    return round(_BLURRED / (_BLURRED + float(edges.deviate()) ** 2), 3)
+    # Green carries most of the light, and taking it costs nothing. A quarter of the edges, about grey, fits in 8 bits,
+    # for which libvips has vector code.
+    laplacian = pyvips.Image.new_from_list([[0, 1, 0], [1, -4, 1], [0, 1, 0]], scale=4, offset=128)
+    edges = 4 * float(picture[1].conv(laplacian, precision="integer").deviate())
+    return round(_BLURRED / (_BLURRED + edges**2), 3)
 
 
 def _phash(grey: pyvips.Image) -> str:

@@ -79,20 +79,35 @@ _SIGNATURES: tuple[tuple[str, re.Pattern[bytes]], ...] = (
 SUPPORTED = tuple(name for name, _ in _SIGNATURES)
 _CHOICE = ", ".join(SUPPORTED)
 
-#: Images all the same, and named when they are refused.
-_UNSUPPORTED: tuple[tuple[str, re.Pattern[bytes]], ...] = (
-    ("JPEG XL", re.compile(rb"\xff\x0a|\x00\x00\x00\x0cJXL ")),
-    ("JPEG 2000", re.compile(rb"\x00\x00\x00\x0cjP  |\xff\x4f\xff\x51")),
-    ("BMP", re.compile(rb"BM.{4}\x00\x00\x00\x00", re.DOTALL)),
-    ("Photoshop", re.compile(rb"8BPS")),
-    ("ICO", re.compile(rb"\x00\x00\x01\x00[^\x00]\x00?")),
-    ("PDF", re.compile(rb"%PDF-")),
-    (
-        "SVG",
-        re.compile(
-            rb"\s*(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>)?\s*(?:<!--.*?-->\s*|<!DOCTYPE[^>]*>\s*)*<svg[\s>]", re.DOTALL
-        ),
-    ),
+#: Images all the same, and named when they are refused. Patterns that a hostile start cannot keep busy: no repetition
+#: within a repetition.
+_UNSUPPORTED: tuple[tuple[str, re.Pattern[bytes]], ...] = tuple(
+    (name, re.compile(pattern, re.DOTALL | re.IGNORECASE if name == "SVG" else re.DOTALL))
+    for name, pattern in (
+        # Raw ones that lie in a TIFF are told by `_judge_page`.
+        ("camera raw", rb"II\x1a\0{3}HEAPCCDR|FUJIFILMCCD-RAW|FOVb|IIU\0|IIR[OS]|MMOR|\0MRM|....ftypcrx |II\*\0....CR"),
+        ("JPEG XL", rb"\xff\x0a|\0\0\0\x0cJXL "),
+        ("JPEG 2000", rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"),
+        ("JPEG XR", rb"II\xbc"),
+        ("BMP", rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0"),
+        ("Photoshop", rb"8BPS"),
+        ("ICO", rb"\0\0[\x01\x02]\0[^\0]\0"),
+        ("PDF", rb"%PDF-"),
+        ("PostScript", rb"%!PS|\xc5\xd0\xd3\xc6"),
+        ("PCX", rb"\x0a[\0-\x05]\x01[\x01\x02\x04\x08]"),
+        ("PNM", rb"P[1-7]\s+[\d#]|P7\nWIDTH|P[Ff]\n"),
+        ("OpenEXR", rb"\x76\x2f\x31\x01"),
+        ("Radiance", rb"#\?RADIANCE|#\?RGBE"),
+        ("FITS", rb"SIMPLE  ="),
+        ("DICOM", rb".{128}DICM"),
+        ("DDS", rb"DDS \x7c"),
+        ("QOI", rb"qoif"),
+        ("GIMP", rb"gimp xcf"),
+        ("SGI", rb"\x01\xda[\0\x01][\x01\x02]"),
+        ("DjVu", rb"AT&TFORM"),
+        ("MNG", rb"[\x8a\x8b][MJ]NG\r\n"),
+        ("SVG", rb"(?:\xef\xbb\xbf)?\s*(?!<(?:!doctype\s+)?html)(?=<).*?<(?:!doctype\s+)?(?:svg:)?svg[\s>]"),
+    )
 )
 
 
@@ -105,12 +120,12 @@ def sniff(data: bytes) -> str:
     if not data:
         raise Rejected(Reason.EMPTY, "the object has no bytes")
     start = data[:1024]
-    for name, signature in _SIGNATURES:
-        if signature.match(start):
-            return _heif_kind(data, name) if name in _ITEMS else name
     for name, signature in _UNSUPPORTED:
         if signature.match(start):
             raise Rejected(Reason.UNSUPPORTED_FORMAT, f"{name} is not supported; {_CHOICE} are")
+    for name, signature in _SIGNATURES:
+        if signature.match(start):
+            return _heif_kind(data, name) if name in _ITEMS else name
     raise Rejected(Reason.NOT_AN_IMAGE, "the bytes are of no known image format")
 
 
@@ -123,6 +138,11 @@ def _heif_kind(data: bytes, by_brand: str) -> str:
     start = data[:_ITEMS_WITHIN]
     found = [name for name, items in _ITEMS.items() if any(item in start for item in items)]
     return found[0] if len(found) == 1 else by_brand
+
+
+def is_lossy(data: bytes, name: str) -> bool:
+    """Whether a file of that format has been through a lossy encoder; of AVIF it is taken for granted."""
+    return name in {"jpeg", "avif", "heic"} or (name == "webp" and b"VP8L" not in data[:_ITEMS_WITHIN])
 
 
 def readable(data: bytes) -> bytes:
@@ -176,10 +196,11 @@ def inspect(data: bytes, limits: Limits) -> Header:
             progressive=number("interlaced", 0) != 0,
         )
         judge_header(header, len(data), limits)
+        _judge_page(image, data, number("n-subifds", 0))
         _judge_metadata(image, fields, limits)
         judge_memory(estimate_memory(header, image), limits)
     except pyvips.Error as error:
-        raise undecodable(error) from None
+        raise undecodable(error, data) from None
     return header
 
 
@@ -224,6 +245,23 @@ def judge_header(header: Header, size: int, limits: Limits) -> None:
         raise Rejected(Reason.BOMB, text)
 
 
+def _judge_page(image: "pyvips.Image", data: bytes, subordinate: int) -> None:
+    """Camera raw in a TIFF (DNG, NEF, …) shows a small preview; what it is of lies in a subordinate picture.
+
+    Those of a pyramid are smaller than the page. Raises UNSUPPORTED_FORMAT.
+    """
+    import pyvips
+
+    for index in range(min(subordinate, 8)):
+        try:
+            larger = pyvips.Image.tiffload_buffer(data, subifd=index).width > image.width
+        except pyvips.Error:
+            larger = True  # sensor data, which nothing here can read
+        if larger:
+            text = f"the TIFF's page is a preview of what it holds: camera raw is not supported; {_CHOICE} are"
+            raise Rejected(Reason.UNSUPPORTED_FORMAT, text)
+
+
 def _judge_metadata(image: "pyvips.Image", fields: set[str], limits: Limits) -> None:
     blobs = [name for name in fields if name.endswith("-data")]
     if (size := sum(len(image.get(name)) for name in blobs)) > limits.max_metadata_bytes:
@@ -252,6 +290,11 @@ def estimate_memory(header: Header, image: "pyvips.Image") -> int:
     if header.format == "webp":
         return _BASE_BYTES + 4 * 4 * pixels
     return _BASE_BYTES + 4 * picture  # AVIF, HEIC: planes of the decoder, their conversion, the copy
+
+
+def memory_for_encoders(limits: Limits) -> int:
+    """Bytes that encoders side by side may take together: by then the decoder has given its own back."""
+    return max(0, limits.max_memory_mb * 1_000_000 - _BASE_BYTES)
 
 
 def judge_memory(needed: int, limits: Limits) -> None:
@@ -284,14 +327,20 @@ _NO_MEMORY = re.compile(
 )
 
 
-def undecodable(error: Exception) -> Rejected:
+#: What libpng says of missing bytes and of broken ones alike; what ends as a PNG does misses none.
+_PNG_ERROR, _PNG_END = "libpng read error", re.compile(rb"IEND.{4}\Z", re.DOTALL)
+
+
+def undecodable(error: Exception, data: bytes = b"") -> Rejected:
     """What libvips says of broken data, as a reason."""
     words = _NOISE.sub("", " ".join(str(error).split()))
+    if re.fullmatch(r"\w*|unable to copy to memory", words):
+        words = "the data is broken, and its decoder does not say where"
     reason = Reason.UNDECODABLE
     # An encoder that fails on a picture that was decoded got no memory; most do not say so.
     if lacks_memory(words) or re.match(r"(?:unable to call )?\w+save_buffer", words):
         reason = Reason.OUT_OF_MEMORY
-    elif _TRUNCATED.search(words):
+    elif _TRUNCATED.search(words) and not (_PNG_ERROR in words and _PNG_END.search(data[-8:])):
         reason = Reason.TRUNCATED
     elif _UNSUPPORTED_KIND.search(words):
         reason = Reason.UNSUPPORTED_FORMAT

@@ -60,7 +60,10 @@ def _process(data: bytes, order: dict[str, Any], limits: Limits) -> tuple[dict[s
 
             data = heic.to_png(data)
         threads = int(os.environ.get("VIPS_CONCURRENCY", "0")) or None
-        rendition = engine.render(data, header, recipe, focal_point=order["focal_point"], threads=threads)
+        memory = gate.memory_for_encoders(limits)
+        rendition = engine.render(
+            data, header, recipe, focal_point=order["focal_point"], threads=threads, memory=memory
+        )
     except Rejected as rejected:
         answer = {"status": "rejected", "reason": rejected.reason, "message": rejected.message}
     except UnicodeDecodeError:
