@@ -470,7 +470,5 @@ def test_rolled_back_it_runs_what_it_ran_before(released: Clone, bundles: Path) 
     released.git("switch", "--quiet", "main")
     assert told.returncode == 0, told.stderr
     merge(released, "rollback/staging")
-    bundle = str(bundles / "back")
-    released.imagepipe("plan", "--env", "staging", "--bundle", bundle)
-    released.imagepipe("apply", "--env", "staging", "--bundle", bundle, "--yes")
+    deploy(released, "staging", bundles / "back")
     assert description(released, "staging") == "Images of image-pipeline-staging"
