@@ -322,6 +322,26 @@ def test_find_what_requests_are_about(upstream: Cloud, cloud: Cloud) -> None:
     assert not any(allowed(cloud, "other").values())
 
 
+def test_find_which_version_is_called(upstream: Cloud, cloud: Cloud) -> None:
+    def can_call(each: Cloud, *qualifier: str) -> bool:
+        arn = each.add_function("called", ECHO)
+        functions = each.client("lambda")
+        functions.publish_version(FunctionName="called")
+        each.add_role("calls", allow("lambda:InvokeFunction", resource=f"{arn}:1"))
+        more = {"Qualifier": qualifier[0]} if qualifier else {}
+        try:
+            return is_allowed(each.client("lambda", **assumed(each, "calls")).invoke, FunctionName="called", **more)
+        finally:
+            functions.delete_function(FunctionName="called")
+            for role in ("called", "calls"):
+                each.client("iam").delete_role_policy(RoleName=role, PolicyName="own")
+                each.client("iam").delete_role(RoleName=role)
+
+    assert not can_call(upstream, "1"), upstream_does_it_now("find_what_requests_are_about")
+    assert can_call(cloud, "1")
+    assert not can_call(cloud)
+
+
 def test_judge_log_streams_by_their_name(upstream: Cloud, cloud: Cloud) -> None:
     def can_write(each: Cloud, group: str) -> bool:
         logs = each.client("logs", **assumed(each, "writes-logs"))

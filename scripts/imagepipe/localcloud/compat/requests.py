@@ -49,10 +49,11 @@ _ARNS = ("OpenIDConnectProviderArn", "ResourceARN", "ResourceArn", "Subscription
 
 
 def find_what_requests_are_about() -> None:
-    """A policy may name the thing that a request tags, new functions, repositories, event buses, alarms, dashboards,
-    subscriptions and identity providers.
+    """A policy may name the thing that a request tags, new functions, the version that is called, repositories, event
+    buses, alarms, dashboards, subscriptions and identity providers.
 
-    Upstream takes such requests to be about everything, and those for an event bus to be about a rule of that name.
+    Upstream takes such requests to be about everything, calls of a version to be about the function as a whole, and
+    those for an event bus to be about a rule of that name.
     """
     find = iam_actions.extract_resource_arn
 
@@ -65,6 +66,8 @@ def find_what_requests_are_about() -> None:
         if service == "events" and operation.endswith("EventBus") and (name := _parsed(body).get("Name")):
             return f"arn:aws:events:{region}:{account}:event-bus/{name}"
         found = str(find(service, method, path, headers, body, parameters, region, account))
+        if service == "lambda" and path.endswith("/invocations") and (version := _one(parameters.get("Qualifier"))):
+            return f"{found}:{version}" if found.count(":") == 6 else found
         if found != "*":
             return found
         if service == "lambda" and path.endswith("/functions") and (name := _parsed(body).get("FunctionName")):
@@ -82,9 +85,15 @@ def _watching(body: bytes, parameters: dict[str, Any]) -> str:
     """An alarm or dashboard that a request of CloudWatch names: the first, where there are several."""
     content = {**parameters, **_parsed(body)}
     for kind, names in (("alarm:", "AlarmNames"), ("dashboard/", "DashboardName"), ("dashboard/", "DashboardNames")):
-        if found := content.get(names) or content.get(f"{names}.member.1"):
-            return kind + str(found[0] if isinstance(found, list) else found)
+        if found := _one(content.get(names) or content.get(f"{names}.member.1")):
+            return kind + found
     return ""
+
+
+def _one(value: Any) -> str:
+    """The first of several values."""
+    found = value[0] if isinstance(value, list) and value else value
+    return str(found) if found else ""
 
 
 def _more(service: str, action: str, body: bytes, parameters: dict[str, Any]) -> dict[str, Any]:
