@@ -8,6 +8,7 @@ import typer
 from imagepipe import environments
 from imagepipe.console import say
 from imagepipe.delivery import promotion, repository, workflows
+from imagepipe.errors import PipelineError
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 
@@ -86,4 +87,7 @@ def propose() -> None:
 
 
 def _names(chosen: str) -> list[str]:
-    return [str(each["name"]) for each in json.loads(chosen)]
+    try:
+        return [str(each["name"]) for each in json.loads(chosen.removeprefix("environments="))]
+    except (KeyError, TypeError, ValueError):
+        raise PipelineError(f"ENVIRONMENTS is {chosen!r:.80}, and not what imagepipe ci environments prints") from None

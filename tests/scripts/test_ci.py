@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import stand_in_gh
 from clones import Clone
+from imagepipe import ci
 from imagepipe.delivery import promotion, summary, workflows
 from imagepipe.errors import PipelineError
 
@@ -86,6 +87,12 @@ def test_an_unknown_environment_is_named() -> None:
 
 def test_output_is_one_line_for_the_runner() -> None:
     assert workflows.for_output("environments", [{"name": "dev"}]) == 'environments=[{"name":"dev"}]'
+
+
+@pytest.mark.parametrize("chosen", ["", "dev", "[1]", '[{"title":"dev"}]'])
+def test_what_is_no_list_of_environments_is_named(chosen: str) -> None:
+    with pytest.raises(PipelineError, match="and not what imagepipe ci environments prints"):
+        ci.drift(chosen)
 
 
 # --- one comment per environment --------------------------------------------------------------------------------------
