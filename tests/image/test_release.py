@@ -132,7 +132,7 @@ def registry_at(storage: Path, port: int, *megabytes: int) -> Iterator["subproce
     """Debian's registry with a storage folder of its own, or one of so many megabytes that is gone afterwards."""
     settings = storage.with_suffix(".yml")
     settings.write_text(
-        f"version: 0.1\nlog: {{level: panic}}\nstorage: {{filesystem: {{rootdirectory: '{storage}'}}}}\n"
+        f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: '{storage}'}}}}\n"
         f"http: {{addr: '127.0.0.1:{port}'}}\n"
     )
     storage.mkdir(exist_ok=True)
