@@ -316,6 +316,16 @@ def test_orientation_moves_pixels_and_changes_none(orientation: int) -> None:
         assert seen.tobytes() == ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB").tobytes()
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_avif_is_turned_once(orientation: int) -> None:
+    """Its container says how (irot, imir), and its EXIF may say it again."""
+    tagged = PICTURE.copy()
+    tagged.set_type(pyvips.GValue.gint_type, "orientation", orientation)
+    data = bytes(tagged.heifsave_buffer(compression="av1", Q=95, effort=0))
+    seen = by_name(render(data, Recipe(variants=(VariantSpec(512, (Encoding("png"),)),))))["w512-png"]
+    assert difference(seen, ImageOps.exif_transpose(Image.open(io.BytesIO(data)))) < 1
+
+
 # --- formats ----------------------------------------------------------------------------------------------------------
 
 

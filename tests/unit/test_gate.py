@@ -267,3 +267,8 @@ def test_message_that_is_no_text_is_a_broken_image(sandbox: Sandbox) -> None:
             sandbox.render(UNSPEAKABLE, Recipe())
         assert raised.value.reason == Reason.UNDECODABLE
     assert sandbox.render(bytes(PICTURE.jpegsave_buffer()), Recipe())[0].width == 120
+
+
+def test_encoders_get_what_the_limit_leaves_beside_the_process_itself() -> None:
+    assert gate.memory_for_encoders(Limits(max_memory_mb=100)) == 0
+    assert gate.memory_for_encoders(Limits(max_memory_mb=1400)) == 1_200_000_000

@@ -67,7 +67,9 @@ def _arguments() -> argparse.Namespace:
         arguments.recipe = Recipe.parse(arguments.recipe.read_text() if arguments.recipe else None)
         arguments.limits = Limits.parse(arguments.limits.read_text() if arguments.limits else None)
         arguments.out.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        parser.error(f"{error.filename}: {error.strerror}")
+    except ValueError as error:
         parser.error(str(error))
     arguments.files = list(_places(arguments.paths, arguments.out))
     if not arguments.files:
