@@ -2,6 +2,9 @@
 
 locals {
   context = read_terragrunt_config("${get_repo_root()}/live/_units/context.hcl").locals
+
+  # The repository on GitHub whose workflows deploy. Nobody can have an account of the name that stands there at first.
+  github = jsondecode(file(mark_as_read("${get_repo_root()}/live/github.json")))
 }
 
 terraform {
@@ -11,7 +14,7 @@ terraform {
 inputs = merge(local.context.env.ci_access, {
   account_id  = local.context.env.account_id
   environment = local.context.env.environment
-  github      = local.context.github
+  github      = local.github
   name_prefix = local.context.name_prefix
   region      = local.context.env.region
 

@@ -18,9 +18,6 @@ locals {
   state_bucket = "${local.project}-tfstate-${local.env.account_id}-${local.env.region}"
   lock_table   = "${local.project}-tflock"
 
-  # The repository on GitHub whose workflows deploy. Nobody can have an account of the name that stands there at first.
-  github = jsondecode(file(mark_as_read("${local.repository}/live/github.json")))
-
   # release.json is what a promotion changes. `worktree` stands for what this checkout holds: its modules, its image.
   release_file = "${local.directory}/release.json"
   release = jsondecode(

@@ -42,6 +42,7 @@ CHANGES = [
         for name in ("dev", "staging", "prod")
     ),
     _edit("live/staging/release.json", '"modules": "worktree"', '"modules": "v0.0.1"'),
+    _edit("live/github.json", "your--organisation", "acme"),
     _edit("live/_units/api.hcl", "inputs = merge\\(", 'inputs = merge({ probe = "x" }, '),
     _edit("live/_units/context.hcl", '"image-pipeline"', '"image-works"'),
     _edit("live/dev/monitoring/terragrunt.hcl", "\\Z", '\ninputs = { probe = "x" }\n'),
