@@ -66,12 +66,14 @@ def find(target: Target, listener: terragrunt.Listener) -> list[Difference]:
 
 def differences(unit: str, plan: dict[str, Any]) -> Iterator[Difference]:
     """What a unit's plan would touch."""
-    by_hand = {each["address"] for each in plan.get("resource_drift", [])}
+    moved = {each["address"]: {a.name for a in _attributes(each["change"])} for each in plan.get("resource_drift", [])}
     for resource in plan.get("resource_changes", []):
-        change = resource["change"]
+        change, address = resource["change"], resource["address"]
         if action := VERBS.get(tuple(change["actions"])):
             attributes = tuple(_attributes(change)) if action in {"change", "replace"} else ()
-            yield Difference(unit, resource["address"], action, resource["address"] in by_hand, attributes)
+            # Other attributes may have moved, which nobody wants back: what counts on AWS's side, or a default.
+            by_hand = address in moved and (not attributes or any(a.name in moved[address] for a in attributes))
+            yield Difference(unit, address, action, by_hand, attributes)
 
 
 def table(found: list[Difference], title: str) -> Table:

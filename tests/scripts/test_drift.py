@@ -11,8 +11,8 @@ from imagepipe.drift import SENSITIVE, UNKNOWN, Attribute, Difference
 from typer.testing import CliRunner
 
 
-def plan(*resources: dict[str, Any], by_hand: tuple[str, ...] = ()) -> dict[str, Any]:
-    return {"resource_changes": list(resources), "resource_drift": [{"address": address} for address in by_hand]}
+def plan(*resources: dict[str, Any], moved: tuple[dict[str, Any], ...] = ()) -> dict[str, Any]:
+    return {"resource_changes": list(resources), "resource_drift": list(moved)}
 
 
 def resource(*actions: str, address: str = "aws_sqs_queue.uploads", **change: Any) -> dict[str, Any]:
@@ -25,7 +25,9 @@ def only(found: dict[str, Any]) -> Difference:
 
 
 def test_what_apply_would_not_touch_is_no_drift() -> None:
-    assert list(drift.differences("storage", plan(resource("no-op"), resource("read"), by_hand=("a",)))) == []
+    assert (
+        list(drift.differences("storage", plan(resource("no-op"), resource("read"), moved=(resource("update"),)))) == []
+    )
 
 
 def test_changed_attribute_is_named_with_both_values_and_who_changed_it() -> None:
@@ -34,8 +36,20 @@ def test_changed_attribute_is_named_with_both_values_and_who_changed_it() -> Non
     )
     address = "aws_sqs_queue.uploads"
     expected = Difference("storage", address, "change", True, (Attribute("delay", 5, 0),))
-    assert only(plan(change, by_hand=(address,))) == expected
+    moved = resource("update", before={"name": "q", "delay": 0}, after={"name": "q", "delay": 5})
+    assert only(plan(change, moved=(moved,))) == expected
     assert not only(plan(change)).by_hand
+
+
+def test_what_moved_and_nobody_wants_back_is_no_change_by_hand() -> None:
+    change = resource("update", before={"delay": 5, "messages": 9}, after={"delay": 0, "messages": 9})
+    moved = resource("update", before={"delay": 5, "messages": 0}, after={"delay": 5, "messages": 9})
+    assert not only(plan(change, moved=(moved,))).by_hand
+
+
+def test_what_somebody_deleted_is_made_again_because_of_that() -> None:
+    gone = resource("delete", before={"name": "q"}, after=None)
+    assert only(plan(resource("create", after={"name": "q"}), moved=(gone,))).by_hand
 
 
 def test_texts_that_are_json_are_looked_into() -> None:
