@@ -23,11 +23,11 @@ s3 = boto3.client("s3")
 table = boto3.resource("dynamodb").Table(os.environ["TABLE_NAME"])
 
 VARIANTS = {
-    "w256": ({"width": 256}, {"avif": 62, "jpeg": 70}),
-    "w640": ({"width": 640}, {"avif": 62, "jpeg": 70}),
-    "thumbnail": ({"width": 320, "height": 320, "crop": "attention"}, {"avif": 62, "jpeg": 70}),
-    "w1280": ({"width": 1280}, {"jpeg": 72}),
-    "w1920": ({"width": 1920}, {"jpeg": 76}),
+    "w256": (256, {}, {"avif": 62, "jpeg": 70}),
+    "w640": (640, {}, {"avif": 62, "jpeg": 70}),
+    "thumbnail": (320, {"height": 320, "crop": "attention"}, {"avif": 62, "jpeg": 70}),
+    "w1280": (1280, {}, {"jpeg": 72}),
+    "w1920": (1920, {}, {"jpeg": 76}),
 }
 
 
@@ -49,8 +49,8 @@ def record_handler(record):
         if data[8:12] in (b"heic", b"heix", b"mif1"):
             data = heic_to_png(data)
         variants = {}
-        for variant, (size, qualities) in VARIANTS.items():
-            image = pyvips.Image.thumbnail_buffer(data, size="down", **size).copy_memory()
+        for variant, (width, shape, qualities) in VARIANTS.items():
+            image = pyvips.Image.thumbnail_buffer(data, width, size="down", **shape).copy_memory()
             if "avif" in qualities:
                 variants[f"{variant}-avif"] = image.heifsave_buffer(compression="av1", Q=qualities["avif"], effort=0)
             variants[f"{variant}-jpeg"] = image.jpegsave_buffer(Q=qualities["jpeg"], quant_table=4)
