@@ -35,7 +35,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
     """No dots between the lines."""
-    return (report.outcome, "", "") if report.passed else None
+    return ("passed" if report.when == "call" else "", "", "") if report.passed else None
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
