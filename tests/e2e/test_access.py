@@ -193,6 +193,14 @@ def test_the_apply_role_finds_no_way_up(deployed: Clone, what: str) -> None:
     assert refused(deployed, "apply", ESCALATIONS[what]) in DENIED
 
 
+def test_the_apply_role_may_bootstrap(deployed: Clone) -> None:
+    """Terragrunt looks at state bucket and lock table, and mends what is not as it should be."""
+    s3 = deployed.client("dev", "s3")
+    s3.delete_public_access_block(Bucket=STATE)
+    deployed.terragrunt("backend", "bootstrap", unit="dev/storage", role="apply")
+    assert all(s3.get_public_access_block(Bucket=STATE)["PublicAccessBlockConfiguration"].values())
+
+
 def test_a_boundary_holds_whatever_a_role_is_given(deployed: Clone) -> None:
     """The apply role may give a function's role any policy; the boundary is where it ends."""
     iam, name = deployed.client("dev", "iam", "apply"), f"{PREFIX}-probe"
