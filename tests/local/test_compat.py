@@ -208,8 +208,10 @@ def add_bounded(each: Cloud) -> Callable[[str], bool]:
     boundary = f"arn:aws:iam::{ACCOUNT}:policy/most"
     for name in ("most", "more"):
         each.client("iam").create_policy(PolicyName=name, PolicyDocument=policy(allow("s3:GetObject")))
-    each.add_role("makes", allow("iam:CreateRole", Condition={"StringEquals": {"iam:PermissionsBoundary": boundary}}))
-    iam = each.client("iam", **assumed(each, "makes"))
+    each.add_role(
+        "may-make", allow("iam:CreateRole", Condition={"StringEquals": {"iam:PermissionsBoundary": boundary}})
+    )
+    iam = each.client("iam", **assumed(each, "may-make"))
 
     def can_make(name: str) -> bool:
         arn = f"arn:aws:iam::{ACCOUNT}:policy/{name}"
@@ -228,8 +230,8 @@ def add_locks(each: Cloud) -> Callable[[str], bool]:
         AttributeDefinitions=[{**key, "AttributeType": "S"}],
     )  # fmt: skip
     own = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["own/*"]}, "Null": {"dynamodb:LeadingKeys": "false"}}
-    each.add_role("locks", allow("dynamodb:PutItem", Condition=own))
-    table = each.client("dynamodb", **assumed(each, "locks"))
+    each.add_role("may-lock", allow("dynamodb:PutItem", Condition=own))
+    table = each.client("dynamodb", **assumed(each, "may-lock"))
     return lambda name: is_allowed(table.put_item, TableName="locks", Item={"LockID": {"S": name}})
 
 
@@ -241,8 +243,8 @@ def add_mappings(each: Cloud) -> Callable[[str], bool]:
     arn = each.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     own = {"ArnLike": {"lambda:FunctionArn": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:own_*"}}
     actions = ("lambda:CreateEventSourceMapping", "lambda:DeleteEventSourceMapping")
-    each.add_role("feeds", allow(*actions, Condition=own))
-    functions = each.client("lambda", **assumed(each, "feeds"))
+    each.add_role("may-feed", allow(*actions, Condition=own))
+    functions = each.client("lambda", **assumed(each, "may-feed"))
 
     def can_feed(name: str) -> bool:
         return is_allowed(functions.create_event_source_mapping, FunctionName=name, EventSourceArn=arn) and all(
@@ -327,13 +329,13 @@ def test_find_which_version_is_called(upstream: Cloud, cloud: Cloud) -> None:
         arn = each.add_function("called", ECHO)
         functions = each.client("lambda")
         functions.publish_version(FunctionName="called")
-        each.add_role("calls", allow("lambda:InvokeFunction", resource=f"{arn}:1"))
+        each.add_role("may-call", allow("lambda:InvokeFunction", resource=f"{arn}:1"))
         more = {"Qualifier": qualifier[0]} if qualifier else {}
         try:
-            return is_allowed(each.client("lambda", **assumed(each, "calls")).invoke, FunctionName="called", **more)
+            return is_allowed(each.client("lambda", **assumed(each, "may-call")).invoke, FunctionName="called", **more)
         finally:
             functions.delete_function(FunctionName="called")
-            for role in ("called", "calls"):
+            for role in ("called", "may-call"):
                 each.client("iam").delete_role_policy(RoleName=role, PolicyName="own")
                 each.client("iam").delete_role(RoleName=role)
 

@@ -15,6 +15,11 @@ def test_these_are_all_the_modules(root: Path) -> None:
     assert tuple(sorted(folder.name for folder in (root / "modules").iterdir() if folder.is_dir())) == MODULES
 
 
+def called(module: str) -> str:
+    """Its name in HCL, where a hyphen reads like a minus."""
+    return module.replace("-", "_")
+
+
 def documented(module: Path) -> dict[str, Any]:
     """Variables and outputs as terraform-docs reads them, run where it finds no settings that make it write files."""
     command = ["terraform-docs", "json", "."]
@@ -76,7 +81,7 @@ def test_readme_says_something_itself_and_shows_how_to_call_the_module(module: P
     readme = (module / "README.md").read_text()
     prose, _, tables = readme.partition("<!-- BEGIN_TF_DOCS -->")
     assert tables.rstrip().endswith("<!-- END_TF_DOCS -->")
-    assert f'```hcl\nmodule "{module.name}" {{' in prose
+    assert f'```hcl\nmodule "{called(module.name)}" {{' in prose
 
 
 def test_versions_are_the_same_everywhere(root: Path) -> None:
@@ -88,6 +93,6 @@ def test_versions_are_the_same_everywhere(root: Path) -> None:
 @pytest.mark.parametrize("name", MODULES)
 def test_example_can_be_planned(workspace: Workspace, name: str) -> None:
     plan = workspace.plan(f"{name}/examples/basic", {})
-    assert plan.modules.keys() == {f"module.{name}"}
+    assert plan.modules.keys() == {f"module.{called(name)}"}
     assert all(change["change"]["actions"] in (["create"], ["read"]) for change in plan.resource_changes.values())
     assert plan.resource_changes
