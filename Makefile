@@ -42,8 +42,8 @@ setup: ## Put tools (.tools) and Python packages (.venv) into this clone, where 
 demo: runtime ## Deploy dev on the local cloud and send images through [IMAGES=<folder>, FUNCTIONS=image]
 	@$(imagepipe) demo $(if $(IMAGES),"$(IMAGES)")
 
-test: setup ## Run every test, longest first [JOBS=2: so many at a time]
-	@pytest -n $(JOBS) --no-loadscope-reorder tests/e2e tests/chaos tests/image tests/local tests/modules tests/live tests/unit tests/scripts
+test: setup ## Run every test, longest first, but the long way of a release [JOBS=2: so many at a time]
+	@pytest -m "not rehearsal" -n $(JOBS) --no-loadscope-reorder tests/e2e tests/chaos tests/image tests/local tests/modules tests/live tests/unit tests/scripts
 
 ## Local cloud
 .PHONY: up down status logs env
@@ -177,7 +177,7 @@ test-local: setup ## Local cloud and function host
 test-image: setup ## The image: built twice, looked into, pushed to a registry on loopback
 	@pytest tests/image
 
-test-e2e: setup ## Three environments on the local cloud, from bootstrap to destroy, run from the image [FUNCTIONS=source]
+test-e2e: setup ## Three environments on the local cloud, from bootstrap to destroy, the long way of a release too [FUNCTIONS=source]
 	@pytest tests/e2e
 
 fuzz: setup ## Send mutated images of every format through the processor [SECONDS=60]

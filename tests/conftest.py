@@ -49,15 +49,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
     return _Together(config, log)
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What only the rehearsal goes through is left to it."""
-    if config.pluginmanager.has_plugin("story"):
-        return
-    longer = [item for item in items if item.get_closest_marker("rehearsal")]
-    config.hook.pytest_deselected(items=longer)
-    items[:] = [item for item in items if item not in longer]
-
-
 def pytest_sessionstart() -> None:
     """A missing tool fails the run at once, by name; nothing is skipped for it."""
     missing = [

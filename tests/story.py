@@ -1,6 +1,6 @@
 """Tests told as a story: a line when a step begins, and at the end a table of what was shown, and in how many seconds.
 
-A plugin of pytest (`pytest -p story`). With it, steps marked `rehearsal` are part of the run.
+A plugin of pytest (`pytest -p story`).
 """
 
 import time

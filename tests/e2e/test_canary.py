@@ -18,6 +18,8 @@ from clones import Clone
 
 from .test_releases import commit, deployment, merge, refusal
 
+pytestmark = pytest.mark.rehearsal
+
 FUNCTIONS = ("announcer", "api", "processor")
 APPLY = ("apply", "--env", "staging", "--yes", "--bundle")
 
