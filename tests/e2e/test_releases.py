@@ -342,7 +342,7 @@ def shorten(clone: Clone) -> None:
     """Days become seconds: nobody rehearses a soak of a day."""
     for name, old, new in (
         ("staging", "soak_hours = 24", "soak_hours = 0"),
-        ("prod", "bake_minutes = 20", "bake_minutes = 0.4"),
+        ("prod", "bake_minutes = 20", "bake_minutes = 0.2"),
     ):
         file = clone.top / "live" / name / "env.hcl"
         assert old in file.read_text()
@@ -355,7 +355,7 @@ def shorten(clone: Clone) -> None:
 def test_prod_gets_it_in_two_steps_watched_between(released: Clone, bundles: Path) -> None:
     merge(released, "promote/prod")
     told = deploy(released, "prod", bundles / "prod")
-    assert "get 10 % of the calls first, for 0.4 minutes" in told
+    assert "get 10 % of the calls first, for 0.2 minutes" in told
     assert "a new plan of prod is empty" in told
     assert [health(released, each) for each in ENVIRONMENTS] == ["fine", "fine", "fine"]
     assert description(released, "prod") == "All images of image-pipeline-prod"
