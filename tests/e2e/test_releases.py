@@ -2,7 +2,7 @@
 
 Each test goes on from where the one before it has left the environments, as a release does. Who plans has the plan
 role, who applies the apply role, as in the workflows. Those marked `rehearsal` make the way longer, to a new image and
-on to prod: `make rehearse-release` goes all of it and tells it as a story.
+on to prod: `make rehearse-release` goes all of it and tells it as a story. Those marked `aside` are met on no such way.
 """
 
 import json
@@ -244,6 +244,7 @@ def test_a_promotion_is_one_file_on_a_branch_and_what_runs(released: Clone) -> N
     assert (released.top / "build/promotion/title.txt").read_text().startswith("Promote ")
 
 
+@pytest.mark.aside
 def test_the_same_promotion_again_is_the_same_branch_and_another_one_is_refused(released: Clone) -> None:
     before = released.git("rev-parse", "promote/staging")
     released.imagepipe("promote", "--from", "dev", "--to", "staging")
@@ -407,6 +408,7 @@ def test_a_bundle_is_good_for_one_environment_and_one_key(
     assert message in refusal(released, *command, **variables)
 
 
+@pytest.mark.aside
 def test_losing_stored_data_is_refused_without_the_label(released: Clone, bundles: Path) -> None:
     for name in ("modules/storage/queues.tf", "modules/storage/outputs.tf"):
         text = (released.top / name).read_text()
@@ -423,6 +425,7 @@ def test_losing_stored_data_is_refused_without_the_label(released: Clone, bundle
         released.git("reset", "--quiet", "--hard", "HEAD~1")
 
 
+@pytest.mark.aside
 def test_a_unit_that_is_gone_is_not_forgotten(released: Clone, bundles: Path) -> None:
     released.git("mv", "live/dev/monitoring", "live/dev/watching")
     commit(released, "Rename a unit")
@@ -433,6 +436,7 @@ def test_a_unit_that_is_gone_is_not_forgotten(released: Clone, bundles: Path) ->
     assert "live/dev/monitoring is gone, but what it deployed is not" in told
 
 
+@pytest.mark.aside
 def test_an_apply_that_died_goes_on_where_it_stopped(released: Clone, bundles: Path) -> None:
     file = released.top / "live/dev/env.hcl"
     file.write_text(file.read_text().replace('"DEBUG"', '"WARNING"'))
@@ -460,6 +464,7 @@ def interrupt_apply(clone: Clone, bundle: str) -> None:
     assert process.returncode != 0
 
 
+@pytest.mark.aside
 def test_rolled_back_it_runs_what_it_ran_before(released: Clone, bundles: Path) -> None:
     assert "staging ran no other release at v0.0.1; earlier releases of staging: " in refusal(
         released, "rollback", "--env", "staging", "--to", "v0.0.1"
