@@ -41,7 +41,7 @@ def test_it_has_failed_after_three_times_and_its_neighbours_are_done(deployment:
         letters = _eventually(lambda: drain(deployment.cloud.client("sqs"), deployment.dead_letters))
     finally:
         proxy.schedule = None
-    assert proxy.faults["s3 killed before"] == 3
+    assert 3 <= proxy.faults["s3 killed before"] <= 3 * 4  # each process had up to four writes under way
     assert letters == [body for body in told if DEADLY in body]
     found = {key: _record(deployment, key) for key in KEYS}
     assert found.pop(DEADLY)["reason"]["code"] == "PROCESS_KILLED"

@@ -389,8 +389,9 @@ def test_what_somebody_changes_by_hand_in_prod_is_found_named_and_mended(release
 def test_a_plan_is_stale_once_the_state_has_moved(released: Clone, bundles: Path) -> None:
     bundle = str(bundles / "stale")
     released.imagepipe("plan", "--env", "staging", "--units", "api", "--bundle", bundle)
-    released.terragrunt("apply", "-auto-approve", "-replace=aws_lambda_permission.api", unit="staging/api")
+    released.terragrunt("run", "--", "taint", "aws_lambda_permission.api", unit="staging/api")
     told = refusal(released, "apply", "--env", "staging", "--bundle", bundle, "--yes")
+    released.terragrunt("run", "--", "untaint", "aws_lambda_permission.api", unit="staging/api")
     assert re.search(r"staging/api has changed since it was planned \(its state had serial \d+, now serial \d+\)", told)
 
 

@@ -10,7 +10,7 @@ import json
 import os
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -213,7 +213,11 @@ def life(environment: Environment, sandbox: Sandbox, monkeypatch: pytest.MonkeyP
         variants = [Variant(name, "png", 1, 1, data + self._pipeline["image"].encode()) for name in ("one", "two")]
         return {"source": source, "variants": store.put_variants(IMAGE, work.revision, variants)}
 
+    def one_by_one(request: Callable[[Any], Any], things: Iterable[Any]) -> list[Any]:
+        return [request(each) for each in things]  # in the thread that waits for the baton
+
     monkeypatch.setattr(Processor, "_made", made)
+    monkeypatch.setattr("image_processor.store._at_once", one_by_one)
     releases = [Processor(store, RECIPE, sandbox, image, UPLOADS) for image in ("old", "new")]
     s3, dynamodb = store._s3, store._dynamodb
 

@@ -1,7 +1,9 @@
 """Events in, records and variants out: what each kind of event does, and what it leaves alone."""
 
 import hashlib
+import itertools
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -255,6 +257,29 @@ def test_image_given_up_can_still_become_ready(processor: Processor, environment
     assert environment.record("a.jpg")["reason"] == {"code": "PROCESSING_FAILED", "message": "TimeoutError: slow"}
     assert handle(processor, environment, created) == Outcome.PROCESSED
     assert environment.record("a.jpg")["status"] == "READY"
+
+
+def test_write_that_fails_leaves_none_under_way(
+    processor: Processor, environment: Environment, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Variants are written side by side; one that arrives after the failure was dealt with would be left over."""
+    put_object, numbers = environment.s3.put_object, itertools.count()
+    created = environment.put("a.jpg", photo)
+
+    def first_fails(**arguments: Any) -> Any:
+        if not next(numbers):
+            raise TimeoutError("slow")
+        time.sleep(0.2)
+        return put_object(**arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(environment.s3, "put_object", first_fails)
+        with pytest.raises(TimeoutError):
+            handle(processor, environment, created)
+        there = environment.variants()
+    time.sleep(0.5)
+    assert there == environment.variants()
+    assert environment.record("a.jpg")["status"] == "PROCESSING"
 
 
 def test_first_upload_shows_as_processing_and_a_later_one_keeps_showing_what_is_there(

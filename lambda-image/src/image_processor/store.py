@@ -9,6 +9,7 @@ import hashlib
 import random
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -52,6 +53,10 @@ _DECIDED = (
 #: How often a write is tried again at once that met another writer's transaction on the same item.
 _CONFLICT_TRIES = 4
 
+#: Of one image's variants, each with a connection of its own: fewer than a client of botocore keeps.
+_REQUESTS_AT_ONCE = 4
+
+_Thing = TypeVar("_Thing")
 _Answer = TypeVar("_Answer")
 
 
@@ -99,8 +104,8 @@ class Store:
 
     def put_variants(self, image_id: str, revision: str, variants: Iterable[Variant]) -> dict[str, Record]:
         """Writes variants under a revision, and returns what the record says of them, by name."""
-        written = {}
-        for variant in variants:
+
+        def write(variant: Variant) -> tuple[str, Record]:
             key = f"{_prefix(image_id, revision)}{variant.file_name}"
             self._s3.put_object(
                 Bucket=self._processed_bucket,
@@ -109,7 +114,7 @@ class Store:
                 ContentType=variant.content_type,
                 CacheControl=CACHE_CONTROL,
             )
-            written[variant.name] = {
+            return variant.name, {
                 "key": key,
                 "format": variant.format,
                 "content_type": variant.content_type,
@@ -119,7 +124,8 @@ class Store:
                 "sha256": hashlib.sha256(variant.data).hexdigest(),
                 **({"frames": variant.frames} if variant.frames > 1 else {}),
             }
-        return written
+
+        return dict(_at_once(write, variants))
 
     def copy_variants(self, image_id: str, revision: str, variants: dict[str, Record]) -> dict[str, Record] | None:
         """Copies another image's variants, inside S3, to a revision of this one; None if they are gone meanwhile.
@@ -127,21 +133,19 @@ class Store:
         Copies and not references: an image that owns all it shows can be removed, made again or swept by itself, while
         a count of references is wrong for ever after the first process that dies between two writes.
         """
-        copied = {}
-        for name, variant in variants.items():
+
+        def copy(variant: Record) -> Record:
             key = f"{_prefix(image_id, revision)}{variant['key'].rpartition('/')[2]}"
-            try:
-                self._s3.copy_object(
-                    Bucket=self._processed_bucket,
-                    Key=key,
-                    CopySource={"Bucket": self._processed_bucket, "Key": variant["key"]},
-                )
-            except ClientError as error:
-                if error.response["Error"]["Code"] == "NoSuchKey":
-                    return None
-                raise
-            copied[name] = {**variant, "key": key}
-        return copied
+            source: Any = {"Bucket": self._processed_bucket, "Key": variant["key"]}
+            self._s3.copy_object(Bucket=self._processed_bucket, Key=key, CopySource=source)
+            return {**variant, "key": key}
+
+        try:
+            return dict(zip(variants, _at_once(copy, variants.values()), strict=True))
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "NoSuchKey":
+                return None
+            raise
 
     def delete_variants(self, image_id: str, revision: str) -> None:
         """Deletes everything under one revision. Nothing there is nothing to do."""
@@ -376,6 +380,15 @@ def _patiently(write: Callable[[], _Answer]) -> _Answer:
                 raise
             time.sleep(random.uniform(0.5, 1) * 0.05 * 2**attempt)  # noqa: S311
     raise AssertionError("unreachable")
+
+
+def _at_once(request: Callable[[_Thing], _Answer], things: Iterable[_Thing]) -> list[_Answer]:
+    """Answers in the order of the things.
+
+    It ends when no request is under way any more, also where one failed: nothing is written behind the caller's back.
+    """
+    with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
+        return list(pool.map(request, things))
 
 
 def _prefix(image_id: str, revision: str) -> str:
