@@ -29,6 +29,9 @@ help: ## Show this list
 .PHONY: runtime setup
 runtime:
 	@$(install) --runtime
+ifeq ($(FUNCTIONS),image)
+	@$(install) --image
+endif
 
 .PHONY: image-tools
 image-tools: runtime
