@@ -16,7 +16,7 @@ import pytest
 from imagepipe import environments, localcloud, terragrunt
 from imagepipe.cloud import Cloud, Target
 from imagepipe.errors import PipelineError
-from imagepipe.image import REPOSITORY, release, sbom
+from imagepipe.image import REPOSITORY, base, release, sbom
 from imagepipe.image import registry as registries
 from imagepipe.image.layout import MANIFEST_TYPE, Layout
 from imagepipe.image.registry import Registry
@@ -209,6 +209,15 @@ def test_findings_at_or_above_the_level_are_refused(counts: dict[str, int], leve
         return
     with pytest.raises(PipelineError, match=f"found {refused}; {level} and above are refused"):
         release.judge_findings(counts, level)
+
+
+def test_image_on_a_stand_in_is_for_the_local_cloud_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the base's registry is out of reach for a moment, nobody notices what a release stands on."""
+    dev, shared = environments.load("dev"), Target(environments.load("shared"), Cloud.AWS, {})
+    made = {"digest": f"sha256:{'0' * 64}", "base": {"kind": base.STAND_IN}}
+    monkeypatch.setattr(release.build, "image", lambda *_: made)
+    with pytest.raises(PipelineError, match=f"build where {base.pinned().split('@')[0]} can be had"):
+        release.build_push(dev, shared, None, dirty=True, host="127.0.0.1:1", say=print)
 
 
 @mock_aws

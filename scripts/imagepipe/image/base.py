@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,11 +48,14 @@ chmod 1777 tmp
 """
 
 
+PUBLIC, STAND_IN = "public", "stand-in"
+
+
 @dataclass(frozen=True)
 class Base:
     """One base image. `reference` is what a builder finds it by, `diff_ids` are its layers."""
 
-    kind: str  # public or stand-in
+    kind: str  # PUBLIC or STAND_IN
     name: str
     reference: str
     digest: str
@@ -70,6 +74,18 @@ def stand_in(architecture: str) -> Path:
     return ROOT / f"build/base/{architecture}"
 
 
+def provide(architecture: str, say: Callable[[str], None]) -> None:
+    """Makes the stand-in where there is none and the pinned base's registry is out of reach."""
+    if _made(architecture) or registry.digest(pinned(), f"linux/{architecture}") is not None:
+        return
+    say(f"{pinned()} is out of reach: making a stand-in from Debian packages, in about half a minute")
+    make(architecture)
+
+
+def _made(architecture: str) -> bool:
+    return (stand_in(architecture) / "index.json").exists()
+
+
 def find(architecture: str) -> Base:
     """The pinned base if its registry answers, else the stand-in if it has been made.
 
@@ -79,9 +95,9 @@ def find(architecture: str) -> Base:
     name = pinned()
     if (digest := registry.digest(name, f"linux/{architecture}")) is not None:
         reference = f"{name.split('@')[0].rsplit(':', 1)[0]}@{digest}"
-        return Base("public", name, reference, digest, tuple(registry.config(reference)["rootfs"]["diff_ids"]))
+        return Base(PUBLIC, name, reference, digest, tuple(registry.config(reference)["rootfs"]["diff_ids"]))
     folder = stand_in(architecture)
-    if not (folder / "index.json").exists():
+    if not _made(architecture):
         raise PipelineError(
             f"the base {name} cannot be had and there is no stand-in for linux/{architecture}: make base "
             f"PLATFORM=linux/{architecture} pins the newest, or makes one from Debian packages if no registry answers"
@@ -90,7 +106,7 @@ def find(architecture: str) -> Base:
     diff_ids = tuple(found.config["rootfs"]["diff_ids"])
     # As seen from build/: a builder takes no blanks in the name of an image, and a clone's path may have some.
     reference = f"oci:{folder.relative_to(ROOT / 'build')}"
-    return Base("stand-in", f"Debian {SUITE} packages", reference, found.digest, diff_ids)
+    return Base(STAND_IN, f"Debian {SUITE} packages", reference, found.digest, diff_ids)
 
 
 def pin(name: str) -> str | None:

@@ -68,6 +68,8 @@ def image(platform: str, say: Callable[[str], None]) -> dict[str, Any]:
     if platform not in PLATFORMS:
         raise PipelineError(f"PLATFORM must be one of {', '.join(PLATFORMS)}, not {platform!r}")
     found = source()
+    for each in dict.fromkeys((platform, native_platform())):
+        bases.provide(each.split("/")[1], say)
     base = bases.find(platform.split("/")[1])
     say(f"base: {base.kind}, {base.name}, {base.digest}")
     inputs = _inputs(platform, base, found)
@@ -151,7 +153,7 @@ def _with_docker(scratch: Path, platform: str, base: Base, context_folder: Path)
     names = {each: each.reference for each in platforms}
     try:
         for each in platforms:
-            if each.kind == "stand-in":
+            if each.kind == bases.STAND_IN:
                 names[each] = _import(each, platforms[each], scratch)
         _run(
             [
@@ -162,7 +164,7 @@ def _with_docker(scratch: Path, platform: str, base: Base, context_folder: Path)
         )
         _run(["docker", "save", f"--output={archive}", tag])
     finally:
-        imported = [names[each] for each in platforms if each.kind == "stand-in"]
+        imported = [names[each] for each in platforms if each.kind == bases.STAND_IN]
         subprocess.run(["docker", "image", "rm", tag, *imported], capture_output=True, check=False)
     return layout.saved(archive)
 
@@ -192,7 +194,7 @@ def _with_buildah(scratch: Path, platform: str, base: Base, context_folder: Path
     names = []
     for each in (base, _native(base)):
         names.append(each.reference)
-        if each.kind == "stand-in":
+        if each.kind == bases.STAND_IN:
             name = each.reference.removeprefix("oci:")
             # By its id: by name, buildah looks for the image of the first stage's platform.
             names[-1] = _run(["buildah", *store, "pull", "--quiet", f"--arch={name.rsplit('/', 1)[1]}", each.reference])
@@ -203,7 +205,7 @@ def _with_buildah(scratch: Path, platform: str, base: Base, context_folder: Path
             f"--build-arg=BUILDPLATFORM={native_platform()}",
             *(f"--build-arg=TARGETARCH={platform.split('/')[1]}", *_secrets(scratch)),
             *(
-                ["--pull-never"] if base.kind == "stand-in" else []
+                ["--pull-never"] if base.kind == bases.STAND_IN else []
             ),  # or buildah asks a registry for the other platform's
             *("--tag=built", str(context_folder)),
         ]

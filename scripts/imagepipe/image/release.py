@@ -16,7 +16,7 @@ from imagepipe import environments
 from imagepipe.cloud import Cloud, Target
 from imagepipe.environments import ROOT, Environment, Release
 from imagepipe.errors import PipelineError
-from imagepipe.image import REPOSITORY, build, layout, registry, sbom
+from imagepipe.image import REPOSITORY, base, build, layout, registry, sbom
 from imagepipe.image.layout import Layout
 from imagepipe.image.registry import Registry
 from imagepipe.localcloud import image_registry
@@ -51,6 +51,11 @@ def build_push(
             "lambda-image/ holds changes that are not committed: commit them, or say DIRTY=1, which the release records"
         )
     image = build.image(environment.platform, say)
+    if shared.cloud is not Cloud.LOCAL and image["base"]["kind"] == base.STAND_IN:
+        raise PipelineError(
+            "the image stands on Debian packages that nobody updates, good for trying things out only: build where "
+            f"{base.pinned().split('@')[0]} can be had"
+        )
     digest = image["digest"]
     with _registry(shared, host) as found:
         _push(found, digest, say)
