@@ -295,7 +295,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path, help="folder of camera JPEGs; default: generated ones")
     parser.add_argument("--most", type=int, default=24, help="images at most (24)")
-    parser.add_argument("--scored", type=int, default=8, help="images judged with SSIMULACRA2 at most (8)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds, of which the least counts (3)")
     given = parser.parse_args()
     version = install_sharp()
@@ -303,7 +302,7 @@ def main() -> None:
     one = single(files, given.rounds)
     print("  ".join(f"{kind} {result['cpu_ms']}" for kind, result in one.items()), "ms of CPU per image")
     many = throughput(files, given.rounds)
-    scores, totals = quality(files[:: max(1, len(files) // given.scored)][: given.scored])
+    scores, totals = quality(files)
     result = {
         "files": len(files),
         "versions": {"sharp": version, "libvips": ".".join(str(pyvips.version(part)) for part in range(3))},
