@@ -4,13 +4,15 @@ import io
 import json
 import re
 import shlex
+import shutil
 import sys
 import tarfile
 from collections.abc import Iterator
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 import pytest
-from imagepipe.image import build, sbom
+from imagepipe.environments import ROOT
+from imagepipe.image import base, build, sbom
 from imagepipe.image.layout import CONFIG_TYPE, LAYER_TYPE, MANIFEST_TYPE
 
 from .conftest import CANARY, FOREIGN, Clone, Run
@@ -248,14 +250,20 @@ def test_unknown_platform_is_refused(clone: Clone) -> None:
     assert "PLATFORM must be one of linux/amd64, linux/arm64" in refused.stderr
 
 
-def test_without_a_base_the_fix_is_named_and_the_last_image_stays(clone: Clone) -> None:
+def test_without_a_base_the_fix_is_named_and_the_last_image_stays(clone: Clone, tmp_path: Path) -> None:
     if clone.record["base"]["kind"] != "stand-in":
         pytest.skip("the public base is in reach here")
-    other = {"linux/amd64": "linux/arm64", "linux/arm64": "linux/amd64"}[build.native_platform()]
     before = clone.record
-    refused = clone.imagepipe("build", "--platform", other, check=False)
+    stand_in = clone.top / base.stand_in(build.native_platform().split("/")[1]).relative_to(ROOT)
+    (tmp_path / "git").symlink_to(str(shutil.which("git")))
+    stand_in.rename(tmp_path / "base")
+    try:
+        refused = clone.imagepipe("build", check=False, PATH=f"{tmp_path}:{clone.top / '.tools/bin'}")
+    finally:
+        (tmp_path / "base").rename(stand_in)
     assert refused.returncode == 1
-    assert f"make base PLATFORM={other}" in refused.stderr
+    assert "is out of reach: making a stand-in" in refused.stderr
+    assert "apt install mmdebstrap" in refused.stderr
     assert clone.record == before
 
 
