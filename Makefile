@@ -18,6 +18,8 @@ option     = $(if $($(1)),--$(2) "$($(1))")
 flag       = $(if $($(1)),--$(2))
 # Having found something is an exit code of its own for scripts, and no error of make.
 found      = || [ $$? -eq 3 ]
+# What functions run from has to be installed or built with.
+functions := $(if $(filter image,$(FUNCTIONS)),image-tools,runtime)
 install   := PATH="$(PATH)" $(PYTHON) scripts/setup.py
 export PATH := $(CURDIR)/.tools/bin:$(CURDIR)/.venv/bin:$(PATH)
 
@@ -29,9 +31,6 @@ help: ## Show this list
 .PHONY: runtime setup
 runtime:
 	@$(install) --runtime
-ifeq ($(FUNCTIONS),image)
-	@$(install) --image
-endif
 
 .PHONY: image-tools
 image-tools: runtime
@@ -42,7 +41,7 @@ setup: ## Put tools (.tools) and Python packages (.venv) into this clone, where 
 	@$(install)
 
 .PHONY: demo test
-demo: runtime ## Deploy dev on the local cloud and send images through [IMAGES=<folder>, FUNCTIONS=image]
+demo: $(functions) ## Deploy dev on the local cloud and send images through [IMAGES=<folder>, FUNCTIONS=image]
 	@$(imagepipe) demo $(if $(IMAGES),"$(IMAGES)")
 
 test: setup ## Run every test, longest first, but the long way of a release [JOBS=2: so many at a time]
@@ -50,7 +49,7 @@ test: setup ## Run every test, longest first, but the long way of a release [JOB
 
 ## Local cloud
 .PHONY: up down status logs env
-up: runtime ## Start the local cloud of this clone [FUNCTIONS=source|image: what functions run from]
+up: $(functions) ## Start the local cloud of this clone [FUNCTIONS=source|image: what functions run from]
 	@$(imagepipe) up
 
 down: runtime ## Stop it; its state is kept

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import psutil
+from image_processor.isolation import MB_PER_VCPU
 from imagepipe import localcloud, samples
 from imagepipe.environments import ROOT
 from imagepipe.image import build
@@ -38,9 +39,7 @@ ACCOUNT, REGION = "111111111111", "eu-west-1"
 UPLOADS, PROCESSED, TABLE = "bench-uploads", "bench-processed", "bench"
 QUEUE = f"arn:aws:sqs:{REGION}:{ACCOUNT}:bench"
 RESULT = ROOT / "build/bench/cold.json"
-
-#: One vCPU is 1,769 MB. https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
-MEMORY_MB = min(10_240, 1769 * (os.cpu_count() or 1))
+MEMORY_MB = min(10_240, MB_PER_VCPU * (os.cpu_count() or 1))
 NAIVE = Path(__file__).parent / "naive"
 
 #: What the issue of a quick start asks for: ours as a share of the naive image's.

@@ -43,7 +43,7 @@ class Clone(clones.Clone):
 
 @pytest.fixture(scope="session")
 def base_image() -> None:
-    base.provide(build.native_platform().split("/")[1], print)
+    base.find(build.native_platform().split("/")[1])
 
 
 @pytest.fixture(scope="session")
@@ -99,7 +99,7 @@ def canary(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def foreign_clone(root: Path, clone: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """A clone whose image is built for the platform that this machine is not."""
-    base.provide(FOREIGN.split("/")[1], print)
+    base.find(FOREIGN.split("/")[1])
     found = Clone(tmp_path_factory.mktemp("foreign") / "clone")
     subprocess.run(["git", "clone", "--quiet", str(clone.top), str(found.top)], check=True)
     found.use(root, FOREIGN)

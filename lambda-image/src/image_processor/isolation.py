@@ -35,12 +35,14 @@ _IMAGES_PER_WORKER = 1000
 _BUSY, _PATIENCE = 0.5, 3
 
 
-def vcpus(memory_mb: int) -> int:
-    """The processors that a function of that size has the time of: one at 1,769 MB, six at most.
+#: The memory of a function that has the time of one processor.
+#: https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
+MB_PER_VCPU = 1769
 
-    Lambda shows more of them than it gives. https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
-    """
-    return min(6, math.ceil(memory_mb / 1769))
+
+def vcpus(memory_mb: int) -> int:
+    """The processors that a function of that size has the time of, six at most. Lambda shows more than it gives."""
+    return min(6, math.ceil(memory_mb / MB_PER_VCPU))
 
 
 class WorkerFailed(Exception):

@@ -74,34 +74,20 @@ def stand_in(architecture: str) -> Path:
     return ROOT / f"build/base/{architecture}"
 
 
-def provide(architecture: str, say: Callable[[str], None]) -> None:
-    """Makes the stand-in where there is none and the pinned base's registry is out of reach."""
-    if _made(architecture) or registry.digest(pinned(), f"linux/{architecture}") is not None:
-        return
-    say(f"{pinned()} is out of reach: making a stand-in from Debian packages, in about half a minute")
-    make(architecture)
-
-
-def _made(architecture: str) -> bool:
-    return (stand_in(architecture) / "index.json").exists()
-
-
-def find(architecture: str) -> Base:
-    """The pinned base if its registry answers, else the stand-in if it has been made.
+def find(architecture: str, say: Callable[[str], None] = lambda _: None) -> Base:
+    """The pinned base if its registry answers, else the stand-in, which is made if there is none.
 
     Raises:
-        PipelineError: neither is there.
+        PipelineError: as `make` does.
     """
     name = pinned()
     if (digest := registry.digest(name, f"linux/{architecture}")) is not None:
         reference = f"{name.split('@')[0].rsplit(':', 1)[0]}@{digest}"
         return Base(PUBLIC, name, reference, digest, tuple(registry.config(reference)["rootfs"]["diff_ids"]))
     folder = stand_in(architecture)
-    if not _made(architecture):
-        raise PipelineError(
-            f"the base {name} cannot be had and there is no stand-in for linux/{architecture}: make base "
-            f"PLATFORM=linux/{architecture} pins the newest, or makes one from Debian packages if no registry answers"
-        )
+    if not (folder / "index.json").exists():
+        say(f"{name} is out of reach: making a stand-in from Debian packages, in about half a minute")
+        make(architecture)
     found = Layout(folder)
     diff_ids = tuple(found.config["rootfs"]["diff_ids"])
     # As seen from build/: a builder takes no blanks in the name of an image, and a clone's path may have some.

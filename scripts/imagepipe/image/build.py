@@ -68,9 +68,7 @@ def image(platform: str, say: Callable[[str], None]) -> dict[str, Any]:
     if platform not in PLATFORMS:
         raise PipelineError(f"PLATFORM must be one of {', '.join(PLATFORMS)}, not {platform!r}")
     found = source()
-    for each in dict.fromkeys((platform, native_platform())):
-        bases.provide(each.split("/")[1], say)
-    base = bases.find(platform.split("/")[1])
+    base = bases.find(platform.split("/")[1], say)
     say(f"base: {base.kind}, {base.name}, {base.digest}")
     inputs = _inputs(platform, base, found)
     if (known := built()) and known["inputs"] == inputs:
