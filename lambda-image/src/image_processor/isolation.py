@@ -247,13 +247,20 @@ class _Worker:
             raise self._post_mortem() from None
         finally:
             os.close(image)
+        hangs = False
         for _ in range(_PATIENCE):
             message, descriptors = self._receive(seconds)
             used = self._cpu_seconds() - before
             if message is not None or used >= _BUSY * seconds:
                 break
+            if self._sleeps():  # unless it has answered in this very moment
+                message, descriptors = self._receive(0)
+                hangs = message is None
+                break
         if message is None:
             self.end()
+            if hangs:
+                raise _Died(Reason.DECODER_CRASHED, f"decoding it hangs the process: no answer in {seconds} s")
             if used < _BUSY * seconds:
                 text = f"no answer in {_PATIENCE * seconds} s, but it was given the processor for {used:.1f} s only"
                 raise Starved(text)
@@ -295,6 +302,14 @@ class _Worker:
         stat = Path(f"/proc/{self._process.pid}/stat").read_text()
         user, system = stat.rpartition(")")[2].split()[11:13]
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+    def _sleeps(self) -> bool:
+        """Whether every thread waits for another. One that is only starved could run, or is stopped."""
+        try:
+            stats = [path.read_text() for path in Path(f"/proc/{self._process.pid}/task").glob("*/stat")]
+        except OSError:  # a thread that has just ended
+            return False
+        return {stat.rpartition(")")[2].split()[0] for stat in stats} == {"S"}
 
     def _post_mortem(self) -> _Died:
         code = self._process.wait()
