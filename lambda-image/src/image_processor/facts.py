@@ -36,7 +36,7 @@ def look(pictures: Sequence[pyvips.Image], background: list[int]) -> dict[str, A
     near = min(pictures, key=lambda each: abs(math.log(max(each.width, each.height) / _SHARP_SIDE)))
     small = smallest.thumbnail_image(_SIDE, height=_SIDE, size="down").copy_memory()
     flat = small.flatten(background=background) if small.hasalpha() else small
-    grey = flat.colourspace("b-w")
+    grey = flat.colourspace("b-w").copy_memory()
     values = bytes(grey.write_to_memory())
     palette = _palette(bytes(flat.write_to_memory()))
     return {
@@ -98,7 +98,8 @@ def _phash(grey: pyvips.Image) -> str:
 
 def thumbhash(picture: pyvips.Image) -> str:
     """A 25-byte placeholder of colours, shape and alpha, base64. Algorithm: Evan Wallace's ThumbHash, as published."""
-    small = picture.thumbnail_image(_SIDE, height=_SIDE, size="down")
+    fits = max(picture.width, picture.height) <= _SIDE
+    small = picture if fits else picture.thumbnail_image(_SIDE, height=_SIDE, size="down")
     width, height = small.width, small.height
     light = small.cast("double") / 255
     transparent = False
