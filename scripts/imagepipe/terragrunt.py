@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 
 from imagepipe import environments, functions, plans, source_tree
 from imagepipe.cloud import Cloud, Target
+from imagepipe.console import say
 from imagepipe.environments import LIVE, ROOT
 from imagepipe.errors import PipelineError
 from imagepipe.image import REPOSITORY
@@ -298,10 +299,14 @@ def _run_all(target: Target, command: str, options: list[str], listener: Listene
 
 
 def _run(target: Target, name: str, arguments: list[str], listener: Listener) -> None:
-    """Runs Terragrunt, hands on what it prints, keeps it in a log, and raises with the log's errors if it fails."""
+    """Runs Terragrunt, hands on what it prints, keeps it in a log, and raises with the log's errors if it fails.
+
+    Ctrl-C reaches Terraform too, which ends what it has begun and writes its state: that is waited for, as long as
+    nobody presses it again.
+    """
     log_file = BUILD / "logs" / f"{target.environment.name}-{name}.log"
     log_file.parent.mkdir(parents=True, exist_ok=True)
-    with log_file.open("w") as log:
+    with log_file.open("w", buffering=1) as log:  # line by line, for those who watch it
         process = subprocess.Popen(
             ["terragrunt", *arguments],
             stdout=subprocess.PIPE,
@@ -309,11 +314,21 @@ def _run(target: Target, name: str, arguments: list[str], listener: Listener) ->
             text=True,
             env=target.process_environment,
         )
-        assert process.stdout is not None
-        for line in process.stdout:
-            log.write(line)
-            listener(line.rstrip("\n"))
-    if process.wait():
+
+        def hand_on() -> None:
+            assert process.stdout is not None
+            for line in process.stdout:
+                log.write(line)
+                listener(line.rstrip("\n"))
+            process.wait()
+
+        try:
+            hand_on()
+        except KeyboardInterrupt:
+            say("interrupted: Terraform ends what it has begun (Ctrl-C again: it is left alone, its lock stays)")
+            hand_on()
+            raise
+    if process.returncode:
         raise PipelineError(
             f"terragrunt {name} of {target.environment.name} failed; the whole log: {log_file.relative_to(ROOT)}"
         )

@@ -455,14 +455,26 @@ def test_an_apply_that_died_goes_on_where_it_stopped(released: Clone, bundles: P
 
 
 def interrupt_apply(clone: Clone, bundle: str) -> None:
-    """Ctrl-C, or a runner that is called off, once the first function is changed and no alias is."""
-    log = clone.top / "build/logs/dev-apply-compute.log"
-    log.unlink(missing_ok=True)
+    """Ctrl-C, or a runner that is called off, once a function is changed and no alias is.
+
+    Terraform waits for seconds after it has changed a function, before it goes on to its alias.
+    """
+    name, functions = "image-pipeline-dev-api", clone.client("dev", "lambda")
+    serving = functions.get_alias(FunctionName=name, Name="live")["FunctionVersion"]
+
+    def changed() -> bool:
+        configuration = functions.get_function_configuration(FunctionName=name)
+        return bool(configuration["Environment"]["Variables"]["LOG_LEVEL"] == "WARNING")
+
     process = clone.start("apply", "--env", "dev", "--bundle", bundle)
-    eventually(lambda: log.exists() and "Modifications complete" in log.read_text(), seconds=120)
+    eventually(changed, seconds=120)
     os.killpg(process.pid, signal.SIGINT)
-    process.communicate()
-    assert process.returncode != 0
+    _, told = process.communicate()
+    assert process.returncode == 1
+    assert "interrupted: Terraform ends what it has begun" in told
+    log = (clone.top / "build/logs/dev-apply-compute.log").read_text()
+    assert "Interrupt received" in log
+    assert functions.get_alias(FunctionName=name, Name="live")["FunctionVersion"] == serving
 
 
 @pytest.mark.aside
