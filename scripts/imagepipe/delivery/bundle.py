@@ -129,7 +129,8 @@ def look(
     later = _later({unit.short: sorted(unit.needs) for unit in ordered}, plans, deployed)
     first = canary.planned(target.environment, plans.get(canary.UNIT, {}))
     orphans = tuple(terragrunt.orphans(target))
-    return Planned(name, repository.commit("HEAD"), plans, violations, later, orphans, first)
+    left = tuple(canary.unpublished(target, plans[canary.UNIT])) if canary.UNIT in plans else ()
+    return Planned(name, repository.commit("HEAD"), plans, violations, later, orphans, first, left)
 
 
 def refuse(planned: Planned) -> None:
@@ -141,6 +142,11 @@ def refuse(planned: Planned) -> None:
             f"live/{name}/{unit} is gone, but what it deployed is not: bring its folder back and destroy it first "
             f"(cd live/{name}/{unit} && terragrunt destroy) or, if it was renamed, move its state "
             "(terragrunt state pull, then push)"
+        )
+    if planned.unpublished:
+        raise PipelineError(
+            f"an apply of {name} died after it had changed {', '.join(planned.unpublished)}, and callers get what was "
+            f"there before: run it again, with the bundle that it had or without (make apply ENV={name}), then plan"
         )
     if planned.violations:
         first, more = planned.violations[0], len(planned.violations) - 1

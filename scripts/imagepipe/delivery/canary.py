@@ -25,14 +25,20 @@ from imagepipe.environments import Environment
 from imagepipe.errors import PipelineError
 from imagepipe.images import Pipeline
 
-#: The unit that has the functions, and their aliases' address in it.
-UNIT, _ADDRESS = "compute", "aws_lambda_alias.live["
+#: The unit that has the functions, and their and their aliases' addresses in it.
+UNIT, _FUNCTION, _ADDRESS = "compute", "aws_lambda_function.function[", "aws_lambda_alias.live["
 
 #: What callers call.
 ALIAS = "live"
 
 #: Seconds between two looks at the alarms, and between two smoke tests.
 INTERVAL = 10.0
+
+#: What a version is made of, as far as the module compute says it.
+_MADE_OF = (
+    *("Architectures", "CodeSha256", "Environment", "EphemeralStorage", "ImageConfigResponse", "Layers"),
+    *("LoggingConfig", "MemorySize", "Role", "Timeout", "TracingConfig"),
+)
 
 #: What a new version is asked by itself, which nothing comes of: whether it starts, and answers.
 _QUESTIONS: dict[str, dict[str, Any]] = {
@@ -88,6 +94,41 @@ def aliases(target: Target) -> list[Alias]:
         weights = answer.get("RoutingConfig", {}).get("AdditionalVersionWeights", {})
         found.append(Alias(function, name, answer["FunctionVersion"], weights))
     return found
+
+
+def unpublished(target: Target, plan: dict[str, Any]) -> list[str]:
+    """Functions that a plan leaves as they are although no version is like them.
+
+    An apply died after it had changed them. Terraform publishes what it changes, and sees nothing to change any more.
+    """
+    changed = {
+        str(resource["index"])
+        for resource in plan.get("resource_changes", [])
+        if resource["address"].startswith(_FUNCTION) and resource["change"]["actions"] != ["no-op"]
+    }
+    functions = target.client("lambda")
+
+    def made_of(name: str, version: str) -> tuple[Any, ...]:
+        answer = functions.get_function(FunctionName=name, Qualifier=version)
+        return answer["Code"].get("ImageUri"), *(answer["Configuration"].get(part) for part in _MADE_OF)
+
+    def newest(name: str) -> str:
+        pages = functions.get_paginator("list_versions_by_function").paginate(FunctionName=name)
+        numbers = [each["Version"] for page in pages for each in page["Versions"] if each["Version"] != "$LATEST"]
+        return str(max(numbers, key=int))
+
+    return [
+        alias.function
+        for alias in aliases(target)
+        if alias.function not in changed and made_of(alias.name, "$LATEST") != made_of(alias.name, newest(alias.name))
+    ]
+
+
+def publish(target: Target, functions: list[str]) -> None:
+    """What an apply that died has left to do, before the aliases can be planned."""
+    for function in functions:
+        say(f"{function} was changed by an apply that died before there was a version of it: published now")
+        target.client("lambda").publish_version(FunctionName=f"{target.environment.prefix}-{function}")
 
 
 def under_way(target: Target) -> Canary | None:

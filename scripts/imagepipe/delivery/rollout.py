@@ -83,6 +83,9 @@ def apply_directly(target: Target, listener: terragrunt.Listener) -> None:
     record.write(target, steps.deployment)
     try:
         terragrunt.apply(first, listener)
+        if functions := canary.unpublished(target, {}):
+            canary.publish(target, functions)
+            terragrunt.apply(first, listener)
         _carry_on(target, steps, listener)
     except BaseException as error:
         steps.end("failed", error.reason if isinstance(error, Refuted) else None)
@@ -166,6 +169,9 @@ def _apply(target: Target, unit: PlannedUnit, plan: bytes, listener: terragrunt.
         file = Path(folder) / f"{unit.name}.tfplan"
         if half:
             found = terragrunt.save_plans(target, [unit.name], Path(folder), listener)[unit.name]
+            if unit.name == canary.UNIT and (functions := canary.unpublished(target, found)):
+                canary.publish(target, functions)
+                found = terragrunt.save_plans(target, [unit.name], Path(folder), listener)[unit.name]
             if new := sorted(set(bundle.changes(found)) - _parts(unit.changes)):
                 raise PipelineError(
                     f"{target.environment.name}/{unit.name} was left half-way, and what is left is more than "

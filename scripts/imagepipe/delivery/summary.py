@@ -39,6 +39,8 @@ class Planned:
     orphans: tuple[str, ...] = ()
     #: What new versions get at first; None where they get all at once.
     canary: Canary | None = None
+    #: Functions that an apply which died has changed, and no version is like them.
+    unpublished: tuple[str, ...] = ()
 
     @property
     def differences(self) -> list[Difference]:
@@ -130,6 +132,8 @@ def overview(planned: Planned) -> str:
     lines: list[str] = []
     if planned.orphans:
         lines += [f"> [!CAUTION]\n> No folder, but still deployed: {_some(sorted(planned.orphans))}", ""]
+    if planned.unpublished:
+        lines += [f"> [!CAUTION]\n> Changed by an apply that died, not in use: {_some(list(planned.unpublished))}", ""]
     if planned.violations:
         lines += ["### Refused", ""]
         lines += [f"- **{v.rule}** `{v.unit}` `{v.address}`: {v.why}; {v.remedy}" for v in planned.violations] + [""]
@@ -198,6 +202,7 @@ def as_json(planned: Planned) -> str:
             "violations": [vars(each) for each in planned.violations],
             "later": planned.later,
             "orphans": list(planned.orphans),
+            "unpublished": list(planned.unpublished),
             "canary": planned.canary.model_dump() if planned.canary else None,
         },
         indent=2,
