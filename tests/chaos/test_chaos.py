@@ -11,7 +11,7 @@ from chaos.run import run
 def test_nothing_is_lost_and_nothing_doubled(deployment: Deployment, seed: int) -> None:
     report = run(deployment, seed, 48, kill_rate=0.004)
     assert report.faults.total() > 0
-    assert report.violations == []
+    assert report.violations == [], report.history
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)

@@ -1,5 +1,6 @@
 """Events in, records and variants out: what each kind of event does, and what it leaves alone."""
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 import pyvips
+from botocore.exceptions import ClientError
 from image_processor.events import NotAnEvent, ObjectEvent, parse
 from image_processor.isolation import Sandbox
 from image_processor.processor import GivenUp, Outcome, Processor, Suspect
@@ -354,6 +356,37 @@ def test_replaced_object_of_a_bucket_without_versions_is_left_to_its_own_event(
     environment.put("a.jpg", other_photo)
     assert handle(processor, environment, first) == Outcome.REJECTED
     assert environment.record("a.jpg")["reason"]["code"] == "OBJECT_GONE"
+
+
+# --- answers that get lost: the SDK sends the request again, which has had its effect --------------------------------
+
+
+@pytest.fixture
+def every_answer_lost_once(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = environment.store._dynamodb
+    for name in ("transact_write_items", "update_item"):
+        send = getattr(client, name)
+
+        def twice(send: Any = send, **request: Any) -> Any:
+            with contextlib.suppress(ClientError):
+                send(**request)
+            return send(**request)
+
+        monkeypatch.setattr(client, name, twice)
+
+
+@pytest.mark.usefixtures("every_answer_lost_once")
+def test_lost_answer_leaves_no_image_in_processing(
+    processor: Processor, environment: Environment, photo: bytes
+) -> None:
+    for step in range(2):
+        handle(processor, environment, environment.put("a.jpg", photo))
+        assert environment.record("a.jpg")["status"] == "READY", step
+    handle(processor, environment, environment.remove("a.jpg"))
+    assert environment.record("a.jpg")["status"] == "DELETED"
+    # The content is remembered, and the image that had it is gone: nothing to link to.
+    handle(processor, environment, environment.put("b.jpg", photo))
+    assert environment.record("b.jpg")["status"] == "READY"
 
 
 # --- same content -----------------------------------------------------------------------------------------------------

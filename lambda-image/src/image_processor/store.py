@@ -200,8 +200,14 @@ class Store:
         return Claim()
 
     def begin(self, event: ObjectEvent) -> bool:
-        """Shows a first upload as PROCESSING; False if there is a record already."""
-        return self._write(event.image_id, _begun(event), condition=_NOT_THERE) is not None
+        """Shows a first upload as PROCESSING; False if there is a record already.
+
+        Not if that record is of this very write: its answer got lost, and the SDK has sent it again.
+        """
+        begun = _begun(event)
+        condition = f"{_NOT_THERE} OR (trying.sequencer = :sequencer AND trying.since = :since)"
+        values = {":sequencer": event.sequencer, ":since": begun["trying"]["since"]}
+        return self._write(event.image_id, begun, condition=condition, values=values) is not None
 
     def try_again(self, event: ObjectEvent, known: Record) -> bool:
         """Notes that work on a known image begins; what it shows stays. Returns False if a newer event was faster,
