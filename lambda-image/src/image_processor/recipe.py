@@ -163,7 +163,7 @@ class VariantSpec(_Settings):
 #: for a fifth fewer bytes at best; below, AVIF's quarter is nearly free.
 _LARGE = (Encoding("jpeg", 76, quant_table=4),)
 _MIDDLE = (Encoding("jpeg", 72, quant_table=4),)
-_SMALL = (Encoding("avif", 58), Encoding("jpeg", 70, quant_table=4))
+_SMALL = (Encoding("avif", 60), Encoding("jpeg", 70, quant_table=4))
 
 
 def ladder(*widths: int, thumbnail: int, formats: tuple[Encoding, ...] = _SMALL) -> tuple[VariantSpec, ...]:

@@ -32,9 +32,9 @@ done = DynamoDBPersistenceLayer(table_name=os.environ["TABLE_NAME"], key_attr="i
 once = IdempotencyConfig(event_key_jmespath="s3.[bucket.name, object.key, object.sequencer]")
 
 VARIANTS = {
-    "w256": (256, {}, {"avif": 58, "jpeg": 70}),
-    "w640": (640, {}, {"avif": 58, "jpeg": 70}),
-    "thumbnail": (320, {"height": 320, "crop": "attention"}, {"avif": 58, "jpeg": 70}),
+    "w256": (256, {}, {"avif": 60, "jpeg": 70}),
+    "w640": (640, {}, {"avif": 60, "jpeg": 70}),
+    "thumbnail": (320, {"height": 320, "crop": "attention"}, {"avif": 60, "jpeg": 70}),
     "w1280": (1280, {}, {"jpeg": 72}),
     "w1920": (1920, {}, {"jpeg": 76}),
 }
