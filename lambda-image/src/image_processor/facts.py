@@ -97,13 +97,14 @@ def _phash(grey: pyvips.Image) -> str:
 
 
 def thumbhash(picture: pyvips.Image) -> str:
-    """A 25-byte placeholder of colours, shape and alpha, base64. Algorithm: Evan Wallace's ThumbHash, as published."""
-    fits = max(picture.width, picture.height) <= _SIDE
-    small = picture if fits else picture.thumbnail_image(_SIDE, height=_SIDE, size="down")
-    width, height = small.width, small.height
-    light = small.cast("double") / 255
+    """A placeholder of 25 bytes, base64: colours, shape and alpha of a picture that is small already.
+
+    Algorithm: Evan Wallace's ThumbHash, as published.
+    """
+    width, height = picture.width, picture.height
+    light = picture.cast("double") / 255
     transparent = False
-    if small.hasalpha():
+    if picture.hasalpha():
         alpha = light[3]
         opacity = alpha.avg()
         transparent = opacity < 1

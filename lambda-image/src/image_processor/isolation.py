@@ -247,7 +247,6 @@ class _Worker:
             raise self._post_mortem() from None
         finally:
             os.close(image)
-        hangs = False
         for _ in range(_PATIENCE):
             message, descriptors = self._receive(seconds)
             used = self._cpu_seconds() - before
@@ -255,12 +254,12 @@ class _Worker:
                 break
             if self._sleeps():  # unless it has answered in this very moment
                 message, descriptors = self._receive(0)
-                hangs = message is None
+                if message is None:
+                    self.end()
+                    raise _Died(Reason.DECODER_CRASHED, f"decoding it hangs the process: no answer in {seconds} s")
                 break
         if message is None:
             self.end()
-            if hangs:
-                raise _Died(Reason.DECODER_CRASHED, f"decoding it hangs the process: no answer in {seconds} s")
             if used < _BUSY * seconds:
                 text = f"no answer in {_PATIENCE * seconds} s, but it was given the processor for {used:.1f} s only"
                 raise Starved(text)

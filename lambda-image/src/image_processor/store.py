@@ -202,7 +202,7 @@ class Store:
     def begin(self, event: ObjectEvent) -> bool:
         """Shows a first upload as PROCESSING; False if there is a record already.
 
-        Not if that record is of this very write: its answer got lost, and the SDK has sent it again.
+        Unless that record is of this very write, whose answer got lost, so that the SDK has sent it again.
         """
         begun = _begun(event)
         condition = f"{_NOT_THERE} OR (trying.sequencer = :sequencer AND trying.since = :since)"

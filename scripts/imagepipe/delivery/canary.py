@@ -25,8 +25,8 @@ from imagepipe.environments import Environment
 from imagepipe.errors import PipelineError
 from imagepipe.images import Pipeline
 
-#: The unit that has the functions, and their and their aliases' addresses in it.
-UNIT, _FUNCTION, _ADDRESS = "compute", "aws_lambda_function.function[", "aws_lambda_alias.live["
+#: The unit that has the functions, and how the addresses of functions and aliases begin in it.
+UNIT, _FUNCTION, _ALIAS = "compute", "aws_lambda_function.function[", "aws_lambda_alias.live["
 
 #: What callers call.
 ALIAS = "live"
@@ -124,11 +124,13 @@ def unpublished(target: Target, plan: dict[str, Any]) -> list[str]:
     ]
 
 
-def publish(target: Target, functions: list[str]) -> None:
-    """What an apply that died has left to do, before the aliases can be planned."""
+def publish(target: Target, plan: dict[str, Any]) -> bool:
+    """Publishes what is `unpublished`, and returns whether anything was: then the aliases are to be planned anew."""
+    functions = unpublished(target, plan)
     for function in functions:
         say(f"{function} was changed by an apply that died before there was a version of it: published now")
         target.client("lambda").publish_version(FunctionName=f"{target.environment.prefix}-{function}")
+    return bool(functions)
 
 
 def under_way(target: Target) -> Canary | None:
@@ -166,7 +168,7 @@ def planned(environment: Environment, plan: dict[str, Any]) -> Canary | None:
     for resource in plan.get("resource_changes", []):
         change = resource["change"]
         weighted = any((change.get(side) or {}).get("routing_config") for side in ("after", "after_unknown"))
-        if resource["address"].startswith(_ADDRESS) and weighted:
+        if resource["address"].startswith(_ALIAS) and weighted:
             held[str(resource["index"])] = str(change["after"]["function_version"])
     return Canary(percent=environment.canary_percent, held=held) if held else None
 
@@ -313,7 +315,7 @@ def take_second_step(target: Target, listener: terragrunt.Listener) -> None:
     with tempfile.TemporaryDirectory(prefix="canary-") as folder:
         plan = terragrunt.save_plans(target, [UNIT], Path(folder), listener)[UNIT]
         for change in drift.differences(UNIT, plan):
-            if not (change.address.startswith(_ADDRESS) and change.action == "change"):
+            if not (change.address.startswith(_ALIAS) and change.action == "change"):
                 name = target.environment.name
                 raise PipelineError(
                     f"{name} was quiet, but giving the new versions all calls would also {change.action} "

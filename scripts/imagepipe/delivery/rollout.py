@@ -83,8 +83,7 @@ def apply_directly(target: Target, listener: terragrunt.Listener) -> None:
     record.write(target, steps.deployment)
     try:
         terragrunt.apply(first, listener)
-        if functions := canary.unpublished(target, {}):
-            canary.publish(target, functions)
+        if canary.publish(target, {}):
             terragrunt.apply(first, listener)
         _carry_on(target, steps, listener)
     except BaseException as error:
@@ -169,8 +168,7 @@ def _apply(target: Target, unit: PlannedUnit, plan: bytes, listener: terragrunt.
         file = Path(folder) / f"{unit.name}.tfplan"
         if half:
             found = terragrunt.save_plans(target, [unit.name], Path(folder), listener)[unit.name]
-            if unit.name == canary.UNIT and (functions := canary.unpublished(target, found)):
-                canary.publish(target, functions)
+            if unit.name == canary.UNIT and canary.publish(target, found):
                 found = terragrunt.save_plans(target, [unit.name], Path(folder), listener)[unit.name]
             if new := sorted(set(bundle.changes(found)) - _parts(unit.changes)):
                 raise PipelineError(
