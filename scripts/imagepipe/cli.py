@@ -9,13 +9,12 @@ from typing import Annotated, Any
 
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
-from rich.markup import escape
 from rich.table import Table
 
 from imagepipe import ci, cloud, dashboard, demo, drift, environments, functions, localcloud, plans, samples, terragrunt
 from imagepipe.api_client import Record
 from imagepipe.cloud import Cloud, Target
-from imagepipe.console import console, human_bytes, progress, say
+from imagepipe.console import console, human_bytes, literal, progress, say
 from imagepipe.delivery import affected, releases, repository, rollout, seal
 from imagepipe.delivery import commands as delivered
 from imagepipe.environments import ROOT
@@ -392,7 +391,7 @@ def list_(
         source = record["source"]
         size = f"{source['width']} × {source['height']}" if source.get("width") else ""
         table.add_row(
-            record["image_id"], escape(source["key"]), _status(record), source.get("format") or "", size,
+            record["image_id"], literal(source["key"]), _status(record), source.get("format") or "", size,
             str(len(record.get("variants") or {}) or ""), age(record["updated_at"]),
         )  # fmt: skip
     console.print(table)

@@ -5,13 +5,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from rich.markup import escape
 from rich.table import Table
 
 from imagepipe import contact_sheet, dashboard, environments, functions, localcloud, samples, terragrunt
 from imagepipe.api_client import Record
 from imagepipe.cloud import Cloud, Target, target
-from imagepipe.console import console, human_bytes, progress, say
+from imagepipe.console import console, human_bytes, literal, progress, say
 from imagepipe.environments import ROOT
 from imagepipe.errors import PipelineError
 from imagepipe.functions import Functions
@@ -88,7 +87,7 @@ def report(uploads: list[Upload], records: dict[str, Record]) -> Table:
     for upload in sorted(uploads, key=lambda upload: upload.key):
         record = records.get(upload.key)
         if record is None:
-            table.add_row(escape(upload.key), "[bold red]LOST")
+            table.add_row(literal(upload.key), "[bold red]LOST")
             continue
         variants = record.get("variants") or {}
         colour = {"READY": "green", "REJECTED": "yellow"}.get(record["status"], "red")
@@ -96,7 +95,7 @@ def report(uploads: list[Upload], records: dict[str, Record]) -> Table:
         after = human_bytes(sum(variant["bytes"] for variant in variants.values())) if variants else ""
         timings = record.get("timings", {})
         times = [f"{timings[name]:,.0f} ms" if name in timings else "" for name in ("queue_ms", "processing_ms")]
-        table.add_row(escape(upload.key), status, str(len(variants) or ""), human_bytes(upload.size), after, *times)
+        table.add_row(literal(upload.key), status, str(len(variants) or ""), human_bytes(upload.size), after, *times)
     return table
 
 

@@ -19,6 +19,7 @@ WRITERS = 4
 STRANGE = (
     "a b+c&d=e%20f.jpg", "日本語 été.png", "quote\"s [bold]and 'more'.webp", "//double//slash//", "content#" + "a" * 64,
     "0" * 32 + "/0055aed6dcd9/w16-webp.webp", "e\u0301te\u0301.png", "\u00e9t\u00e9.png", "k" * 1024, ".", "reprocess",
+    "two\r\nlines.png", "control\x01\x1b[2J.png",
 )  # fmt: skip
 
 #: Bytes that a key may have: longer ones are cut.

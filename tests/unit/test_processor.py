@@ -622,8 +622,12 @@ def test_failed_image_can_be_made_again(processor: Processor, environment: Envir
 
 
 @pytest.mark.parametrize(
-    "key", ["k" * 1024, "e\u0301.jpg", "\u00e9.jpg", "content#" + "a" * 64, "0" * 32 + "/1/w64-avif.avif", "a//b/../c"]
-)
+    "key",
+    [
+        "k" * 1024, "e\u0301.jpg", "\u00e9.jpg", "content#" + "a" * 64, "0" * 32 + "/1/w64-avif.avif", "a//b/../c",
+        "two\r\nlines", "\x1b[2J\x01", "\u202egpj.exe",
+    ],
+)  # fmt: skip
 def test_strange_keys_are_keys_like_any(processor: Processor, environment: Environment, photo: bytes, key: str) -> None:
     assert handle(processor, environment, environment.put(key, photo)) == Outcome.PROCESSED
     assert environment.record(key)["source"]["key"] == key

@@ -9,10 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from rich.markup import escape
 from rich.progress import Progress, TaskID
 
-from imagepipe.console import console, progress, say
+from imagepipe.console import console, literal, progress, say
 from imagepipe.environments import ROOT
 from imagepipe.errors import PipelineError
 from imagepipe.operations import failures, redrive, reprocess
@@ -90,7 +89,7 @@ def discard(deployment: Deployment, confirm: Confirm) -> int:
     useless = redrive.not_events(deployment)
     bodies = Counter(letter.body[:200] for letter in useless)
     for body, count in bodies.most_common(SHOWN):
-        console.print(f"{count} × {escape(body)}", highlight=False, soft_wrap=True)
+        console.print(f"{count} × {literal(body)}", highlight=False, soft_wrap=True)
     if len(bodies) > SHOWN:
         console.print(f"and {len(bodies) - SHOWN} more")
     if useless:

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
+from imagepipe.console import literal
 from imagepipe.images import age
 from imagepipe.operations.dead_letters import Drawer, Letter
 from imagepipe.operations.deployment import Deployment
@@ -124,12 +124,12 @@ def table(groups: list[Group], title: str) -> Table:
         result.add_column(heading, overflow="fold")
     for each in groups:
         examples = "\n".join(
-            " ".join(filter(None, [escape(failure.name), f"[dim]{failure.image_id}[/]" if failure.image_id else ""]))
+            " ".join(filter(None, [literal(failure.name), f"[dim]{failure.image_id}[/]" if failure.image_id else ""]))
             for failure in each.examples
         )
         more = each.count - len(each.examples)
         result.add_row(
-            each.status, f"{each.code}\n[dim]{escape(each.examples[0].message)}[/]", str(each.count),
+            each.status, f"{each.code}\n[dim]{literal(each.examples[0].message)}[/]", str(each.count),
             str(each.dead_letters or "·"), _age(each.first), _age(each.last),
             examples + (f"\n[dim]and {more} more[/]" if more else ""),
         )  # fmt: skip

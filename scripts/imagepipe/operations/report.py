@@ -6,9 +6,9 @@ from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
-from rich.markup import escape
 from rich.table import Table
 
+from imagepipe.console import literal
 from imagepipe.operations.differences import MEANINGS, Finding, Trouble
 
 
@@ -44,7 +44,7 @@ class Report:
             names = examples.setdefault(finding.trouble, [])
             if len(names) < most_examples:
                 own = finding.name.startswith(finding.image_id)
-                names.append(escape(finding.name) if own else f"{escape(finding.name)} [dim]{finding.image_id}[/]")
+                names.append(literal(finding.name) if own else f"{literal(finding.name)} [dim]{finding.image_id}[/]")
         result = Table(title=title, title_justify="left")
         result.add_column("difference", overflow="fold")
         result.add_column("count", justify="right")

@@ -16,7 +16,11 @@ from imagepipe.localcloud.compat.listening import leave_port_443_alone, stop_in_
 from imagepipe.localcloud.compat.logs import judge_log_streams_by_their_name
 from imagepipe.localcloud.compat.objects import encode_keys_of_listed_versions
 from imagepipe.localcloud.compat.queues import publish_queue_metrics
-from imagepipe.localcloud.compat.requests import find_what_requests_are_about, tell_policies_more_of_requests
+from imagepipe.localcloud.compat.requests import (
+    find_what_requests_are_about,
+    let_wildcards_stand_for_line_breaks,
+    tell_policies_more_of_requests,
+)
 from imagepipe.localcloud.compat.roles import tell_roles_who_assumes_them
 from imagepipe.localcloud.compat.snapshots import save_while_running
 
@@ -31,6 +35,7 @@ def mend(function_host: str) -> None:
     tell_roles_who_assumes_them()
     tell_policies_more_of_requests()
     find_what_requests_are_about()
+    let_wildcards_stand_for_line_breaks()
     judge_log_streams_by_their_name()
     keep_whole_alarms()
     evaluate_alarms_as_configured()

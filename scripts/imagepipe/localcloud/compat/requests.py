@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 from typing import Any
 
 from ministack.core import iam_actions, iam_evaluator
@@ -42,6 +43,21 @@ def tell_policies_more_of_requests() -> None:
 
     iam_actions.request_tag_context = with_more
     iam_evaluator.enforce = enforce_passing
+
+
+def let_wildcards_stand_for_line_breaks() -> None:
+    """A "*" in a policy stands for any characters.
+
+    Upstream leaves out line breaks, so that nobody may read an object with one in its key.
+    """
+    compile_pattern = iam_evaluator._fnmatch_compile
+
+    @functools.wraps(compile_pattern)
+    def compile_whole(pattern: str, ignore_case: bool) -> re.Pattern[str]:
+        compiled = compile_pattern(pattern, ignore_case)
+        return re.compile(compiled.pattern.removesuffix("$") + r"\Z", compiled.flags | re.DOTALL)
+
+    iam_evaluator._fnmatch_compile = compile_whole
 
 
 #: Where a request may say which thing it is about.
