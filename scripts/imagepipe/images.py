@@ -3,6 +3,7 @@
 import hashlib
 import mimetypes
 import time
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -205,14 +206,19 @@ class Pipeline:
 
     def download(self, record: Record, directory: Path) -> Iterator[Path]:
         """Writes every variant of a READY image to <directory>/<key>/<variant>.<ext>; what is there already stays."""
-        folder = directory / folder_of(record["source"]["key"])
-        folder.mkdir(parents=True, exist_ok=True)
+        if not record.get("variants"):
+            raise PipelineError(f"image {record['image_id']} is {record['status']}: there is nothing to download")
+        folder = directory / folder_of(record["source"]["key"], record["image_id"])
         for name, variant in record["variants"].items():
             file = folder / PurePosixPath(variant["key"]).name
-            if not file.exists() or file.stat().st_size != variant["bytes"]:
-                partial = file.with_name(file.name + ".partial")
-                partial.write_bytes(self.api.variant(record["image_id"], name))
-                partial.replace(file)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != variant["sha256"]:
+                    partial = file.with_name(file.name + ".partial")
+                    partial.write_bytes(self.api.variant(record["image_id"], name))
+                    partial.replace(file)
+            except (FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
+                raise PipelineError(f"{file}: {error.strerror}: download it to another folder (--to)") from None
             yield file
 
     def test_data(self) -> Iterator[str]:
@@ -232,9 +238,22 @@ class Pipeline:
             self.s3.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
 
 
-def folder_of(key: str) -> Path:
-    """A relative path that stands for an object's key and for no other's, and that leads nowhere else."""
-    return Path(*(part if part not in {"", ".", ".."} else "_" for part in key.split("/")))
+def folder_of(key: str, image_id: str) -> Path:
+    """A relative path for an image: its key, or what a file system takes of it with the image's id, so that it is
+    no other's and leads nowhere else.
+    """
+    path = Path(*map(_file_name, key.split("/")))
+    return path if str(path) == key else path.with_name(f"{path.name}.{image_id}")
+
+
+#: Bytes of a file's name that leave room for an id. File systems take 255.
+_LONGEST_NAME = 200
+
+
+def _file_name(part: str) -> str:
+    """Composed, as some file systems hold both forms of a letter for one."""
+    name = "".join(sign if sign.isprintable() else "_" for sign in unicodedata.normalize("NFC", part))
+    return "_" if name in {"", ".", ".."} else name.encode()[:_LONGEST_NAME].decode(errors="ignore")
 
 
 def age(moment: str) -> str:

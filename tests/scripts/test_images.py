@@ -88,13 +88,20 @@ def test_waiting_for_what_was_never_uploaded_is_an_error(s3: Any, folder: Path) 
     [
         ("a photo.jpg", "a photo.jpg"),
         ("a/b.png", "a/b.png"),
-        ("a//b.png", "a/_/b.png"),
-        ("/etc/passwd", "_/etc/passwd"),
-        ("../../x", "_/_/x"),
+        ("\u00e9.png", "\u00e9.png"),
+        ("e\u0301.png", "\u00e9.png.id"),
+        ("a//b.png", "a/_/b.png.id"),
+        ("a/", "a/_.id"),
+        ("/etc/passwd", "_/etc/passwd.id"),
+        ("../../x", "_/_/x.id"),
+        ("..", "_.id"),
+        ("two\nlines\x1b.png", "two_lines_.png.id"),
+        ("k" * 1024, "k" * 200 + ".id"),
+        ("日" * 341, "日" * 66 + ".id"),
     ],
 )
-def test_download_folder_is_the_keys_own_and_below_the_target(key: str, folder: str) -> None:
-    assert str(folder_of(key)) == folder
+def test_download_folder_is_the_images_own_and_below_the_target(key: str, folder: str) -> None:
+    assert str(folder_of(key, "id")) == folder
 
 
 @pytest.mark.parametrize(
