@@ -44,27 +44,49 @@ class Upload:
     skipped: bool  # the object was there already, with the same content
 
 
+#: Bytes that S3 lets a key have.
+LONGEST_KEY = 1024
+
+
 def collect(paths: Iterable[Path]) -> dict[str, Path]:
     """Object keys by file: a folder's files keep their path below it, hidden files are left out.
 
     Raises:
-        PipelineError: a path that does not exist, or nothing to upload at all.
+        PipelineError: a path that does not exist, a file whose name cannot be a key, two files of one key, or nothing
+            to upload at all.
     """
     found: dict[str, Path] = {}
     looked_at = []
     for path in paths:
         looked_at.append(str(path))
-        if path.is_dir():
-            files = (file for file in sorted(path.rglob("*")) if file.is_file())
-            visible = (file for file in files if not any(part.startswith(".") for part in file.relative_to(path).parts))
-            found.update({file.relative_to(path).as_posix(): file for file in visible})
-        elif path.is_file():
-            found[path.name] = path
-        else:
+        if not (path.is_file() or path.is_dir()):
             raise PipelineError(f"there is no file or folder {path}")
+        for key, file in _keys(path):
+            _check(key, file)
+            if not file.samefile(found.setdefault(key, file)):
+                raise PipelineError(f"{found[key]} and {file} would both become {key}: upload the folder of both")
     if not found:
         raise PipelineError(f"there are no files in {', '.join(looked_at)}")
     return found
+
+
+def _keys(path: Path) -> Iterator[tuple[str, Path]]:
+    if not path.is_dir():
+        yield path.name, path
+        return
+    for file in sorted(path.rglob("*")):
+        below = file.relative_to(path)
+        if file.is_file() and not any(part.startswith(".") for part in below.parts):
+            yield below.as_posix(), file
+
+
+def _check(key: str, file: Path) -> None:
+    try:
+        length = len(key.encode())
+    except UnicodeEncodeError:
+        raise PipelineError(f"{str(file)!r}: its name is not UTF-8, and keys of S3 are: rename it") from None
+    if length > LONGEST_KEY:
+        raise PipelineError(f"{file}: its key would have {length} bytes, and S3 takes {LONGEST_KEY}: shorten its path")
 
 
 class Uploader:
@@ -97,8 +119,9 @@ class Uploader:
         return found
 
     def _one(self, key: str, file: Path) -> Upload:
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
         try:
+            with file.open("rb") as content:
+                digest = hashlib.file_digest(content, "sha256").hexdigest()
             head = self._head(key)
             if head.get("Metadata", {}).get(SHA256_METADATA) == digest:
                 return self._uploaded(key, file, head, skipped=True)
@@ -109,7 +132,7 @@ class Uploader:
                 str(file), self._bucket, key, ExtraArgs=arguments, Config=TransferConfig(use_threads=False)
             )
             return self._uploaded(key, file, self._head(key), skipped=False)
-        except (BotoCoreError, ClientError, boto3.exceptions.Boto3Error) as error:
+        except (BotoCoreError, ClientError, boto3.exceptions.Boto3Error, OSError) as error:
             raise PipelineError(f"{file} could not be uploaded to {self._bucket}: {error}") from None
 
     def _uploaded(self, key: str, file: Path, head: dict[str, Any], *, skipped: bool) -> Upload:

@@ -51,6 +51,29 @@ def test_missing_path_is_an_error(tmp_path: Path) -> None:
         collect([tmp_path / "nowhere"])
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("caf\udce9.jpg", r"caf\\udce9.jpg': its name is not UTF-8"), ("/".join(["d" * 200] * 6), "1205 bytes")],
+)
+def test_name_that_cannot_be_a_key_is_an_error_before_anything_is_uploaded(
+    tmp_path: Path, name: str, message: str
+) -> None:
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(PipelineError, match=message):
+        collect([tmp_path])
+
+
+def test_two_files_of_one_key_are_an_error_and_one_named_twice_is_not(folder: Path) -> None:
+    for name in ("one", "two"):
+        (folder / name).mkdir()
+        (folder / name / "same.jpg").write_bytes(name.encode())
+    for paths in ([folder / "one", folder / "two"], [folder / "one/same.jpg", folder / "two/same.jpg"]):
+        with pytest.raises(PipelineError, match=r"would both become same.jpg"):
+            collect(paths)
+    assert collect([folder / "one", folder / "one/same.jpg"]) == {"same.jpg": folder / "one/same.jpg"}
+
+
 def test_objects_have_content_type_and_the_uploads_their_version(s3: Any, folder: Path) -> None:
     uploads = upload(s3, collect([folder]))
     for each in uploads:
