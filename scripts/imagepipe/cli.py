@@ -447,7 +447,8 @@ def clean(env: EnvironmentOption = "dev", cloud_: CloudOption = Cloud.LOCAL, yes
     keys = list(pipeline.test_data())
     if keys:
         _confirm(f"Remove {len(keys)} test images from {target.description}?", yes)
-        pipeline.remove_objects(keys)
+        with progress() as bar:
+            list(bar.track(pipeline.remove_objects(keys), total=len(keys), description="remove"))
     say(f"{len(keys)} test images removed")
 
 

@@ -311,6 +311,9 @@ def test_clean_removes_test_data_and_nothing_else(
 ) -> None:
     (tmp_path / "keep me.png").write_bytes(samples.landscape(64, 64, 14).pngsave_buffer())
     pipeline.clone.imagepipe("upload", str(tmp_path), "--wait", "--env", "dev")
+    (tmp_path / "strange").mkdir()
+    (tmp_path / "strange/\x01\n+ é.png").write_bytes(b"no image")
+    pipeline.clone.imagepipe("upload", str(tmp_path / "strange"), "--test-data", "--wait", "--env", "dev")
     pipeline.clone.imagepipe("clean", "--yes", "--env", "dev")
     assert objects(pipeline, "uploads", "")() == ["keep me.png"]
     assert eventually(lambda: [record["source"]["key"] for record in pipeline.api().images()] == ["keep me.png"])
