@@ -196,8 +196,12 @@ class Deployment:
             for page in client("s3").get_paginator("list_object_versions").paginate(Bucket=bucket):
                 found = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
                 objects = [{"Key": each["Key"], "VersionId": each["VersionId"]} for each in found]
-                if objects:
-                    client("s3").delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+                # XML, in which several are named, has no control characters.
+                if named := [each for each in objects if each["Key"].isprintable()]:
+                    client("s3").delete_objects(Bucket=bucket, Delete={"Objects": named, "Quiet": True})
+                for each in objects:
+                    if not each["Key"].isprintable():
+                        client("s3").delete_object(Bucket=bucket, **each)
         names = {"TableName": self.table, "ProjectionExpression": "image_id"}
         for page in client("dynamodb").get_paginator("scan").paginate(**names):
             for key in page["Items"]:
