@@ -2,9 +2,11 @@
 
 import json
 import os
+import queue
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -306,28 +308,41 @@ def _run(target: Target, name: str, arguments: list[str], listener: Listener) ->
     """
     log_file = BUILD / "logs" / f"{target.environment.name}-{name}.log"
     log_file.parent.mkdir(parents=True, exist_ok=True)
-    with log_file.open("w", buffering=1) as log:  # line by line, for those who watch it
-        process = subprocess.Popen(
-            ["terragrunt", *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=target.process_environment,
-        )
+    process = subprocess.Popen(
+        ["terragrunt", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=target.process_environment,
+    )
+    lines: queue.SimpleQueue[str | OSError | None] = queue.SimpleQueue()
 
-        def hand_on() -> None:
-            assert process.stdout is not None
-            for line in process.stdout:
-                log.write(line)
-                listener(line.rstrip("\n"))
-            process.wait()
-
+    def keep() -> None:
+        assert process.stdout is not None
         try:
-            hand_on()
-        except KeyboardInterrupt:
-            say("interrupted: Terraform ends what it has begun (Ctrl-C again: it is left alone, its lock stays)")
-            hand_on()
-            raise
+            with log_file.open("w", buffering=1) as log:  # line by line, for those who watch it
+                for line in process.stdout:
+                    log.write(line)
+                    lines.put(line.rstrip("\n"))
+            lines.put(None)
+        except OSError as error:
+            lines.put(error)
+
+    def hand_on() -> None:
+        while (line := lines.get()) is not None:
+            if isinstance(line, OSError):
+                raise line
+            listener(line)
+        process.wait()
+
+    # Not here: Ctrl-C in the middle of reading would take with it what was just read.
+    threading.Thread(target=keep, name="log", daemon=True).start()
+    try:
+        hand_on()
+    except KeyboardInterrupt:
+        say("interrupted: Terraform ends what it has begun (Ctrl-C again: it is left alone, its lock stays)")
+        hand_on()
+        raise
     if process.returncode:
         raise PipelineError(
             f"terragrunt {name} of {target.environment.name} failed; the whole log: {log_file.relative_to(ROOT)}"

@@ -1,30 +1,58 @@
 """What becomes of Terragrunt's run when somebody presses Ctrl-C."""
 
 import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
+from types import FrameType, SimpleNamespace
 from typing import Any
 
 import pytest
 from imagepipe import terragrunt
 
 #: Takes its time to stop, as Terraform does, and says that it did.
-PROGRAM = """#!/bin/sh
+STOPS = """#!/bin/sh
 echo begun
 sleep 0.3
 echo state written
 exit 1
 """
 
+#: Says something, and is interrupted in the same moment.
+INTERRUPTED = """#!/bin/sh
+sleep 0.02
+echo said
+kill -ALRM $PPID
+sleep 0.02
+"""
 
-def test_ctrl_c_waits_until_terraform_has_written_its_state(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    program = tmp_path / "terragrunt"
-    program.write_text(PROGRAM)
-    program.chmod(0o755)
+#: Has much to say.
+TALKS = """#!/bin/sh
+seq 1 100000
+"""
+
+TARGET: Any = SimpleNamespace(environment=SimpleNamespace(name="dev"), process_environment=None)
+
+Install = Callable[[str], None]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """A Terragrunt of our own, and its logs below `tmp_path`."""
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setattr(terragrunt, "BUILD", tmp_path)
+
+    def write(program: str) -> None:
+        (tmp_path / "terragrunt").write_text(program)
+        (tmp_path / "terragrunt").chmod(0o755)
+
+    return write
+
+
+def test_ctrl_c_waits_until_terraform_has_written_its_state(
+    tmp_path: Path, install: Install, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(STOPS)
     lines: list[str] = []
 
     def listen(line: str) -> None:
@@ -32,9 +60,33 @@ def test_ctrl_c_waits_until_terraform_has_written_its_state(
         if line == "begun":
             raise KeyboardInterrupt
 
-    target: Any = SimpleNamespace(environment=SimpleNamespace(name="dev"), process_environment=None)
     with pytest.raises(KeyboardInterrupt):
-        terragrunt._run(target, "apply", [], listen)
+        terragrunt._run(TARGET, "apply", [], listen)
     assert lines == ["begun", "state written"]
     assert (tmp_path / "logs/dev-apply.log").read_text() == "begun\nstate written\n"
     assert "Terraform ends what it has begun" in capsys.readouterr().err
+
+
+def test_ctrl_c_takes_nothing_from_the_log(tmp_path: Path, install: Install) -> None:
+    """In some of these runs it comes when the line was read from the pipe and is not yet written."""
+    install(INTERRUPTED)
+
+    def press(_: int, __: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, press)
+    try:
+        for _ in range(60):
+            with pytest.raises(KeyboardInterrupt):
+                terragrunt._run(TARGET, "apply", [], lambda _: None)
+            assert (tmp_path / "logs/dev-apply.log").read_text() == "said\n"
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_full_disk_ends_it(install: Install, tmp_path: Path) -> None:
+    install(TALKS)
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs/dev-apply.log").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        terragrunt._run(TARGET, "apply", [], lambda _: None)
