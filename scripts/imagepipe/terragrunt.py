@@ -2,15 +2,17 @@
 
 import json
 import os
-import queue
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -301,49 +303,52 @@ def _run_all(target: Target, command: str, options: list[str], listener: Listene
 
 
 def _run(target: Target, name: str, arguments: list[str], listener: Listener) -> None:
-    """Runs Terragrunt, hands on what it prints, keeps it in a log, and raises with the log's errors if it fails.
-
-    Ctrl-C reaches Terraform too, which ends what it has begun and writes its state: that is waited for, as long as
-    nobody presses it again.
-    """
+    """Runs Terragrunt, hands on what it prints, keeps it in a log, and raises with the log's errors if it fails."""
     log_file = BUILD / "logs" / f"{target.environment.name}-{name}.log"
     log_file.parent.mkdir(parents=True, exist_ok=True)
-    process = subprocess.Popen(
-        ["terragrunt", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=target.process_environment,
-    )
-    lines: queue.SimpleQueue[str | OSError | None] = queue.SimpleQueue()
-
-    def keep() -> None:
+    with _patience(), log_file.open("w", buffering=1) as log:  # line by line, for those who watch it
+        process = subprocess.Popen(
+            ["terragrunt", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=target.process_environment,
+        )
         assert process.stdout is not None
-        try:
-            with log_file.open("w", buffering=1) as log:  # line by line, for those who watch it
-                for line in process.stdout:
-                    log.write(line)
-                    lines.put(line.rstrip("\n"))
-            lines.put(None)
-        except OSError as error:
-            lines.put(error)
-
-    def hand_on() -> None:
-        while (line := lines.get()) is not None:
-            if isinstance(line, OSError):
-                raise line
-            listener(line)
+        for line in process.stdout:
+            log.write(line)
+            listener(line.rstrip("\n"))
         process.wait()
-
-    # Not here: Ctrl-C in the middle of reading would take with it what was just read.
-    threading.Thread(target=keep, name="log", daemon=True).start()
-    try:
-        hand_on()
-    except KeyboardInterrupt:
-        say("interrupted: Terraform ends what it has begun (Ctrl-C again: it is left alone, its lock stays)")
-        hand_on()
-        raise
     if process.returncode:
         raise PipelineError(
             f"terragrunt {name} of {target.environment.name} failed; the whole log: {log_file.relative_to(ROOT)}"
         )
+
+
+@contextmanager
+def _patience() -> Iterator[None]:
+    """Ctrl-C within is raised when all is done; pressed again, at once.
+
+    It reaches Terraform too, which ends what it has begun and writes its state. An exception in the middle of reading
+    what Terraform prints would lose lines; Python goes on reading when a handler returns. Threads besides the first are
+    never interrupted: who started them waits for them.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed = False
+
+    def press(_: int, __: FrameType | None) -> None:
+        nonlocal pressed
+        if pressed:
+            raise KeyboardInterrupt
+        pressed = True
+        say("interrupted: Terraform ends what it has begun (Ctrl-C again: it is left alone, its lock stays)")
+
+    before = signal.signal(signal.SIGINT, press)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt

@@ -3,8 +3,9 @@
 import os
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import FrameType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,10 +21,17 @@ exit 1
 
 #: Says something, and is interrupted in the same moment.
 INTERRUPTED = """#!/bin/sh
-sleep 0.02
 echo said
-kill -ALRM $PPID
+kill -INT $PPID
 sleep 0.02
+"""
+
+#: Has said all, and is about to end.
+SILENT = """#!/bin/sh
+exec >&- 2>&-
+sleep 0.1
+kill -INT $PPID
+sleep 0.1
 """
 
 #: Has much to say.
@@ -58,7 +66,7 @@ def test_ctrl_c_waits_until_terraform_has_written_its_state(
     def listen(line: str) -> None:
         lines.append(line)
         if line == "begun":
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
         terragrunt._run(TARGET, "apply", [], listen)
@@ -67,21 +75,44 @@ def test_ctrl_c_waits_until_terraform_has_written_its_state(
     assert "Terraform ends what it has begun" in capsys.readouterr().err
 
 
+def test_ctrl_c_again_waits_for_nothing(install: Install) -> None:
+    install(STOPS)
+    before = signal.getsignal(signal.SIGINT)
+    lines: list[str] = []
+
+    def listen(line: str) -> None:
+        lines.append(line)
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        terragrunt._run(TARGET, "apply", [], listen)
+    assert lines == ["begun"]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
 def test_ctrl_c_takes_nothing_from_the_log(tmp_path: Path, install: Install) -> None:
-    """In some of these runs it comes when the line was read from the pipe and is not yet written."""
+    """It may come when a line was read from the pipe and is not yet written."""
     install(INTERRUPTED)
+    for _ in range(60):
+        with pytest.raises(KeyboardInterrupt):
+            terragrunt._run(TARGET, "apply", [], lambda _: None)
+        assert (tmp_path / "logs/dev-apply.log").read_text() == "said\n"
 
-    def press(_: int, __: FrameType | None) -> None:
-        raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGALRM, press)
-    try:
-        for _ in range(60):
-            with pytest.raises(KeyboardInterrupt):
-                terragrunt._run(TARGET, "apply", [], lambda _: None)
-            assert (tmp_path / "logs/dev-apply.log").read_text() == "said\n"
-    finally:
-        signal.signal(signal.SIGALRM, before)
+def test_ctrl_c_after_the_last_word_ends_it(install: Install) -> None:
+    install(SILENT)
+    with pytest.raises(KeyboardInterrupt):
+        terragrunt._run(TARGET, "apply", [], lambda _: None)
+
+
+def test_other_threads_run_it_too(install: Install) -> None:
+    """As the demo does, which deploys two environments at once."""
+    install(TALKS)
+    lines: list[str] = []
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(terragrunt._run, TARGET, "apply", [], lines.append).result()
+    assert len(lines) == 100_000
 
 
 def test_a_full_disk_ends_it(install: Install, tmp_path: Path) -> None:
