@@ -1,4 +1,4 @@
-# The front door. Every target sets up what it needs first; the work is done by scripts/imagepipe, Terragrunt and pytest.
+# The front door. Every target sets up what it needs first; the work is done by src/imagepipe, Terragrunt and pytest.
 #   ENV=dev|staging|prod|shared|all   CLOUD=local|aws   ROLE=plan|apply (as CI)   YES=1 (do not ask)   IMAGES=<folder>   FUNCTIONS=source|image   SECONDS=<of fuzzing>
 
 SHELL     := bash
@@ -45,7 +45,7 @@ demo: $(functions) ## Deploy dev on the local cloud and send images through [IMA
 	@$(imagepipe) demo $(if $(IMAGES),"$(IMAGES)")
 
 test: setup ## Run every test, longest first, but the long way of a release [JOBS=2: so many at a time]
-	@pytest -m "not rehearsal" -n $(JOBS) --no-loadscope-reorder tests/e2e tests/chaos tests/image tests/local tests/modules tests/live tests/unit tests/scripts
+	@pytest -m "not rehearsal" -n $(JOBS) --no-loadscope-reorder tests/e2e tests/chaos tests/image tests/local tests/modules tests/live tests/image_processor tests/imagepipe tests/scripts
 
 ## Local cloud
 .PHONY: up down status logs env
@@ -129,13 +129,13 @@ reconcile: runtime ## Compare bucket, records and variants [REPAIR=1, ONLY=<diff
 ## Benchmarks [IMAGES=<folder of camera JPEGs>]
 .PHONY: bench bench-frontier bench-isolation
 bench: setup ## Ours beside sharp and Pillow: build/bench/engine.{json,svg}
-	@python tests/bench/engine.py $(if $(IMAGES),--images "$(IMAGES)")
+	@python benchmarks/engine.py $(if $(IMAGES),--images "$(IMAGES)")
 
 bench-isolation: setup ## What decoding in a confined process costs: build/bench/isolation.json
-	@PYTHONPATH=lambda-image/src:scripts python tests/bench/isolation.py
+	@PYTHONPATH=lambda-image/src:src python benchmarks/isolation.py
 
 bench-frontier: setup ## Encoders by width and content: build/bench/frontier.{json,svg}
-	@python tests/bench/frontier.py $(if $(IMAGES),--images "$(IMAGES)")
+	@python benchmarks/frontier.py $(if $(IMAGES),--images "$(IMAGES)")
 
 ## Image [ENV=…, or PLATFORM=linux/amd64|linux/arm64]
 .PHONY: base build build-push bench-cold bench-clients
@@ -149,10 +149,10 @@ build-push: image-tools ## Build, push by digest, scan, attach the SBOM, write l
 	@$(imagepipe) build-push $(deploy)
 
 bench-cold: image-tools ## How fast the image starts, beside one written by hand → build/bench/cold.json [ROUNDS=15]
-	@python tests/bench/cold.py --rounds $(ROUNDS)
+	@python benchmarks/cold.py --rounds $(ROUNDS)
 
 bench-clients: image-tools ## What clients of S3 cost at a cold start, beside ours → build/bench/clients.json [ROUNDS=15]
-	@python tests/bench/clients.py --rounds $(ROUNDS)
+	@python benchmarks/clients.py --rounds $(ROUNDS)
 
 ## Proof
 .PHONY: chaos bench-pipeline
@@ -165,7 +165,7 @@ bench-pipeline: setup ## Requests per image and events per second: build/bench/p
 ## Development
 .PHONY: test-unit test-modules test-live test-local test-image test-e2e fuzz lint format docs requirements
 test-unit: setup ## Engine, handlers, command line: seconds
-	@pytest tests/unit tests/scripts
+	@pytest tests/image_processor tests/imagepipe tests/scripts
 
 test-modules: setup ## Terraform modules, planned against the provider
 	@pytest tests/modules
@@ -183,20 +183,20 @@ test-e2e: setup ## Three environments on the local cloud, from bootstrap to dest
 	@pytest tests/e2e
 
 fuzz: setup ## Send mutated images of every format through the processor [SECONDS=60]
-	@PYTHONPATH=lambda-image/src:scripts python tests/fuzz --seconds $(or $(SECONDS),60)
+	@PYTHONPATH=lambda-image/src:src python benchmarks/fuzz --seconds $(or $(SECONDS),60)
 
 lint: setup ## Formatters, linters and type checkers, changing nothing
-	@ruff check scripts lambda-image/src tests && ruff format --check scripts lambda-image/src tests
+	@ruff check && ruff format --check
 	@mypy
 	@terraform fmt -check -recursive modules && terragrunt hcl fmt --check --working-dir live
 	@TFLINT_PLUGIN_DIR="$(CURDIR)/.tools/bin" tflint --recursive --config "$(CURDIR)/.tflint.hcl" --chdir modules
 	@shellcheck scripts/*.sh .ci/run
 	@yamllint --strict .github
 	@actionlint && zizmor --quiet --offline --pedantic .github
-	@hadolint --ignore DL3059 lambda-image/Dockerfile tests/bench/naive/Dockerfile
+	@hadolint --ignore DL3059 lambda-image/Dockerfile benchmarks/naive/Dockerfile
 
 format: setup ## Reformat Python and HCL
-	@ruff check --fix scripts lambda-image/src tests; ruff format scripts lambda-image/src tests
+	@ruff check --fix; ruff format
 	@terraform fmt -recursive modules; terragrunt hcl fmt --working-dir live
 
 docs: setup ## Write the tables in the modules' READMEs

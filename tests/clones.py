@@ -81,7 +81,7 @@ class Clone:
 
     @property
     def _sources(self) -> str:
-        return f"{self.top}/scripts{os.pathsep}{self.top}/lambda-image/src"
+        return f"{self.top}/src{os.pathsep}{self.top}/lambda-image/src"
 
     def run(
         self, command: list[str], cwd: Path, environment: dict[str, str], check: bool

@@ -7,10 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import clones
 import pytest
-from imagepipe.tools import tool_variables
 from xdist.scheduler import LoadScopeScheduling
+
+import clones
+from imagepipe.tools import tool_variables
 
 ROOT = Path(__file__).resolve().parent.parent
 

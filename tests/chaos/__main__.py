@@ -9,13 +9,13 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from imagepipe.environments import ROOT
-from imagepipe.tools import tool_variables
 from rich.console import Console
 from rich.progress import Progress
 
 from chaos.cloud import ChaosCloud, Deployment
 from chaos.run import Report, run
+from imagepipe.live.environments import ROOT
+from imagepipe.tools import tool_variables
 
 RESULT = ROOT / "build/chaos.json"
 

@@ -9,14 +9,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from imagepipe.environments import ROOT
-from imagepipe.tools import tool_variables
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
 from chaos.cloud import ChaosCloud, Deployment
 from chaos.relay import drain
+from imagepipe.live.environments import ROOT
+from imagepipe.tools import tool_variables
 
 RESULT = ROOT / "build/bench/pipeline.json"
 

@@ -12,15 +12,15 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from imagepipe.environments import ROOT
+
+from chaos.proxy import Proxy
+from imagepipe.live.environments import ROOT
 from imagepipe.localcloud import addresses, certificate, server
 from imagepipe.localcloud.folder import Folder
 from imagepipe.localcloud.function import Emulator
 from imagepipe.localcloud.host import FunctionHost
 from imagepipe.localcloud.runtime_api import listen
 from modules.conftest import Workspace, resources
-
-from chaos.proxy import Proxy
 
 ACCOUNT, REGION, PREFIX = "111111111111", "eu-west-1", "image-pipeline-chaos"
 NAMES = {"account_id": ACCOUNT, "name_prefix": PREFIX, "region": REGION}

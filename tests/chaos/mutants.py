@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from imagepipe.environments import ROOT
-
 from chaos.cloud import Deployment
+from imagepipe.live.environments import ROOT
 
 
 @dataclass(frozen=True)
@@ -25,18 +24,18 @@ MUTANTS = (
     Mutant(
         "no sequencer check",
         (
-            ("store.py", "(sequencer < :sequencer OR", "(sequencer <> :sequencer OR"),
-            ("store.py", 'return bool(known["sequencer"] > _sequencer_as_in(known, event))', "return False"),
+            ("records/store.py", "(sequencer < :sequencer OR", "(sequencer <> :sequencer OR"),
+            ("records/store.py", 'return bool(known["sequencer"] > _sequencer_as_in(known, event))', "return False"),
         ),
         frozenset({"order", "state"}),
     ),
     Mutant(
         "publish before variants",
         (
-            ("store.py", "            self._s3.put_object(", "            self.__dict__.setdefault('later', []).append(dict("),
-            ("store.py", "CacheControl=CACHE_CONTROL,\n            )", "CacheControl=CACHE_CONTROL,\n            ))"),
+            ("records/store.py", "            self._s3.put_object(", "            self.__dict__.setdefault('later', []).append(dict("),
+            ("records/store.py", "CacheControl=CACHE_CONTROL,\n            )", "CacheControl=CACHE_CONTROL,\n            ))"),
             (
-                "store.py",
+                "records/store.py",
                 "        return self._settle(event, item, instead_of)\n",
                 "        before = self._settle(event, item, instead_of)\n"
                 "        for each in self.__dict__.pop('later', []):\n"
@@ -50,7 +49,7 @@ MUTANTS = (
         "unconditional publish",
         (
             (
-                "store.py",
+                "records/store.py",
                 "condition, names, values = _only(instead_of) if instead_of else _unless_newer(event)",
                 'condition, names, values = "", {}, {}',
             ),
@@ -59,23 +58,24 @@ MUTANTS = (
     ),
     Mutant(
         "ack before work",
-        (("batch.py", "            handle(message, risk)\n", "            queues.delete([message])\n            handle(message, risk)\n"),),
+        (("intake/batch.py", "            handle(message, risk)\n", "            queues.delete([message])\n            handle(message, risk)\n"),),
         frozenset({"state", "kept"}),
     ),
     Mutant(
         "no clean-up",
-        (("store.py", "        pages = self._s3.get_paginator(", "        return\n        pages = self._s3.get_paginator("),),
+        (("records/store.py", "        pages = self._s3.get_paginator(", "        return\n        pages = self._s3.get_paginator("),),
         frozenset({"uncleaned"}),
     ),
     Mutant(
         "event before record",
         (
-            ("announcements.py", '    if after.get("status") not in OUTCOMES:', "    if True:"),
+            ("records/announcements.py", '    if after.get("status") not in OUTCOMES:', "    if True:"),
             (
-                "processor.py",
+                "intake/processor.py",
                 "        before = self._store.publish(event, work.revision, status, everything, instead_of=instead_of)\n",
                 "        import json, os\n"
-                "        from image_processor import announcements, aws\n"
+                "        from image_processor import aws\n"
+                "        from image_processor.records import announcements\n"
                 "        told = {'image_id': event.image_id, 'sequencer': event.sequencer, 'revision': work.revision, 'status': status, 'status_since': ''}\n"
                 "        entry = {'EventBusName': os.environ['METRICS_NAMESPACE'] + '-images', 'Source': 'image-pipeline',\n"
                 "            'DetailType': announcements.OUTCOMES[status],\n"

@@ -24,6 +24,7 @@ from typing import Any
 import h11
 import psutil
 import urllib3
+
 from imagepipe.localcloud.host import FunctionHost
 
 

@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from image_processor.sweep import orphans, versions
-
 from chaos.cloud import Deployment
 from chaos.oracle import Oracle, Violation, image_id
 from chaos.proxy import Schedule
 from chaos.relay import GARBAGE, Relay, drain
 from chaos.traffic import Traffic
+from imagepipe.operations.sweep import orphans, versions
 
 #: So many seconds the queues may hold as many messages as ever before these count as stuck, however slow the machine.
 #: A batch may be hidden several times meanwhile.

@@ -17,15 +17,15 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from image_processor.catalogue import Catalogue
-from image_processor.events import ObjectEvent, image_id, padded
-from image_processor.isolation import Sandbox
-from image_processor.processor import Outcome, Processor
-from image_processor.recipe import Encoding, Limits, Recipe, VariantSpec
-from image_processor.store import Store
 from PIL import Image
 
 from chaos.cloud import ACCOUNT, PREFIX, REGION, Deployment
+from image_processor.decoder.sandbox import Sandbox
+from image_processor.events import ObjectEvent, image_id, padded
+from image_processor.intake.processor import Outcome, Processor
+from image_processor.recipe import Encoding, Limits, Recipe, VariantSpec
+from image_processor.records.catalogue import Catalogue
+from image_processor.records.store import Store
 
 Client = Callable[[str], Any]
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from clones import Clone
-from imagepipe.image import build
+from imagepipe.container import build
 
 ENVIRONMENTS = {"shared": "444444444444", "dev": "111111111111", "staging": "222222222222", "prod": "333333333333"}
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+
 from clones import REGION, Clone
-from imagepipe.localcloud import github
+from imagepipe.live import roles as github
 
 from .conftest import ENVIRONMENTS
 

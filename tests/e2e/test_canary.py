@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from clones import Clone
 
 from .test_releases import commit, deployment, merge, refusal

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from clones import REGION, Clone
 
 from .conftest import ENVIRONMENTS, OLDER_TERRAGRUNT

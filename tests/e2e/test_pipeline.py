@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 import urllib3
 from botocore.exceptions import ClientError
-from clones import REGION, Clone
-from imagepipe import samples
-from imagepipe.api_client import ApiClient
 from PIL import Image
+
+from clones import REGION, Clone
+from imagepipe.images import samples
+from imagepipe.images.api_client import ApiClient
 
 Record = dict[str, Any]
 

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from clones import Clone
-from imagepipe.delivery.commands import MORE
+from imagepipe.cli.deliver import MORE
 
 from .test_pipeline import eventually
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from clones import Clone
 from image_processor.events import image_id
-from image_processor.items import from_item
-from imagepipe import samples
+from image_processor.records.items import from_item
+from imagepipe.images import samples
 from imagepipe.operations import messages
 
 from .test_pipeline import eventually

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import certifi
-import clones
 import pytest
-from imagepipe.image import base, build
-from imagepipe.image.layout import Layout
+
+import clones
+from imagepipe.container import base, build
+from imagepipe.container.layout import Layout
 from imagepipe.localcloud import sandbox
 from imagepipe.localcloud.sandbox import Image
 

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path, PurePath
 
 import pytest
-from imagepipe.environments import ROOT
-from imagepipe.image import base, build, sbom
-from imagepipe.image.layout import CONFIG_TYPE, LAYER_TYPE, MANIFEST_TYPE
+
+from imagepipe.container import base, build, sbom
+from imagepipe.container.layout import CONFIG_TYPE, LAYER_TYPE, MANIFEST_TYPE
+from imagepipe.live.environments import ROOT
 
 from .conftest import CANARY, FOREIGN, Clone, Run
 

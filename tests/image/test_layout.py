@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from imagepipe.container import layout
+from imagepipe.container.layout import Layer, Layout
 from imagepipe.errors import PipelineError
-from imagepipe.image import layout
-from imagepipe.image.layout import Layer, Layout
 
 
 def tar(*entries: tuple[str, bytes | str | None], **fields: Any) -> Layer:

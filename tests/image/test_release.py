@@ -13,15 +13,19 @@ from typing import Any
 
 import boto3
 import pytest
-from imagepipe import environments, localcloud, terragrunt
-from imagepipe.cloud import Cloud, Target
-from imagepipe.errors import PipelineError
-from imagepipe.image import REPOSITORY, base, release, sbom
-from imagepipe.image import registry as registries
-from imagepipe.image.layout import MANIFEST_TYPE, Layout
-from imagepipe.image.registry import Registry
-from imagepipe.localcloud import addresses, image_registry
 from moto import mock_aws
+
+from imagepipe import localcloud
+from imagepipe.container import REPOSITORY, base, sbom
+from imagepipe.container import registry as registries
+from imagepipe.container.layout import MANIFEST_TYPE, Layout
+from imagepipe.container.registry import Registry
+from imagepipe.errors import PipelineError
+from imagepipe.live import environments
+from imagepipe.localcloud import addresses, image_registry
+from imagepipe.releases import publish_image as release
+from imagepipe.terragrunt import units as terragrunt
+from imagepipe.terragrunt.target import Cloud, Target
 
 from .conftest import Clone
 

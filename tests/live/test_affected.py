@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clones import Clone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from clones import Clone
 
 from .conftest import render_all, terragrunt
 

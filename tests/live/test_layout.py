@@ -5,7 +5,8 @@ import re
 from pathlib import Path
 
 import pytest
-from imagepipe import environments
+
+from imagepipe.live import environments
 
 from .conftest import ENVIRONMENTS
 

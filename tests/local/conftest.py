@@ -16,6 +16,7 @@ import urllib3
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+
 from imagepipe import localcloud
 
 ACCOUNT, OTHER_ACCOUNT = "111111111111", "222222222222"

@@ -21,6 +21,7 @@ import boto3
 import hypercorn.asyncio.run
 import pytest
 from botocore.exceptions import ClientError
+
 from imagepipe.localcloud import LocalCloud, addresses, certificate, server
 from imagepipe.localcloud.folder import Folder
 

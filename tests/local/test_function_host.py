@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
+
 from imagepipe import localcloud
 
 from .conftest import REGION, Cloud, allow, eventually

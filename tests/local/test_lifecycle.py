@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from cryptography import x509
+
 from imagepipe import localcloud
 from imagepipe.localcloud import certificate
 from imagepipe.localcloud.process import Detached

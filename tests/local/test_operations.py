@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from image_processor import events
-from image_processor.items import to_item
-from imagepipe import environments
-from imagepipe.cloud import Cloud as Kind
-from imagepipe.cloud import Target
+from image_processor.records.items import to_item
+from imagepipe.cli import operate as commands
 from imagepipe.errors import PipelineError
-from imagepipe.operations import commands, failures, messages, orphans, redrive
+from imagepipe.live import environments
+from imagepipe.operations import failures, messages, orphans, redrive
 from imagepipe.operations.dead_letters import Drawer
 from imagepipe.operations.deployment import Deployment, Queue
 from imagepipe.operations.differences import Finding, Trouble
@@ -28,6 +28,8 @@ from imagepipe.operations.redrive import Choice, Outcome, Redrive
 from imagepipe.operations.repair import Repair
 from imagepipe.operations.reprocess import Backfill
 from imagepipe.operations.selection import Selection
+from imagepipe.terragrunt.target import Cloud as Kind
+from imagepipe.terragrunt.target import Target
 
 from .conftest import ACCOUNT, REGION, Cloud
 

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
+
 from image_processor.recipe import Limits, Recipe
 
 from .conftest import ACCOUNT, NAMES, Resources, Workspace, statements

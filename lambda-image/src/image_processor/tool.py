@@ -15,9 +15,9 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, NoReturn
 
-from image_processor import gate
-from image_processor.gate import Reason, Rejected
-from image_processor.isolation import Sandbox, WorkerFailed
+from image_processor.decoder import gate
+from image_processor.decoder.gate import Reason, Rejected
+from image_processor.decoder.sandbox import Sandbox, WorkerFailed
 from image_processor.recipe import Limits, Recipe
 
 #: As often as a message is delivered before the queue gives it up.

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from image_processor import aws
-from image_processor.catalogue import Catalogue, Problem
+from image_processor.records.catalogue import Catalogue, Problem
 from image_processor.telemetry import Context, invocation, logger
 
 Answer = dict[str, Any]

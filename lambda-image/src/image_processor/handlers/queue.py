@@ -5,12 +5,13 @@ import os
 from functools import cache
 from typing import Any
 
-from image_processor import aws, batch, events
-from image_processor.batch import Message, Queues
-from image_processor.isolation import Sandbox, vcpus
-from image_processor.processor import GivenUp, Outcome, Processor, Result, Suspect
+from image_processor import aws, events
+from image_processor.decoder.sandbox import Sandbox, vcpus
+from image_processor.intake import batch
+from image_processor.intake.batch import Message, Queues
+from image_processor.intake.processor import GivenUp, Outcome, Processor, Result, Suspect
 from image_processor.recipe import Limits, Recipe
-from image_processor.store import Store
+from image_processor.records.store import Store
 from image_processor.telemetry import Context, Metrics, fields, invocation, logger
 
 metrics = Metrics()

@@ -4,7 +4,7 @@ import os
 from typing import Any
 
 from image_processor import aws
-from image_processor.announcements import announce as tell
+from image_processor.records.announcements import announce as tell
 from image_processor.telemetry import Context, invocation, logger
 
 

@@ -1,0 +1,177 @@
+"""`make fuzz SECONDS=300`: mutated files of each format through gate and engine in the real isolation.
+
+Every file must end in a picture or in a reason, in time and in memory. What kills the decoder, is stopped or trips our
+own code is written to build/fuzz/found/, as small as it can be made; build/fuzz/report.json has the counts.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from seeds import seeds
+
+from image_processor.decoder.gate import Reason, Rejected
+from image_processor.decoder.sandbox import Sandbox, Starved, WorkerFailed
+from image_processor.recipe import Animation, Encoding, Limits, Recipe, ladder
+
+OUT = Path("build/fuzz")
+
+#: Every encoder once, and small: it is the decoders that are tried.
+RECIPE = Recipe(
+    variants=ladder(32, thumbnail=16, formats=(Encoding("webp", 50), Encoding("jpeg", 50))),
+    animation=Animation(max_frames=20),
+)
+LIMITS = Limits(max_pixels=20_000_000, max_memory_mb=1000)
+
+#: Outcomes that nobody wants, though the next image never notices.
+BAD = {Reason.DECODER_CRASHED, Reason.OUT_OF_MEMORY, Reason.TOO_SLOW, "FAILED"}
+
+_INTERESTING = [0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF]
+
+
+@dataclass
+class Tally:
+    """What one process saw: outcomes by format, the slowest (seconds, seed) and the largest (bytes, seed)."""
+
+    outcomes: dict[str, Counter[str]] = field(default_factory=dict)
+    slowest: tuple[float, str] = (0.0, "")
+    largest: tuple[int, str] = (0, "")
+    found: list[str] = field(default_factory=list)
+
+
+def mutate(data: bytes, other: bytes, chance: random.Random) -> bytes:
+    """A few random hurts: bits, numbers, lengths, cuts, and pieces of another file."""
+    mutant = bytearray(data)
+    for _ in range(1 << chance.randrange(5)):
+        # Headers are where decoders believe what they read.
+        place = chance.randrange(min(len(mutant), 400) if chance.random() < 0.6 else len(mutant)) if mutant else 0
+        kind = chance.randrange(8)
+        if kind == 0:
+            mutant[place : place + 1] = bytes([mutant[place] ^ 1 << chance.randrange(8)]) if mutant else b""
+        elif kind == 1:
+            mutant[place : place + 1] = bytes([chance.randrange(256)])
+        elif kind == 2:
+            size = chance.choice([1, 2, 4])
+            value = chance.choice(_INTERESTING) & (1 << 8 * size) - 1
+            mutant[place : place + size] = value.to_bytes(size, chance.choice(["big", "little"]))
+        elif kind == 3:
+            del mutant[place : place + 1 + chance.randrange(32)]
+        elif kind == 4:
+            piece = mutant[place : place + 1 + chance.randrange(64)]
+            mutant[place:place] = piece * chance.choice([1, 1, 2, 50])
+        elif kind == 5 and chance.random() < 0.3:
+            del mutant[place:]
+        elif kind == 6:
+            start = chance.randrange(len(other))
+            mutant[place : place + 16] = other[start : start + chance.randrange(64)]
+        else:
+            mutant[place : place + 4] = bytes(chance.randrange(256) for _ in range(4))
+    return bytes(mutant)
+
+
+def outcome(box: Sandbox, data: bytes) -> str:
+    try:
+        box.render(data, RECIPE)
+    except Rejected as rejected:
+        return rejected.reason
+    except Starved:
+        return "STARVED"  # of the machine, not of the file
+    except WorkerFailed as failed:
+        print(failed, file=sys.stderr)
+        return "FAILED"
+    return "READY"
+
+
+def minimise(box: Sandbox, data: bytes, bad: str, seconds: float) -> bytes:
+    """Takes pieces out, ever smaller ones, as long as the outcome stays and there is time."""
+    end, size = time.monotonic() + seconds, len(data) // 2
+    while size and time.monotonic() < end:
+        place = 0
+        while place < len(data) and time.monotonic() < end:
+            shorter = data[:place] + data[place + size :]
+            if outcome(box, shorter) == bad:
+                data = shorter
+            else:
+                place += size
+        size //= 2
+    return data
+
+
+def fuzz(seed: int, seconds: float) -> Tally:
+    chance, tally, files = random.Random(seed), Tally(), seeds()
+    end = time.monotonic() + seconds
+    with Sandbox(LIMITS) as box:
+        while time.monotonic() < end:
+            name, other = chance.choice(list(files)), chance.choice(list(files))
+            data = mutate(files[name], files[other], chance)
+            found = outcome(box, data)
+            tally.outcomes.setdefault(name.split("-")[0], Counter())[found] += 1
+            tally.slowest = max(tally.slowest, (round(box.usage.seconds, 3), name))
+            tally.largest = max(tally.largest, (box.usage.peak_bytes, name))
+            if found in BAD:
+                tally.found.append(keep(minimise(box, data, found, 30), f"{found.lower()}-{name}"))
+    return tally
+
+
+def keep(data: bytes, name: str) -> str:
+    folder = OUT / "found"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}-{hashlib.sha256(data).hexdigest()[:8]}"
+    path.write_bytes(data)
+    return str(path)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument(
+        "--seed", type=int, default=random.SystemRandom().randrange(2**32), help="to see the same again"
+    )
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    arguments = parser.parse_args()
+    OUT.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(arguments.jobs) as pool:
+        runs = [pool.submit(fuzz, arguments.seed + job, arguments.seconds) for job in range(arguments.jobs)]
+        for _ in track(range(int(arguments.seconds)), f"seed {arguments.seed}", console=Console(stderr=True)):
+            time.sleep(1)
+        tallies = [run.result() for run in runs]
+    formats = sorted({name for tally in tallies for name in tally.outcomes})
+    outcomes = {
+        name: dict(sum((tally.outcomes.get(name, Counter()) for tally in tallies), Counter()).most_common())
+        for name in formats
+    }
+    found = [path for tally in tallies for path in tally.found]
+    report = {
+        "seed": arguments.seed,
+        "seconds": arguments.seconds,
+        "outcomes": outcomes,
+        "slowest": max(tally.slowest for tally in tallies),
+        "largest_bytes": max(tally.largest for tally in tallies),
+        "found": found,
+    }
+    (OUT / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    table = Table("format", "files", "ready", "rejected", *sorted(BAD))
+    for name, counts in outcomes.items():
+        total, ready, bad = sum(counts.values()), counts.get("READY", 0), [counts.get(each, 0) for each in sorted(BAD)]
+        table.add_row(name, *map(str, [total, ready, total - ready - sum(bad), *bad]))
+    console = Console()
+    console.print(table)
+    console.print(f"slowest {report['slowest']}, largest {report['largest_bytes']}, seed {arguments.seed}")
+    for path in found:
+        console.print(f"kept {path}")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The protocol of an event: batches of messages, and what becomes of each."""

@@ -1,0 +1,1 @@
+"""What is kept and announced: the table, its items, and the listing."""

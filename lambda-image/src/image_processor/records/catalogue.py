@@ -1,0 +1,128 @@
+"""What the HTTP API answers: reads records, signs addresses, and asks for removals."""
+
+import base64
+import binascii
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from image_processor.records.items import Record, from_item, to_item
+from image_processor.records.store import LISTING
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_s3 import S3Client
+
+STATUSES = ("PENDING", "PROCESSING", "READY", "REJECTED", "FAILED", "DELETED")
+MAX_LIMIT = 100
+
+#: What the indexes need and readers do not.
+_INTERNAL = ("expires_at", "listing", "schema", "sequencer", "trying")
+
+_IMAGE_ID = re.compile(r"[0-9a-f]{32}")
+_LISTED_AT = re.compile(r"[0-9T:.+-]{20,40}#[0-9a-f]{32}")
+
+
+class Problem(Exception):
+    """A refusal, as problem details (RFC 9457) say it."""
+
+    def __init__(self, status: int, title: str, detail: str) -> None:
+        super().__init__(detail)
+        self.status, self.title, self.detail = status, title, detail
+
+
+class Catalogue:
+    """The images of one environment. Every method raises Problem for what it refuses."""
+
+    def __init__(
+        self,
+        s3: "S3Client",
+        dynamodb: "DynamoDBClient",
+        *,
+        table: str,
+        upload_bucket: str,
+        processed_bucket: str,
+        url_ttl: int,
+    ) -> None:
+        self._s3, self._dynamodb, self._table = s3, dynamodb, table
+        self._upload_bucket, self._processed_bucket, self._url_ttl = upload_bucket, processed_bucket, url_ttl
+
+    def page(self, parameters: dict[str, str]) -> Record:
+        """One page of images, newest first: {"images": […], "cursor": …}; no cursor on the last page."""
+        if unknown := sorted(set(parameters) - {"status", "limit", "cursor"}):
+            raise Problem(400, "Unknown parameter", f"{', '.join(unknown)}: known are status, limit and cursor")
+        status = parameters.get("status")
+        if status is not None and status not in STATUSES:
+            raise Problem(400, "Bad status", f"status must be one of {', '.join(STATUSES)}")
+        index, name, value = ("by-status", "status", status) if status else ("newest", "listing", LISTING)
+        query: dict[str, Any] = {
+            "TableName": self._table,
+            "IndexName": index,
+            "KeyConditionExpression": "#name = :value",
+            "ExpressionAttributeNames": {"#name": name},
+            "ExpressionAttributeValues": to_item({":value": value}),
+            "Limit": _limit(parameters.get("limit", "20")),
+            "ScanIndexForward": False,
+        }
+        if "cursor" in parameters:
+            query["ExclusiveStartKey"] = to_item({name: value, **_position(parameters["cursor"])})
+        answer = self._dynamodb.query(**query)
+        last = answer.get("LastEvaluatedKey")
+        images = [_public(from_item(item)) for item in answer["Items"]]
+        return {"images": images, **({"cursor": _cursor(from_item(last))} if last else {})}
+
+    def image(self, image_id: str) -> Record:
+        return _public(self._record(image_id))
+
+    def variant_url(self, image_id: str, name: str) -> str:
+        """A presigned address of one variant, good for the time that the environment sets."""
+        record = self._record(image_id)
+        variants = record.get("variants") or {}
+        if name not in variants:
+            there = f"there are {', '.join(sorted(variants))}" if variants else f"the image is {record['status']}"
+            raise Problem(404, "No such variant", f"{image_id} has no variant {name}: {there}")
+        parameters = {"Bucket": self._processed_bucket, "Key": variants[name]["key"]}
+        return str(self._s3.generate_presigned_url("get_object", Params=parameters, ExpiresIn=self._url_ttl))
+
+    def remove(self, image_id: str) -> None:
+        """Removes the source object. The event of that removal takes the variants and the record along."""
+        record = self._record(image_id)
+        self._s3.delete_object(Bucket=self._upload_bucket, Key=record["source"]["key"])
+
+    def _record(self, image_id: str) -> Record:
+        if not _IMAGE_ID.fullmatch(image_id):
+            raise Problem(404, "No such image", "an image id is 32 hexadecimal digits")
+        item = self._dynamodb.get_item(TableName=self._table, Key=to_item({"image_id": image_id})).get("Item")
+        if item is None:
+            raise Problem(404, "No such image", f"there is no image {image_id}")
+        record = from_item(item)
+        if record["status"] == "DELETED":
+            raise Problem(410, "Image removed", f"{image_id} was removed at {record['updated_at']}")
+        return record
+
+
+def _public(record: Record) -> Record:
+    return {name: value for name, value in record.items() if name not in _INTERNAL}
+
+
+def _limit(text: str) -> int:
+    if not re.fullmatch(r"\d{1,3}", text) or not 1 <= int(text) <= MAX_LIMIT:
+        raise Problem(400, "Bad limit", f"limit must be a whole number from 1 to {MAX_LIMIT}")
+    return int(text)
+
+
+def _cursor(last: dict[str, Any]) -> str:
+    """Where a page ended, opaque to callers: the position in the index and nothing that names it."""
+    return base64.urlsafe_b64encode(json.dumps([last["listed_at"], last["image_id"]]).encode()).decode().rstrip("=")
+
+
+def _position(cursor: str) -> dict[str, str]:
+    """The position that a cursor stands for; whatever `_cursor` cannot have made is refused."""
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        listed_at, image_id = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        if _IMAGE_ID.fullmatch(image_id) and _LISTED_AT.fullmatch(listed_at) and listed_at.split("#")[1] == image_id:
+            return {"listed_at": listed_at, "image_id": image_id}
+    except (binascii.Error, TypeError, ValueError):
+        pass
+    raise Problem(400, "Bad cursor", "cursor must be one that an earlier page gave, unchanged")

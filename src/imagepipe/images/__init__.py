@@ -1,0 +1,1 @@
+"""Images seen from the outside: upload, list, download, demo."""

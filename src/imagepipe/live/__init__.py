@@ -1,0 +1,1 @@
+"""Environments and CI roles, as the folder live/ describes them."""

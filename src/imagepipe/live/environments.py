@@ -1,0 +1,244 @@
+"""The environments under live/: what their data files say, checked before any tool sees them."""
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+import hcl2
+from lark.exceptions import LarkError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from imagepipe.errors import PipelineError
+
+ROOT = Path(__file__).resolve().parents[3]
+LIVE = ROOT / "live"
+
+#: Applied first and destroyed last: the environments pull their image from its registry.
+SHARED = "shared"
+
+#: In a release: what this checkout holds.
+WORKTREE = "worktree"
+
+#: The unit that says what workflows may do. An administrator applies it, and no workflow.
+ACCESS_UNIT = "ci-access"
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def _ref(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/-]*", value):
+        raise ValueError('"worktree", or a tag, branch or commit of this repository')
+    return value
+
+
+class _StorageData(BaseModel):
+    deletion_protection: bool
+    force_destroy: bool
+
+
+class _PromotionData(BaseModel):
+    #: How long a release must have run here before it may go on.
+    soak_hours: Annotated[float, Field(ge=0)]
+
+
+class _RolloutData(BaseModel):
+    #: Share of the calls that a new version gets at first; 0 gives it all of them at once.
+    canary_percent: Annotated[int, Field(ge=0, le=50)]
+    #: How long that is watched. The credentials of a workflow last an hour, with all that comes before and after.
+    bake_minutes: Annotated[float, Field(ge=0, le=45)]
+
+    @model_validator(mode="after")
+    def _watched(self) -> Self:
+        if self.canary_percent and not self.bake_minutes:
+            raise ValueError("bake_minutes must be more than 0 where canary_percent is, or nobody watches the canary")
+        return self
+
+
+class _ComputeData(BaseModel):
+    architecture: Literal["arm64", "x86_64"]
+
+
+class ImageScan(BaseModel):
+    """What the registry's scan of an image must not find, and how long to wait for it."""
+
+    refuse_from: Literal["INFORMATIONAL", "LOW", "MEDIUM", "HIGH", "CRITICAL"]
+    timeout_seconds: Annotated[int, Field(ge=1)]
+
+
+class _EnvironmentFile(BaseModel):
+    """What the command line needs of env.hcl; the rest is the modules' business, and they validate it."""
+
+    environment: str
+    account_id: Annotated[str, StringConstraints(pattern=r"^\d{12}$")]
+    region: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
+    storage: _StorageData | None = None
+    compute: _ComputeData | None = None
+    promotion: _PromotionData | None = None
+    rollout: _RolloutData | None = None
+    image_scan: ImageScan | None = None
+
+
+class _Build(BaseModel):
+    """Where a released image comes from; build-push writes it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    commit: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+    dirty: bool
+    platform: Literal["linux/amd64", "linux/arm64"]
+    recipe: str
+    time: str
+    version: str
+
+
+class Release(BaseModel):
+    """live/<env>/release.json: what an environment runs. `worktree` stands for what this checkout holds."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    image: Annotated[str, StringConstraints(pattern=r"^(worktree|sha256:[0-9a-f]{64})$")]
+    modules: Annotated[str, AfterValidator(_ref)]
+    build: _Build | None = None
+
+
+@dataclass(frozen=True)
+class Environment:
+    name: str
+    account_id: str
+    region: str
+    release: Release | None  # the shared one has none
+    protected: bool  # its table or its buckets refuse to be destroyed
+    platform: str  # of its functions, as images name it: linux/amd64 or linux/arm64
+    soak: timedelta = timedelta()  # how long a release must have run here before it may go on
+    canary_percent: int = 0  # of the calls that a new version gets at first; 0: all at once
+    bake: timedelta = timedelta()  # how long that is watched
+
+    @property
+    def prefix(self) -> str:
+        """What the names of all that it consists of begin with."""
+        return f"{project()}-{self.name}"
+
+    @property
+    def directory(self) -> Path:
+        return LIVE / self.name
+
+    @property
+    def units(self) -> list[str]:
+        return sorted(file.parent.name for file in self.directory.glob("*/terragrunt.hcl"))
+
+
+@cache
+def project() -> str:
+    """The project's name, which every name in every account begins with."""
+    found = re.search(r'^  project = "([a-z0-9-]+)"$', (LIVE / "_units/context.hcl").read_text(), re.MULTILINE)
+    if not found:
+        raise PipelineError('live/_units/context.hcl: project is missing: a line like project = "image-pipeline"')
+    return found[1]
+
+
+def names() -> list[str]:
+    """Every environment, in the order in which they are applied."""
+    found = [file.parent.name for file in LIVE.glob("*/env.hcl")]
+    order = [SHARED, "dev", "staging", "prod"]
+    return sorted(found, key=lambda name: (order.index(name) if name in order else len(order), name))
+
+
+def road() -> list[str]:
+    """The environments that releases go through, in that order."""
+    return [name for name in names() if name != SHARED]
+
+
+def load(name: str) -> Environment:
+    """Reads env.hcl and release.json of one environment.
+
+    Raises:
+        PipelineError: no such environment, or a file that is malformed, with its name, the field and what is expected.
+    """
+    if name not in names():
+        raise PipelineError(f"there is no environment {name!r}: ENV is one of {', '.join(names())}")
+    data = _data(name)
+    storage = data.storage
+    protected = storage is not None and (storage.deletion_protection or not storage.force_destroy)
+    arm = data.compute is not None and data.compute.architecture == "arm64"
+    platform = "linux/arm64" if arm else "linux/amd64"
+    soak = timedelta(hours=data.promotion.soak_hours if data.promotion else 0)
+    percent, bake = data.rollout.canary_percent if data.rollout else 0, data.rollout.bake_minutes if data.rollout else 0
+    return Environment(
+        name,
+        data.account_id,
+        data.region,
+        _release(name),
+        protected,
+        platform,
+        soak,
+        percent,
+        timedelta(minutes=bake),
+    )
+
+
+def image_scan() -> ImageScan:
+    """Raises PipelineError where live/shared/env.hcl does not say what a scan must not find."""
+    found = _data(SHARED).image_scan
+    if found is None:
+        raise PipelineError("live/shared/env.hcl: image_scan is missing: what a scan must not find, how long to wait")
+    return found
+
+
+def _data(name: str) -> _EnvironmentFile:
+    file = LIVE / name / "env.hcl"
+    options = hcl2.SerializationOptions(strip_string_quotes=True, explicit_blocks=False, with_comments=False)
+    try:
+        with file.open() as text:
+            document = hcl2.load(text, serialization_options=options)
+    except LarkError as error:
+        raise PipelineError(f"{_relative(file)}: {str(error).splitlines()[0]}") from None
+    data = _validated(_EnvironmentFile, document.get("locals", [{}])[0], file)
+    if data.environment != name:
+        raise PipelineError(f"{_relative(file)}: environment is {data.environment!r}, but its folder is {name!r}")
+    return data
+
+
+def load_all() -> list[Environment]:
+    return [load(name) for name in names()]
+
+
+def _release(name: str) -> Release | None:
+    if name == SHARED:
+        return None
+    file = LIVE / name / "release.json"
+    try:
+        return parse_release(name, file.read_text())
+    except FileNotFoundError:
+        raise PipelineError(
+            f"{_relative(file)} is missing: it names the image and the modules that {name} runs"
+        ) from None
+
+
+def parse_release(name: str, text: str) -> Release:
+    """What a release file of an environment says.
+
+    Raises:
+        PipelineError: it is no JSON, or lacks a field, or has one that nobody knows.
+    """
+    file = LIVE / name / "release.json"
+    try:
+        return _validated(Release, json.loads(text), file)
+    except ValueError as error:
+        raise PipelineError(f"{_relative(file)} is not JSON: {error}") from None
+
+
+def _validated(model: type[Model], content: Any, file: Path) -> Model:
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "the file"
+        raise PipelineError(f"{_relative(file)}: {field}: {first['msg']} (found {first['input']!r:.80})") from None
+
+
+def _relative(file: Path) -> str:
+    return str(file.relative_to(ROOT))

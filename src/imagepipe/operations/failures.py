@@ -1,0 +1,156 @@
+"""Which images are not served, why and since when, grouped by reason: from the records and the dead-letter queue."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from rich.table import Table
+
+from imagepipe.console import literal
+from imagepipe.images.pipeline import age
+from imagepipe.operations.dead_letters import Drawer, Letter
+from imagepipe.operations.deployment import Deployment
+from imagepipe.operations.records import Record, reason_code, since
+
+#: Statuses of images that were seen and are not served.
+NOT_SERVED = ("FAILED", "REJECTED")
+
+#: Reason of a message that is no event of an object of ours. It has no record.
+NOT_AN_EVENT = "NOT_AN_EVENT"
+
+#: Reason of a message whose image got no further than its queue: no record, or one that says nothing of a failure.
+NO_VERDICT = "NO_VERDICT"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One image that is not served, or one message that is no event."""
+
+    status: str  # the record's, or DEAD_LETTER where there is none to say
+    code: str
+    message: str
+    since: datetime
+    image_id: str | None
+    name: str  # the object's key, or how the message begins
+    attempts: int | None
+    dead_letter: bool  # its message waits in the dead-letter queue
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "image_id": self.image_id, "name": self.name, "since": self.since.isoformat(), "message": self.message,
+            "attempts": self.attempts, "dead_letter": self.dead_letter,
+        }  # fmt: skip
+
+
+@dataclass
+class Group:
+    """Failures with one status and reason; of many, a few stand for all."""
+
+    status: str
+    code: str
+    count: int = 0
+    dead_letters: int = 0
+    first: datetime | None = None
+    last: datetime | None = None
+    examples: list[Failure] = field(default_factory=list)
+
+    def add(self, failure: Failure, most_examples: int) -> None:
+        self.count += 1
+        self.dead_letters += failure.dead_letter
+        self.first = min(filter(None, [self.first, failure.since]))
+        self.last = max(filter(None, [self.last, failure.since]))
+        if len(self.examples) < most_examples:
+            self.examples.append(failure)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "status": self.status, "reason": self.code, "count": self.count, "dead_letters": self.dead_letters,
+            "since": self.first and self.first.isoformat(), "latest": self.last and self.last.isoformat(),
+            "images": [failure.as_json() for failure in self.examples],
+        }  # fmt: skip
+
+
+def find(deployment: Deployment, statuses: tuple[str, ...] = NOT_SERVED) -> Iterator[Failure]:
+    """Every message of the dead-letter queue that stands for no failed record, then every failed record."""
+    dead: set[str] = set()
+    with Drawer(deployment) as drawer:
+        for letters in drawer:
+            ids = [image_id for letter in letters for image_id in letter.image_ids]
+            dead.update(ids)
+            records = deployment.records.get_many(ids)
+            for letter in letters:
+                yield from _without_verdict(letter, records)
+    for status in statuses:
+        for record in deployment.records.with_status(status):
+            yield _failed(record, record["image_id"] in dead)
+
+
+def _without_verdict(letter: Letter, records: dict[str, Record]) -> Iterator[Failure]:
+    if letter.problem is not None:
+        name = " ".join(letter.body.split())[:60] or "(empty message)"
+        yield Failure("DEAD_LETTER", NOT_AN_EVENT, letter.problem, letter.sent, None, name, None, True)
+    for image_id, key in zip(letter.image_ids, letter.keys, strict=True):
+        record = records.get(image_id)
+        if record is None or record["status"] not in NOT_SERVED:
+            state = f"its record says {record['status']}" if record else "it has no record"
+            message = f"an event of this image was given up; {state}"
+            yield Failure("DEAD_LETTER", NO_VERDICT, message, letter.sent, image_id, key, None, True)
+
+
+def _failed(record: Record, dead_letter: bool) -> Failure:
+    message = str((record.get("reason") or {}).get("message", ""))
+    return Failure(
+        record["status"], reason_code(record), message, since(record), record["image_id"], record["source"]["key"],
+        record.get("attempts"), dead_letter,
+    )  # fmt: skip
+
+
+def group(failures: Iterator[Failure], most_examples: int, seen: Callable[[], None] = lambda: None) -> list[Group]:
+    """Groups in the order in which they want attention: failures before rejections, the largest first."""
+    groups: dict[tuple[str, str], Group] = {}
+    for failure in failures:
+        key = failure.status, failure.code
+        groups.setdefault(key, Group(*key)).add(failure, most_examples)
+        seen()
+    return sorted(groups.values(), key=lambda group: (group.status == "REJECTED", -group.count))
+
+
+def table(groups: list[Group], title: str) -> Table:
+    result = Table(title=title, title_justify="left")
+    for heading, right in (("status", False), ("reason", False), ("images", True), ("dead letters", True)):
+        result.add_column(heading, justify="right" if right else "left", overflow="fold")
+    for heading in ("since", "latest", "for example"):
+        result.add_column(heading, overflow="fold")
+    for each in groups:
+        examples = "\n".join(
+            " ".join(filter(None, [literal(failure.name), f"[dim]{failure.image_id}[/]" if failure.image_id else ""]))
+            for failure in each.examples
+        )
+        more = each.count - len(each.examples)
+        result.add_row(
+            each.status, f"{each.code}\n[dim]{literal(each.examples[0].message)}[/]", str(each.count),
+            str(each.dead_letters or "·"), _age(each.first), _age(each.last),
+            examples + (f"\n[dim]and {more} more[/]" if more else ""),
+        )  # fmt: skip
+    return result
+
+
+def _age(moment: datetime | None) -> str:
+    return age(moment.isoformat()) if moment else ""
+
+
+def next_commands(deployment: Deployment, groups: list[Group]) -> list[tuple[str, str]]:
+    """What to type next, with what it does."""
+    codes = {each.code for each in groups if each.status != "REJECTED"}
+    rejected = [each for each in groups if each.status == "REJECTED"]
+    commands = []
+    if codes - {NOT_AN_EVENT}:
+        commands.append((deployment.command("redrive", "DRY_RUN=1"), "what would be put back"))
+        commands.append((deployment.command("redrive"), "once the cause is gone: all of it is tried again"))
+    if NOT_AN_EVENT in codes:
+        commands.append((deployment.command("redrive", "DISCARD=1"), "delete the messages that are no events"))
+    if rejected:
+        setting = f"STATUS=REJECTED REASON={rejected[0].code}"
+        commands.append((deployment.command("reprocess", setting), "judge rejected images again, after limits changed"))
+    return commands

@@ -1,0 +1,78 @@
+"""An image sent through a deployed environment and taken back: the shortest proof that all of it works together."""
+
+import secrets
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from imagepipe.console import progress
+from imagepipe.errors import PipelineError
+from imagepipe.images import samples
+from imagepipe.images.api_client import Record
+from imagepipe.images.pipeline import Pipeline
+
+#: Where smoke tests put their images. Anything else in the bucket is none of their business.
+PREFIX = "smoke/"
+
+#: Seconds for the image to be made, and to be gone again. A cold function in a new account takes some ten.
+PATIENCE = 120
+
+SIZE = (960, 640)
+
+
+def test(pipeline: Pipeline) -> float:
+    """Does what `send` does, and shows how far it is."""
+    with progress() as bar:
+        task = bar.add_task("smoke", total=4)
+        return send(pipeline, lambda: bar.advance(task))
+
+
+def send(pipeline: Pipeline, done: Callable[[], None]) -> float:
+    """Sends an image through, reads it back by the API and removes it.
+
+    Args:
+        done: called after each of the four steps.
+
+    Returns:
+        Seconds from upload to removal.
+
+    Raises:
+        PipelineError: with the step that failed; what it uploaded is tagged as test data, and expires.
+    """
+    started = time.monotonic()
+    key = f"{PREFIX}{uuid.uuid4()}.jpg"
+    with tempfile.TemporaryDirectory(prefix="smoke-") as folder:
+        file = Path(folder) / "smoke.jpg"
+        # A picture that nobody has sent before: what is there already would only be linked, and nothing be made.
+        file.write_bytes(samples.landscape(*SIZE, seed=secrets.randbelow(1_000_000)).jpegsave_buffer(Q=85))
+        uploads = pipeline.uploader(test_data=True).upload({key: file}, lambda _: done())
+        record = pipeline.wait(uploads, PATIENCE, lambda *_: done()).get(key)
+        if record is None:
+            raise PipelineError(f"{key} was uploaded and had no final record after {PATIENCE} s: imagepipe failures")
+        _look(pipeline, record)
+        done()
+        pipeline.api.remove(record["image_id"])
+        _wait_until_gone(pipeline, record["image_id"])
+        done()
+    return time.monotonic() - started
+
+
+def _look(pipeline: Pipeline, record: Record) -> None:
+    if record["status"] != "READY":
+        raise PipelineError(f"the image became {record['status']}: {(record.get('reason') or {}).get('message')}")
+    if (record["source"]["width"], record["source"]["height"]) != SIZE:
+        raise PipelineError(f"the record says {record['source']['width']} × {record['source']['height']}, not {SIZE}")
+    for name, variant in record["variants"].items():
+        content = pipeline.api.variant(record["image_id"], name)
+        if len(content) != variant["bytes"]:
+            raise PipelineError(f"variant {name} has {len(content)} bytes, and the record says {variant['bytes']}")
+
+
+def _wait_until_gone(pipeline: Pipeline, image_id: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while (found := pipeline.api.image(image_id)) is not None:
+        if time.monotonic() > deadline:
+            raise PipelineError(f"image {image_id} was removed by the API and is still {found['status']}")
+        time.sleep(0.3)

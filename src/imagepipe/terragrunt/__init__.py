@@ -1,0 +1,1 @@
+"""Terragrunt: targets, units, plans and drift."""

@@ -1,0 +1,259 @@
+"""The process that decodes: what it cannot do, and what becomes of an image that hurts it."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from image_processor.decoder.gate import Reason, Rejected
+from image_processor.decoder.sandbox import Sandbox, WorkerFailed, vcpus
+from image_processor.recipe import Encoding, Limits, Recipe, ladder
+from imagepipe.images import samples
+
+SOURCE = str(Path(__file__).parents[3] / "lambda-image" / "src")
+PICTURE = samples.landscape(320, 200, 1)
+SMALL = Recipe(variants=ladder(64, thumbnail=32))
+JPEG = bytes(PICTURE.jpegsave_buffer())
+
+#: Takes a quarter of a second at least, and few bytes: an empty page.
+SLOW = bytes(samples.pyvips.Image.black(6000, 6000, bands=3).pngsave_buffer(compression=1))
+#: Interlaced: decoded in one block of 108 MB.
+WHOLE = bytes(samples.pyvips.Image.black(6000, 6000, bands=3).pngsave_buffer(compression=1, interlace=True))
+
+
+@pytest.fixture
+def box() -> Iterator[Sandbox]:
+    with Sandbox(Limits()) as found:
+        found.held()
+        yield found
+
+
+def pid(box: Sandbox) -> int:
+    assert box._worker
+    return box._worker._process.pid
+
+
+def signalled_while_it_works(box: Sandbox, number: signal.Signals, times: int = 1) -> threading.Thread:
+    """Sends a signal to the worker, and to as many successors, some time into their work."""
+
+    def send() -> None:
+        seen = set[int]()
+        while len(seen) < times:
+            worker = box._worker
+            if worker and worker.images and worker._process.pid not in seen:
+                time.sleep(0.1)
+                os.kill(worker._process.pid, number)
+                seen.add(worker._process.pid)
+            time.sleep(0.005)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    return thread
+
+
+def reason(box: Sandbox, data: bytes) -> Reason:
+    with pytest.raises(Rejected) as raised:
+        box.render(data, Recipe())
+    return raised.value.reason
+
+
+def test_images_come_out_of_one_and_the_same_process(box: Sandbox) -> None:
+    process = pid(box)
+    for _ in range(2):
+        header, rendition = box.render(JPEG, Recipe())
+        assert (header.format, rendition.width, rendition.height) == ("jpeg", 320, 200)
+        for variant in rendition.variants:
+            picture = samples.pyvips.Image.new_from_buffer(variant.data, "")
+            assert (picture.width, picture.height) == (variant.width, variant.height)
+    assert pid(box) == process
+    assert 0 < box.usage.seconds < 10
+    assert 20e6 < box.usage.peak_bytes < 400e6
+
+
+def test_what_is_refused_is_refused_with_the_engines_own_reason(box: Sandbox) -> None:
+    assert reason(box, JPEG[: len(JPEG) // 2]) == Reason.TRUNCATED
+    assert box.header
+    assert box.header.width == 320
+    assert reason(box, b"Dear all,") == Reason.NOT_AN_IMAGE
+    assert box.header is None
+
+
+def test_the_process_holds_no_decoder_until_it_needs_one_and_the_parent_never() -> None:
+    code = "import sys; from image_processor.decoder import sandbox; print('pyvips' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": SOURCE}
+    assert subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True).stdout == b"False\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS])
+def test_image_whose_decoder_crashes_is_tried_once_more_in_a_fresh_process(number: signal.Signals) -> None:
+    with Sandbox(Limits()) as box:
+        box.render(JPEG, Recipe())
+        first = pid(box)
+        thread = signalled_while_it_works(box, number)
+        _, rendition = box.render(SLOW, Recipe())
+        thread.join()
+        assert rendition.width == 6000
+        assert pid(box) != first
+
+
+def test_image_that_crashes_a_fresh_process_is_rejected_and_the_next_never_notices(box: Sandbox) -> None:
+    thread = signalled_while_it_works(box, signal.SIGSEGV)
+    assert reason(box, SLOW) == Reason.DECODER_CRASHED
+    thread.join()
+    assert box.render(JPEG, Recipe())[1].width == 320
+
+
+def test_process_killed_for_memory_is_out_of_memory(box: Sandbox) -> None:
+    thread = signalled_while_it_works(box, signal.SIGKILL)
+    assert reason(box, SLOW) == Reason.OUT_OF_MEMORY
+    thread.join()
+
+
+def test_address_space_is_limited(box: Sandbox) -> None:
+    mapped = int(Path(f"/proc/{pid(box)}/statm").read_text().split()[0]) * resource.getpagesize()
+    soft, hard = resource.prlimit(pid(box), resource.RLIMIT_AS)
+    assert mapped < soft == hard < mapped + 1.5e9
+    # Less than the one block that this picture needs, and more than anything else does: codecs that get not even a few
+    # bytes crash or hang instead of saying so.
+    resource.prlimit(pid(box), resource.RLIMIT_AS, (mapped + 60_000_000, hard))
+    assert reason(box, WHOLE) == Reason.OUT_OF_MEMORY
+    assert box.render(JPEG, Recipe())[1].width == 320
+
+
+def test_image_that_takes_too_long_is_stopped_by_the_clock() -> None:
+    laborious = Recipe(variants=ladder(1920, thumbnail=64, formats=(Encoding("avif", 80, effort=9), Encoding("jpeg"))))
+    photo = bytes(samples.landscape(1920, 1920, 1).jpegsave_buffer())
+    with Sandbox(Limits(max_seconds=1)) as box:
+        box.held()
+        with pytest.raises(Rejected, match="stopped after 1 s") as raised:
+            box.render(photo, laborious)
+        assert raised.value.reason == Reason.TOO_SLOW
+        assert box.render(JPEG, SMALL)[1].width == 320
+
+
+def test_processor_time_is_limited_too(box: Sandbox) -> None:
+    box.render(JPEG, Recipe())
+    soft, _ = resource.prlimit(pid(box), resource.RLIMIT_CPU)
+    assert 0 < soft <= Limits().max_seconds * (os.cpu_count() or 1) + 10
+    thread = signalled_while_it_works(box, signal.SIGXCPU)
+    assert reason(box, SLOW) == Reason.TOO_SLOW
+    thread.join()
+
+
+def test_process_that_gets_no_processor_time_says_nothing_of_the_image() -> None:
+    with Sandbox(Limits(max_seconds=1)) as box:
+        box.held()
+        os.kill(pid(box), signal.SIGSTOP)
+        with pytest.raises(WorkerFailed, match=r"given the processor for 0\.0 s only"):
+            box.render(JPEG, Recipe())
+        assert box.render(JPEG, SMALL)[1].width == 320
+
+
+def test_image_that_its_decoder_hangs_on_is_told_from_a_machine_without_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Sandbox(Limits(max_seconds=1)) as box:
+        box.held()
+        # It waits for a message that never comes, as a deadlocked decoder does for its lock.
+        monkeypatch.setattr("image_processor.decoder.sandbox.socket.send_fds", lambda *_: None)
+        assert reason(box, JPEG) == Reason.DECODER_CRASHED
+        monkeypatch.undo()
+        assert box.render(JPEG, SMALL)[1].width == 320
+
+
+def test_process_that_died_idle_is_replaced(box: Sandbox) -> None:
+    box.render(JPEG, Recipe())
+    os.kill(pid(box), signal.SIGKILL)
+    assert box.render(JPEG, Recipe())[1].width == 320
+
+
+def test_nothing_is_left_behind() -> None:
+    before = set(os.listdir("/proc/self/fd"))
+    with Sandbox(Limits()) as box:
+        box.render(JPEG, Recipe())
+        process = pid(box)
+    assert not Path(f"/proc/{process}").exists()
+    assert set(os.listdir("/proc/self/fd")) <= before
+
+
+def test_process_knows_nothing_of_its_parents_environment(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    with Sandbox(Limits()) as other:
+        other.held()
+        assert b"AWS_" not in Path(f"/proc/{pid(other)}/environ").read_bytes()
+
+
+FORBIDDEN = {
+    "network": "import socket; socket.socket()",
+    "reading a file": "open('/etc/hostname')",
+    "writing a file": "open('/tmp/x', 'w')",
+    "removing a file": "__import__('os').unlink('/tmp/x')",
+    "a new process": "__import__('os').fork()",
+    "another program": "__import__('os').execv('/bin/true', ['true'])",
+    "a signal to the parent": "__import__('os').kill(__import__('os').getppid(), 0)",
+    "a higher limit": "__import__('resource').setrlimit(__import__('resource').RLIMIT_CPU, (9, 9))",
+}
+
+
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_confined_process_has_none_of(what: str) -> None:
+    code = f"""
+import os, resource, socket
+from image_processor.decoder import confinement
+print(confinement.confine(500_000_000, 1000))
+try:
+    {FORBIDDEN[what]}
+except (OSError, ValueError) as error:
+    print("denied", error)
+"""
+    environment = {**os.environ, "PYTHONPATH": SOURCE}
+    found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert "system calls" in found.stdout, "this kernel does not let a process narrow itself"
+    assert "denied" in found.stdout, found.stderr
+
+
+def test_confined_process_still_has_threads_and_shared_memory() -> None:
+    code = """
+import os, threading
+from image_processor.decoder import confinement
+confinement.confine(500_000_000, 1000)
+thread = threading.Thread(target=print, args=("thread",)); thread.start(); thread.join()
+file = os.memfd_create("x"); os.write(file, b"x")
+try:
+    os.write(file, b"x" * 2000); os.write(file, b"x")
+except OSError as error:
+    print("file size", error.errno)
+"""
+    environment = {**os.environ, "PYTHONPATH": SOURCE}
+    found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert found.stdout.splitlines() == ["thread", "file size 27"], found.stderr
+
+
+def test_answer_that_makes_no_sense_is_not_believed(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([b"{", b"[]", json.dumps({"sizes": [10**9]}).encode(), json.dumps({"sizes": [], "x": 1}).encode()])
+    assert box._worker
+    kind = type(box._worker)
+    monkeypatch.setattr(kind, "_receive", lambda *_: (next(answers), [os.memfd_create("x")]))
+    monkeypatch.setattr(kind, "held", lambda _: [])
+    for _ in range(4):
+        with pytest.raises(WorkerFailed, match="makes no sense"):
+            box.render(JPEG, Recipe())
+
+
+@pytest.mark.parametrize(("memory_mb", "processors"), [(128, 1), (1769, 1), (1770, 2), (3538, 2), (10240, 6)])
+def test_threads_are_those_that_the_memory_size_buys(memory_mb: int, processors: int) -> None:
+    assert vcpus(memory_mb) == processors
+
+
+def test_worker_keeps_to_its_threads() -> None:
+    with Sandbox(Limits(), threads=1) as box:
+        box.render(JPEG, SMALL)
+        assert box._worker
+        environment = Path(f"/proc/{box._worker._process.pid}/environ").read_bytes().split(b"\0")
+    assert b"VIPS_CONCURRENCY=1" in environment

@@ -1,0 +1,757 @@
+"""Events in, records and variants out: what each kind of event does, and what it leaves alone."""
+
+import contextlib
+import hashlib
+import itertools
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import pyvips
+from botocore.exceptions import ClientError
+
+from image_processor.decoder.sandbox import Sandbox
+from image_processor.events import NotAnEvent, ObjectEvent, parse
+from image_processor.intake.processor import GivenUp, Outcome, Processor, Suspect
+from image_processor.recipe import Encoding, Limits, Recipe, VariantSpec, ladder, verdict_version
+from image_processor.records.store import Store
+
+from ..conftest import FORMATS, PROCESSED, RECIPE, Environment
+
+NEWER = Recipe(variants=ladder(32, thumbnail=16, formats=FORMATS))
+
+
+def handle(processor: Processor, environment: Environment, record: dict[str, Any]) -> Outcome:
+    return processor.handle(environment.event(record)).outcome
+
+
+def test_upload_becomes_a_record_with_variants(processor: Processor, environment: Environment, photo: bytes) -> None:
+    assert handle(processor, environment, environment.put("a photo.jpg", photo)) == Outcome.PROCESSED
+    record = environment.record("a photo.jpg")
+    assert record["status"] == "READY"
+    assert record["source"] | {"version_id": "", "etag": "", "sha256": ""} == {
+        "bucket": "uploads",
+        "key": "a photo.jpg",
+        "bytes": len(photo),
+        "content_type": "image/jpeg",
+        "format": "jpeg",
+        "width": 200,
+        "height": 150,
+        "orientation": 1,
+        "colour_space": "srgb",
+        "frames": 1,
+        "version_id": "",
+        "etag": "",
+        "sha256": "",
+    }
+    assert record["pipeline"] == {"recipe": RECIPE.version, "image": "sha256:" + "a" * 64}
+    assert {variant["key"] for variant in record["variants"].values()} == environment.variants()
+    assert all(record[name] for name in ("placeholder", "colour", "listed_at", "created_at", "updated_at", "timings"))
+
+
+def test_variants_may_be_cached_for_ever(processor: Processor, environment: Environment, photo: bytes) -> None:
+    handle(processor, environment, environment.put("a.jpg", photo))
+    for variant in environment.record("a.jpg")["variants"].values():
+        head = environment.s3.head_object(Bucket=PROCESSED, Key=variant["key"])
+        assert head["CacheControl"] == "public, max-age=31536000, immutable"
+        assert head["ContentType"] == variant["content_type"]
+        assert head["ContentLength"] == variant["bytes"]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(b"", "EMPTY"), (b"no image", "NOT_AN_IMAGE"), (b"%PDF-1.4", "UNSUPPORTED_FORMAT")]
+)
+def test_what_can_never_be_processed_is_rejected_with_a_reason(
+    processor: Processor, environment: Environment, content: bytes, reason: str
+) -> None:
+    assert handle(processor, environment, environment.put("a.jpg", content)) == Outcome.REJECTED
+    record = environment.record("a.jpg")
+    assert (record["status"], record["reason"]["code"]) == ("REJECTED", reason)
+    assert record["reason"]["message"]
+    assert environment.variants() == set()
+
+
+def test_bytes_decide_and_not_the_content_type(processor: Processor, environment: Environment, photo: bytes) -> None:
+    assert handle(processor, environment, environment.put("a.txt", photo, "text/plain")) == Outcome.PROCESSED
+    source = environment.record("a.txt")["source"]
+    assert (source["content_type"], source["format"]) == ("text/plain", "jpeg")
+
+
+def test_object_that_is_gone_is_rejected(processor: Processor, environment: Environment, photo: bytes) -> None:
+    created = environment.put("a.jpg", photo)
+    version = created["s3"]["object"]["versionId"]
+    environment.s3.delete_object(Bucket="uploads", Key="a.jpg", VersionId=version)
+    assert handle(processor, environment, created) == Outcome.REJECTED
+    assert environment.record("a.jpg")["reason"]["code"] == "OBJECT_GONE"
+
+
+def test_event_is_about_its_own_version(
+    processor: Processor, environment: Environment, photo: bytes, other_photo: bytes
+) -> None:
+    first = environment.put("a.jpg", photo)
+    environment.put("a.jpg", other_photo)
+    handle(processor, environment, first)
+    assert environment.record("a.jpg")["source"]["width"] == 200
+
+
+def test_duplicate_is_not_decoded_again(
+    processor: Processor, environment: Environment, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    created = environment.put("a.jpg", photo)
+    handle(processor, environment, created)
+    before = environment.record("a.jpg")
+    monkeypatch.setattr("image_processor.decoder.engine.render", lambda *_: pytest.fail("decoded twice"))
+    assert handle(processor, environment, created) == Outcome.SKIPPED
+    assert environment.record("a.jpg") == before
+
+
+def test_overwriting_is_a_new_revision_and_takes_the_old_variants_away(
+    processor: Processor, environment: Environment, photo: bytes, other_photo: bytes
+) -> None:
+    handle(processor, environment, environment.put("a.jpg", photo))
+    first = environment.record("a.jpg")
+    handle(processor, environment, environment.put("a.jpg", other_photo))
+    second = environment.record("a.jpg")
+    assert second["image_id"] == first["image_id"]
+    assert second["revision"] != first["revision"]
+    assert second["created_at"] == first["created_at"]
+    assert environment.variants() == {variant["key"] for variant in second["variants"].values()}
+
+
+def test_older_event_changes_nothing_whenever_it_comes(
+    processor: Processor, environment: Environment, photo: bytes, other_photo: bytes
+) -> None:
+    older, newer = environment.put("a.jpg", photo), environment.put("a.jpg", other_photo)
+    handle(processor, environment, newer)
+    before = environment.record("a.jpg"), environment.variants()
+    assert handle(processor, environment, older) == Outcome.SKIPPED
+    assert (environment.record("a.jpg"), environment.variants()) == before
+
+
+def test_loser_of_a_race_takes_its_variants_away(
+    processor: Processor, environment: Environment, photo: bytes, other_photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newer event is handled while the older one is between its variants and its publication."""
+    older, newer = environment.put("a.jpg", photo), environment.put("a.jpg", other_photo)
+    publish = Store.publish
+
+    def overtaken(self: Store, event: Any, *arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(Store, "publish", publish)
+        handle(processor, environment, newer)
+        return publish(self, event, *arguments, **options)
+
+    monkeypatch.setattr(Store, "publish", overtaken)
+    assert handle(processor, environment, older) == Outcome.SKIPPED
+    record = environment.record("a.jpg")
+    assert record["source"]["width"] == 240
+    assert environment.variants() == {variant["key"] for variant in record["variants"].values()}
+
+
+def test_same_event_handled_twice_at_once_keeps_its_variants(
+    processor: Processor, environment: Environment, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    created = environment.put("a.jpg", photo)
+    publish = Store.publish
+
+    def overtaken(self: Store, event: Any, *arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(Store, "publish", publish)
+        handle(processor, environment, created)
+        return publish(self, event, *arguments, **options)
+
+    monkeypatch.setattr(Store, "publish", overtaken)
+    assert handle(processor, environment, created) == Outcome.SKIPPED
+    assert environment.variants() == {variant["key"] for variant in environment.record("a.jpg")["variants"].values()}
+
+
+def test_two_releases_at_work_on_one_event_leave_what_is_shown_alone(
+    processor: Processor,
+    environment: Environment,
+    sandbox: Sandbox,
+    photo: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The new release publishes while the old one, whose variants have the same names, is about to write its own."""
+    created = environment.put("a.jpg", photo)
+    finer = Recipe(variants=ladder(64, 160, thumbnail=48, formats=(Encoding("avif", 50), Encoding("jpeg", 95))))
+    new = Processor(environment.store, finer, sandbox, "sha256:" + "b" * 64, "uploads")
+    put_variants = Store.put_variants
+
+    def overtaken(self: Store, *arguments: Any) -> Any:
+        monkeypatch.setattr(Store, "put_variants", put_variants)
+        handle(new, environment, created)
+        return put_variants(self, *arguments)
+
+    monkeypatch.setattr(Store, "put_variants", overtaken)
+    assert handle(processor, environment, created) == Outcome.SKIPPED
+    record = environment.record("a.jpg")
+    assert record["pipeline"]["recipe"] == finer.version
+    for variant in record["variants"].values():
+        content = environment.s3.get_object(Bucket=PROCESSED, Key=variant["key"])["Body"].read()
+        assert hashlib.sha256(content).hexdigest() == variant["sha256"]
+    assert environment.variants() == {variant["key"] for variant in record["variants"].values()}
+
+
+def test_removal_takes_the_variants_and_leaves_a_tombstone_that_expires(
+    processor: Processor, environment: Environment, photo: bytes
+) -> None:
+    handle(processor, environment, environment.put("a.jpg", photo))
+    assert handle(processor, environment, environment.remove("a.jpg")) == Outcome.DELETED
+    record = environment.record("a.jpg")
+    assert record["status"] == "DELETED"
+    assert record["expires_at"] > 0
+    assert "listing" not in record
+    assert environment.variants() == set()
+
+
+def test_removal_that_comes_before_its_creation_wins(
+    processor: Processor, environment: Environment, photo: bytes
+) -> None:
+    created, removed = environment.put("a.jpg", photo), environment.remove("a.jpg")
+    assert handle(processor, environment, removed) == Outcome.DELETED
+    assert handle(processor, environment, created) == Outcome.SKIPPED
+    assert environment.record("a.jpg")["status"] == "DELETED"
+    assert environment.variants() == set()
+
+
+def test_removal_of_an_old_version_leaves_the_image_alone(
+    processor: Processor, environment: Environment, photo: bytes, other_photo: bytes
+) -> None:
+    first, second = environment.put("a.jpg", photo), environment.put("a.jpg", other_photo)
+    handle(processor, environment, first)
+    handle(processor, environment, second)
+    assert handle(processor, environment, environment.remove_version("a.jpg", first)) == Outcome.SKIPPED
+    assert environment.record("a.jpg")["status"] == "READY"
+    assert handle(processor, environment, environment.remove_version("a.jpg", second)) == Outcome.DELETED
+
+
+def test_removed_key_can_be_uploaded_again(processor: Processor, environment: Environment, photo: bytes) -> None:
+    for record in (environment.put("a.jpg", photo), environment.remove("a.jpg"), environment.put("a.jpg", photo)):
+        handle(processor, environment, record)
+    found = environment.record("a.jpg")
+    assert found["status"] == "READY"
+    assert "expires_at" not in found
+
+
+def test_tombstone_that_expires_at_this_very_moment_does_no_harm(
+    processor: Processor, environment: Environment, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for record in (environment.put("a.jpg", photo), environment.remove("a.jpg")):
+        handle(processor, environment, record)
+    image, try_again, seen = environment.record("a.jpg")["image_id"], Store.try_again, []
+
+    def expired(self: Store, *arguments: Any) -> bool:
+        self._dynamodb.delete_item(TableName=self._table, Key={"image_id": {"S": image}})
+        begun = try_again(self, *arguments)
+        seen.append(self.record(image))
+        return begun
+
+    monkeypatch.setattr(Store, "try_again", expired)
+    assert handle(processor, environment, environment.put("a.jpg", photo)) == Outcome.PROCESSED
+    assert seen == [None]
+    assert environment.record("a.jpg")["status"] == "READY"
+
+
+def test_image_given_up_can_still_become_ready(processor: Processor, environment: Environment, photo: bytes) -> None:
+    """What a redrive from the dead-letter queue needs: the same event once more."""
+    created = environment.put("a.jpg", photo)
+    processor.give_up(environment.event(created), 5, "TimeoutError: slow")
+    assert environment.record("a.jpg")["reason"] == {"code": "PROCESSING_FAILED", "message": "TimeoutError: slow"}
+    assert handle(processor, environment, created) == Outcome.PROCESSED
+    assert environment.record("a.jpg")["status"] == "READY"
+
+
+def test_write_that_fails_leaves_none_under_way(
+    processor: Processor, environment: Environment, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Variants are written side by side; one that arrives after the failure was dealt with would be left over."""
+    put_object, numbers = environment.s3.put_object, itertools.count()
+    created = environment.put("a.jpg", photo)
+
+    def first_fails(**arguments: Any) -> Any:
+        if not next(numbers):
+            raise TimeoutError("slow")
+        time.sleep(0.2)
+        return put_object(**arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(environment.s3, "put_object", first_fails)
+        with pytest.raises(TimeoutError):
+            handle(processor, environment, created)
+        there = environment.variants()
+    time.sleep(0.5)
+    assert there == environment.variants()
+    assert environment.record("a.jpg")["status"] == "PROCESSING"
+
+
+def test_first_upload_shows_as_processing_and_a_later_one_keeps_showing_what_is_there(
+    processor: Processor, environment: Environment, photo: bytes, other_photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    put_variants = Store.put_variants
+
+    def watched(self: Store, *arguments: Any) -> Any:
+        seen.append(environment.record("a.jpg")["status"])
+        return put_variants(self, *arguments)
+
+    monkeypatch.setattr(Store, "put_variants", watched)
+    for content in (photo, other_photo):
+        handle(processor, environment, environment.put("a.jpg", content))
+    assert seen == ["PROCESSING", "READY"]
+
+
+# --- order, and versions ----------------------------------------------------------------------------------------------
+
+
+def test_removal_of_the_shown_version_brings_back_what_lies_under_it(
+    processor: Processor, environment: Environment, photo: bytes, other_photo: bytes
+) -> None:
+    environment.put("a.jpg", photo)
+    second = environment.put("a.jpg", other_photo)
+    handle(processor, environment, second)
+    assert handle(processor, environment, environment.remove_version("a.jpg", second)) == Outcome.PROCESSED
+    assert environment.record("a.jpg")["source"]["width"] == 200
+
+
+def test_removal_of_an_old_version_that_comes_first_hides_nothing(
+    processor: Processor, environment: Environment, photo: bytes, other_photo: bytes
+) -> None:
+    first, second = environment.put("a.jpg", photo), environment.put("a.jpg", other_photo)
+    removed = environment.remove_version("a.jpg", first)
+    for record in (removed, second, first):
+        handle(processor, environment, record)
+    found = environment.record("a.jpg")
+    assert (found["status"], found["source"]["width"]) == ("READY", 240)
+
+
+def test_removal_of_a_delete_marker_brings_the_image_back(
+    processor: Processor, environment: Environment, photo: bytes
+) -> None:
+    handle(processor, environment, environment.put("a.jpg", photo))
+    removed = environment.remove("a.jpg")
+    handle(processor, environment, removed)
+    assert handle(processor, environment, environment.remove_version("a.jpg", removed)) == Outcome.PROCESSED
+    assert environment.record("a.jpg")["status"] == "READY"
+
+
+def test_removal_that_changes_nothing_still_outdates_what_happened_before_it(
+    processor: Processor, environment: Environment, photo: bytes
+) -> None:
+    handle(processor, environment, environment.put("a.jpg", photo))
+    shown = environment.record("a.jpg")
+    removed = environment.remove("a.jpg")
+    brought_back = environment.remove_version("a.jpg", removed)
+    assert handle(processor, environment, brought_back) == Outcome.SKIPPED
+    assert handle(processor, environment, removed) == Outcome.SKIPPED
+    found = environment.record("a.jpg")
+    assert (found["status"], found["revision"], found["variants"]) == ("READY", shown["revision"], shown["variants"])
+    assert found["sequencer"] > shown["sequencer"]
+
+
+def test_replaced_object_of_a_bucket_without_versions_is_left_to_its_own_event(
+    processor: Processor, environment: Environment, photo: bytes, other_photo: bytes
+) -> None:
+    first = environment.put("a.jpg", photo)
+    del first["s3"]["object"]["versionId"]
+    environment.put("a.jpg", other_photo)
+    assert handle(processor, environment, first) == Outcome.REJECTED
+    assert environment.record("a.jpg")["reason"]["code"] == "OBJECT_GONE"
+
+
+# --- answers that get lost: the SDK sends the request again, which has had its effect --------------------------------
+
+
+@pytest.fixture
+def every_answer_lost_once(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = environment.store._dynamodb
+    for name in ("transact_write_items", "update_item"):
+        send = getattr(client, name)
+
+        def twice(send: Any = send, **request: Any) -> Any:
+            with contextlib.suppress(ClientError):
+                send(**request)
+            return send(**request)
+
+        monkeypatch.setattr(client, name, twice)
+
+
+@pytest.mark.usefixtures("every_answer_lost_once")
+def test_lost_answer_leaves_no_image_in_processing(
+    processor: Processor, environment: Environment, photo: bytes
+) -> None:
+    for step in range(2):
+        handle(processor, environment, environment.put("a.jpg", photo))
+        assert environment.record("a.jpg")["status"] == "READY", step
+    handle(processor, environment, environment.remove("a.jpg"))
+    assert environment.record("a.jpg")["status"] == "DELETED"
+    # The content is remembered, and the image that had it is gone: nothing to link to.
+    handle(processor, environment, environment.put("b.jpg", photo))
+    assert environment.record("b.jpg")["status"] == "READY"
+
+
+# --- same content -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def twins(processor: Processor, environment: Environment, photo: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two keys with one content, of which one was decoded."""
+    handle(processor, environment, environment.put("a.jpg", photo))
+    with monkeypatch.context() as patched:
+        patched.setattr(Processor, "_render", lambda *_: pytest.fail("decoded twice"))
+        assert handle(processor, environment, environment.put("b.jpg", photo)) == Outcome.LINKED
+
+
+def test_same_content_under_another_key_is_linked_and_not_made_again(twins: None, environment: Environment) -> None:
+    first, second = environment.record("a.jpg"), environment.record("b.jpg")
+    assert second["status"] == "READY"
+    assert second["linked_to"] == {"image_id": first["image_id"], "revision": first["revision"]}
+    assert second["source"] | {"key": "a.jpg", "version_id": ""} == first["source"] | {"version_id": ""}
+    for name, variant in second["variants"].items():
+        assert variant["sha256"] == first["variants"][name]["sha256"]
+        head = environment.s3.head_object(Bucket=PROCESSED, Key=variant["key"])
+        assert (head["ContentType"], head["ContentLength"]) == (variant["content_type"], variant["bytes"])
+        assert head["CacheControl"] == "public, max-age=31536000, immutable"
+
+
+@pytest.mark.parametrize(("gone", "left"), [("a.jpg", "b.jpg"), ("b.jpg", "a.jpg")])
+def test_removing_one_leaves_the_other_whole(
+    twins: None, processor: Processor, environment: Environment, gone: str, left: str
+) -> None:
+    handle(processor, environment, environment.remove(gone))
+    assert environment.variants() == {variant["key"] for variant in environment.record(left)["variants"].values()}
+
+
+def test_content_whose_image_is_gone_is_made_and_remembered_anew(
+    processor: Processor, environment: Environment, photo: bytes
+) -> None:
+    handle(processor, environment, environment.put("a.jpg", photo))
+    handle(processor, environment, environment.remove("a.jpg"))
+    assert handle(processor, environment, environment.put("b.jpg", photo)) == Outcome.PROCESSED
+    assert handle(processor, environment, environment.put("c.jpg", photo)) == Outcome.LINKED
+    assert environment.record("c.jpg")["linked_to"]["image_id"] == environment.record("b.jpg")["image_id"]
+
+
+def test_content_made_by_another_recipe_is_made_anew(
+    processor: Processor, environment: Environment, sandbox: Sandbox, photo: bytes
+) -> None:
+    handle(processor, environment, environment.put("a.jpg", photo))
+    other = Processor(environment.store, NEWER, sandbox, "sha256:" + "b" * 64, "uploads")
+    assert handle(other, environment, environment.put("b.jpg", photo)) == Outcome.PROCESSED
+
+
+# --- failures ---------------------------------------------------------------------------------------------------------
+
+
+def killed(processor: Processor, environment: Environment, record: dict[str, Any], delivery: int) -> None:
+    """A delivery in whose midst the process is gone: nothing runs any more, no handler of exceptions either."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Processor, "_render", _die)
+        with pytest.raises(KeyboardInterrupt):
+            processor.handle(environment.event(record), delivery)
+
+
+def _die(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("shown", [None, "READY"])
+def test_image_that_kills_the_process_three_times_has_failed(
+    processor: Processor, environment: Environment, photo: bytes, other_photo: bytes, shown: str | None
+) -> None:
+    if shown:
+        handle(processor, environment, environment.put("a.jpg", other_photo))
+    created = environment.put("a.jpg", photo)
+    for delivery in (1, 2, 3):
+        killed(processor, environment, created, delivery)
+    for delivery in (4, 5):
+        with pytest.raises(GivenUp):
+            processor.handle(environment.event(created), delivery)
+    record = environment.record("a.jpg")
+    assert (record["status"], record["reason"]["code"], record["attempts"]) == ("FAILED", "PROCESS_KILLED", 4)
+    assert processor.handle(environment.event(created), 1).outcome == Outcome.PROCESSED  # put back by a redrive
+
+
+def test_image_that_may_have_killed_the_process_is_a_suspect(
+    processor: Processor, environment: Environment, photo: bytes
+) -> None:
+    created = environment.put("a.jpg", photo)
+    killed(processor, environment, created, 1)
+    with pytest.raises(Suspect) as caught:
+        processor.handle(environment.event(created), 2, risk=False)
+    assert 0 <= caught.value.age < 60
+    assert processor.handle(environment.event(created), 2, risk=True).outcome == Outcome.PROCESSED
+
+
+def test_image_that_killed_the_process_has_failed_when_its_message_will_not_come_again(
+    processor: Processor, environment: Environment, photo: bytes
+) -> None:
+    """Killed once more, nobody would be left to say so."""
+    created = environment.put("a.jpg", photo)
+    killed(processor, environment, created, 4)
+    with pytest.raises(GivenUp):
+        processor.handle(environment.event(created), 5, last=True)
+    record = environment.record("a.jpg")
+    assert (record["status"], record["reason"]["code"]) == ("FAILED", "PROCESS_KILLED")
+
+
+def test_note_of_an_older_release_makes_a_suspect_too(
+    processor: Processor, environment: Environment, photo: bytes
+) -> None:
+    """It did not write down when work was begun."""
+    created = environment.put("a.jpg", photo)
+    created["eventTime"] = "2026-01-01T00:00:00Z"
+    killed(processor, environment, created, 1)
+    record = environment.record("a.jpg")
+    old = {"sequencer": record["sequencer"], "count": record["trying"]["count"]}
+    environment.store._write(record["image_id"], {"trying": old})
+    with pytest.raises(Suspect) as caught:
+        processor.handle(environment.event(created), 2, risk=False)
+    assert caught.value.age > 3600
+
+
+def test_failures_that_the_process_survives_make_no_suspect(
+    processor: Processor, environment: Environment, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    created = environment.put("a.jpg", photo)
+    for delivery in (1, 2, 3, 4):
+        with monkeypatch.context() as patched:
+            patched.setattr(Store, "put_variants", lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                processor.handle(environment.event(created), delivery, risk=False)
+    assert processor.handle(environment.event(created), 5, risk=False).outcome == Outcome.PROCESSED
+
+
+def test_failing_takes_away_what_was_shown(processor: Processor, environment: Environment, photo: bytes) -> None:
+    handle(processor, environment, environment.put("a.jpg", photo))
+    processor.give_up(environment.event(environment.put("a.jpg", photo)), 5, "TimeoutError")
+    assert environment.record("a.jpg")["status"] == "FAILED"
+    assert environment.variants() == set()
+
+
+def test_event_of_a_foreign_bucket_is_refused(processor: Processor, environment: Environment, photo: bytes) -> None:
+    record = environment.put("a.jpg", photo)
+    record["s3"]["bucket"]["name"] = "another"
+    with pytest.raises(NotAnEvent, match="another"):
+        handle(processor, environment, record)
+
+
+# --- making images again ----------------------------------------------------------------------------------------------
+
+
+def order(environment: Environment, key: str) -> ObjectEvent:
+    record = environment.record(key)
+    what = {name: record["source"][name] for name in ("bucket", "key", "version_id")}
+    time = record["listed_at"].partition("#")[0]
+    [event] = parse(json.dumps({"reprocess": {**what, "sequencer": record["sequencer"], "event_time": time}}))
+    return event
+
+
+def test_image_is_made_again_as_a_revision_of_its_own_and_once(
+    processor: Processor, environment: Environment, sandbox: Sandbox, photo: bytes
+) -> None:
+    handle(processor, environment, environment.put("a.jpg", photo))
+    before = environment.record("a.jpg")
+    other = Processor(environment.store, NEWER, sandbox, "sha256:" + "b" * 64, "uploads")
+    again = order(environment, "a.jpg")
+    assert [other.handle(again).outcome for _ in range(2)] == [Outcome.PROCESSED, Outcome.SKIPPED]
+    record = environment.record("a.jpg")
+    sent, made_by = again.revision, verdict_version(NEWER, sandbox.limits, "sha256:" + "b" * 64)
+    assert before["revision"] == f"{sent}.{processor.verdict_version}"
+    assert record["revision"] == f"{sent}-{made_by}"
+    assert record["pipeline"]["recipe"] == NEWER.version
+    assert (record["listed_at"], record["sequencer"]) == (before["listed_at"], before["sequencer"])
+    assert environment.variants() == {variant["key"] for variant in record["variants"].values()}
+
+
+def test_image_rejected_under_other_limits_can_be_made_again(environment: Environment, photo: bytes) -> None:
+    def outcome(limits: Limits) -> Outcome:
+        with Sandbox(limits) as sandbox:
+            return (
+                Processor(environment.store, RECIPE, sandbox, "", "uploads").handle(order(environment, "a.jpg")).outcome
+            )
+
+    with Sandbox(Limits(max_side=10)) as strict:
+        handle(
+            Processor(environment.store, RECIPE, strict, "", "uploads"), environment, environment.put("a.jpg", photo)
+        )
+    assert outcome(Limits(max_side=11)) == Outcome.REJECTED
+    assert outcome(Limits(max_side=11)) == Outcome.SKIPPED
+    assert outcome(Limits()) == Outcome.PROCESSED
+    assert environment.record("a.jpg")["status"] == "READY"
+
+
+def test_image_can_be_made_again_by_another_container_image(
+    environment: Environment, sandbox: Sandbox, photo: bytes
+) -> None:
+    first, second = (Processor(environment.store, RECIPE, sandbox, f"sha256:{x * 64}", "uploads") for x in "ab")
+    handle(first, environment, environment.put("a.jpg", photo))
+    outcomes = [each.handle(order(environment, "a.jpg")).outcome for each in (first, first, second, second)]
+    assert outcomes == [Outcome.PROCESSED, Outcome.SKIPPED, Outcome.PROCESSED, Outcome.SKIPPED]
+
+
+@pytest.mark.parametrize("then", ["overwritten", "removed"])
+def test_order_for_what_is_no_longer_there_changes_nothing(
+    processor: Processor, environment: Environment, photo: bytes, other_photo: bytes, then: str
+) -> None:
+    handle(processor, environment, environment.put("a.jpg", photo))
+    again = order(environment, "a.jpg")
+    change = environment.put("a.jpg", other_photo) if then == "overwritten" else environment.remove("a.jpg")
+    handle(processor, environment, change)
+    before = environment.record("a.jpg"), environment.variants()
+    assert processor.handle(again).outcome == Outcome.SKIPPED
+    assert (environment.record("a.jpg"), environment.variants()) == before
+
+
+def test_order_that_cannot_be_met_leaves_the_image_as_it_is(
+    processor: Processor, environment: Environment, photo: bytes
+) -> None:
+    handle(processor, environment, environment.put("a.jpg", photo))
+    before = environment.record("a.jpg")
+    again = order(environment, "a.jpg")
+    processor.give_up(again, 5, "TimeoutError")
+    assert environment.record("a.jpg") == before
+
+
+def test_failed_image_can_be_made_again(processor: Processor, environment: Environment, photo: bytes) -> None:
+    processor.give_up(environment.event(environment.put("a.jpg", photo)), 5, "TimeoutError")
+    assert processor.handle(order(environment, "a.jpg")).outcome == Outcome.PROCESSED
+    assert environment.record("a.jpg")["status"] == "READY"
+
+
+# --- bad input --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "k" * 1024, "e\u0301.jpg", "\u00e9.jpg", "content#" + "a" * 64, "0" * 32 + "/1/w64-avif.avif", "a//b/../c",
+        "two\r\nlines", "\x1b[2J\x01", "\u202egpj.exe",
+    ],
+)  # fmt: skip
+def test_strange_keys_are_keys_like_any(processor: Processor, environment: Environment, photo: bytes, key: str) -> None:
+    assert handle(processor, environment, environment.put(key, photo)) == Outcome.PROCESSED
+    assert environment.record(key)["source"]["key"] == key
+
+
+def test_keys_that_look_alike_are_two_images(processor: Processor, environment: Environment, photo: bytes) -> None:
+    """Composed and decomposed é: S3 compares bytes."""
+    for key in ("e\u0301.jpg", "\u00e9.jpg"):
+        handle(processor, environment, environment.put(key, photo))
+    assert environment.record("e\u0301.jpg")["image_id"] != environment.record("\u00e9.jpg")["image_id"]
+
+
+def test_clocks_that_differ_do_no_harm(processor: Processor, environment: Environment, photo: bytes) -> None:
+    record = environment.put("a.jpg", photo)
+    record["eventTime"] = "2126-05-01T12:00:00.000Z"
+    handle(processor, environment, record)
+    older = environment.put("a.jpg", photo)
+    older["eventTime"] = "1996-05-01T12:00:00.000Z"
+    handle(processor, environment, older)
+    found = environment.record("a.jpg")
+    assert found["sequencer"] == environment.event(older).sequencer  # the later event, whatever its clock says
+    assert found["timings"]["queue_ms"] > 0
+
+
+def test_fields_of_another_release_survive(processor: Processor, environment: Environment, photo: bytes) -> None:
+    for content in (photo, b"no image"):
+        handle(processor, environment, environment.put("a.jpg", content))
+        environment.store._write(environment.record("a.jpg")["image_id"], {"rating": 5})
+    handle(processor, environment, environment.put("a.jpg", photo))
+    assert environment.record("a.jpg")["rating"] == 5
+
+
+@pytest.mark.parametrize(
+    ("sequencer", "outcome"),
+    [
+        ("0055AED6DCD9", Outcome.SKIPPED),  # shorter, and therefore older in the order of that release
+        ("0055AED6DCD90280", Outcome.SKIPPED),  # the very event
+        ("0055AED6DCD90281E5", Outcome.PROCESSED),
+    ],
+)
+def test_records_of_schema_1_are_compared_in_their_own_order(
+    processor: Processor, environment: Environment, photo: bytes, sequencer: str, outcome: Outcome
+) -> None:
+    """That release padded sequencers on the left."""
+    created = environment.put("a.jpg", photo)
+    event = environment.event(created)
+    old = {"status": "READY", "sequencer": "0055aed6dcd90280".rjust(32, "0"), "revision": "55aed6dcd90280"}
+    environment.store._write(event.image_id, {**old, "source": {"version_id": "old"}, "variants": {}})
+    created["s3"]["object"]["sequencer"] = sequencer
+    assert handle(processor, environment, created) == outcome
+
+
+# --- what it costs ----------------------------------------------------------------------------------------------------
+
+
+def test_first_upload_costs_one_get_a_put_per_variant_and_two_writes(
+    processor: Processor, environment: Environment, photo: bytes, requests: list[str]
+) -> None:
+    created = environment.put("a.jpg", photo)
+    requests.clear()
+    handle(processor, environment, created)
+    puts = len(environment.record("a.jpg")["variants"])
+    assert sorted(requests[:-1]) == sorted(["GetObject", "TransactWriteItems", *["PutObject"] * puts, "UpdateItem"])
+
+
+def test_duplicate_costs_one_get_and_one_refused_write(
+    processor: Processor, environment: Environment, photo: bytes, requests: list[str]
+) -> None:
+    created = environment.put("a.jpg", photo)
+    handle(processor, environment, created)
+    requests.clear()
+    handle(processor, environment, created)
+    assert requests == ["GetObject", "TransactWriteItems"]
+
+
+@pytest.fixture
+def requests(environment: Environment) -> Iterator[list[str]]:
+    """Operations that S3 and DynamoDB were asked for."""
+    asked: list[str] = []
+
+    def note(model: Any, **_: Any) -> None:
+        asked.append(model.name)
+
+    clients = (environment.store._s3, environment.store._dynamodb)
+    for client in clients:
+        client.meta.events.register("before-call", note)
+    yield asked
+    for client in clients:
+        client.meta.events.unregister("before-call", note)
+
+
+# --- the uploader's focal point ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "known"),
+    [
+        ("0.25,0.75", {"focal_point": [0.25, 0.75]}),
+        (" 1 , 0 ", {"focal_point": [1.0, 0.0]}),
+        ("1.5,0", {"focal_point_ignored": "1.5,0"}),
+        ("-0.1,0", {"focal_point_ignored": "-0.1,0"}),
+        (",", {"focal_point_ignored": ","}),
+        ("nan,0", {"focal_point_ignored": "nan,0"}),
+        ("left", {"focal_point_ignored": "left"}),
+    ],
+)
+def test_focal_point_is_taken_from_the_objects_metadata_or_ignored_with_a_note(
+    processor: Processor, environment: Environment, photo: bytes, said: str, known: dict[str, Any]
+) -> None:
+    created = environment.put("a.jpg", photo, metadata={"focal-point": said})
+    assert handle(processor, environment, created) == Outcome.PROCESSED
+    source = environment.record("a.jpg")["source"]
+    assert {name: value for name, value in source.items() if name.startswith("focal_point")} == known
+
+
+def test_focal_crop_is_about_the_focal_point(environment: Environment, sandbox: Sandbox) -> None:
+    halves = pyvips.Image.black(100, 100).join(pyvips.Image.black(100, 100) + 255, "horizontal").cast("uchar")
+    data = bytes(halves.pngsave_buffer())
+    square = VariantSpec(50, (Encoding("png"),), 50, "cover", "focal", "square")
+    recipe = Recipe(variants=(square,), graphic=())
+    processor = Processor(environment.store, recipe, sandbox, "sha256:" + "a" * 64, "uploads")
+    for key, point, shade in (("left", "0,0.5", 0), ("right", "1,0.5", 255)):
+        handle(processor, environment, environment.put(key, data, metadata={"focal-point": point}))
+        variant = environment.record(key)["variants"]["square-png"]
+        content = environment.s3.get_object(Bucket=PROCESSED, Key=variant["key"])["Body"].read()
+        assert abs(pyvips.Image.new_from_buffer(content, "").avg() - shade) < 3  # the edge rings

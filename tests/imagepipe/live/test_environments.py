@@ -1,0 +1,107 @@
+"""env.hcl and release.json: what is accepted, and what is said of the rest."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from imagepipe.errors import PipelineError
+from imagepipe.live import environments
+
+ENV = 'locals {\n  environment = "dev"\n  account_id  = "111111111111"\n  region      = "eu-west-1"\n}\n'
+RELEASE = '{"image": "worktree", "modules": "worktree"}'
+
+
+@pytest.fixture
+def dev(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A live folder with one good environment in it."""
+    folder = tmp_path / "live/dev"
+    folder.mkdir(parents=True)
+    (folder / "env.hcl").write_text(ENV)
+    (folder / "release.json").write_text(RELEASE)
+    monkeypatch.setattr(environments, "ROOT", tmp_path)
+    monkeypatch.setattr(environments, "LIVE", tmp_path / "live")
+    return folder
+
+
+def test_good_files_are_read(dev: Path) -> None:
+    found = environments.load("dev")
+    assert (found.account_id, found.region) == ("111111111111", "eu-west-1")
+    assert found.release is not None
+    assert found.release.image == "worktree"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("111111111111", "1111", "live/dev/env.hcl: account_id: String should match pattern"),
+        ("eu-west-1", "Ireland", "live/dev/env.hcl: region: String should match pattern"),
+        ('"dev"', '"qa"', "environment is 'qa', but its folder is 'dev'"),
+        ('account_id  = "111111111111"', "", "live/dev/env.hcl: account_id: Field required"),
+        ('"eu-west-1"', "", r"live/dev/env.hcl: Unexpected token .* at line 4"),
+    ],
+)
+def test_malformed_env_hcl_is_named_with_its_field(dev: Path, old: str, new: str, message: str) -> None:
+    (dev / "env.hcl").write_text(ENV.replace(old, new))
+    with pytest.raises(PipelineError, match=message) as raised:
+        environments.load("dev")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_rollout_is_at_once_where_nothing_is_said_of_it(dev: Path) -> None:
+    assert (environments.load("dev").canary_percent, environments.load("dev").bake) == (0, timedelta())
+    (dev / "env.hcl").write_text(ENV.replace("}", "  rollout = { canary_percent = 10, bake_minutes = 0.5 }\n}"))
+    assert (environments.load("dev").canary_percent, environments.load("dev").bake) == (10, timedelta(seconds=30))
+
+
+@pytest.mark.parametrize(
+    ("rollout", "message"),
+    [
+        ("{ canary_percent = 10 }", "rollout.bake_minutes: Field required"),
+        (
+            "{ canary_percent = 51, bake_minutes = 1 }",
+            "rollout.canary_percent: Input should be less than or equal to 50",
+        ),
+        (
+            "{ canary_percent = 10, bake_minutes = 60 }",
+            "rollout.bake_minutes: Input should be less than or equal to 45",
+        ),
+        ("{ canary_percent = 10, bake_minutes = 0 }", "rollout: .* bake_minutes must be more than 0"),
+    ],
+)
+def test_a_malformed_rollout_is_named_with_its_field(dev: Path, rollout: str, message: str) -> None:
+    (dev / "env.hcl").write_text(ENV.replace("}", f"  rollout = {rollout}\n}}"))
+    with pytest.raises(PipelineError, match=f"live/dev/env.hcl: {message}"):
+        environments.load("dev")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "live/dev/release.json is not JSON"),
+        ('{"modules": "worktree"}', "live/dev/release.json: image: Field required"),
+        ('{"image": "latest", "modules": "worktree"}', r"image: String should match pattern .* \(found 'latest'\)"),
+        ('{"image": "sha256:abc", "modules": "worktree"}', "image: String should match pattern"),
+        ('{"image": "worktree", "modules": "--upload-pack=x"}', '"worktree", or a tag, branch or commit'),
+        ('{"image": "worktree", "modules": ""}', '"worktree", or a tag, branch or commit'),
+    ],
+)
+def test_malformed_release_is_named_with_its_field(dev: Path, content: str, message: str) -> None:
+    (dev / "release.json").write_text(content)
+    with pytest.raises(PipelineError, match=message):
+        environments.load("dev")
+
+
+def test_missing_release_is_named(dev: Path) -> None:
+    (dev / "release.json").unlink()
+    with pytest.raises(PipelineError, match=r"live/dev/release.json is missing"):
+        environments.load("dev")
+
+
+def test_unknown_environment_names_the_known_ones(dev: Path) -> None:
+    with pytest.raises(PipelineError, match="no environment 'qa': ENV is one of dev"):
+        environments.load("qa")
+
+
+def test_order_is_the_one_of_a_release(root: Path) -> None:
+    assert environments.names() == ["shared", "dev", "staging", "prod"]
