@@ -1,4 +1,4 @@
-# What became of each image, for whoever wants to know: one event per transition on a bus of its own (EVENTS.md).
+# What became of each image, for whoever wants to know: one event per transition on a bus of its own (docs/events.md).
 #
 # The table's stream is what keeps events and records in step. An event sent by the processor itself would be lost when the
 # process dies after its write, or told of a write that never came when it is sent before; an outbox item would cost a

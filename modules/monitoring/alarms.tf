@@ -1,4 +1,4 @@
-# Alarms as data. Each stands for something that a person has to do, and its section in RUNBOOK.md has the same name.
+# Alarms as data. Each stands for something that a person has to do, and its section in docs/operations.md has the same name.
 # Ten alarms are free, so an alarm watches one metric and there are no more than ten.
 
 locals {

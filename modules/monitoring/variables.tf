@@ -65,9 +65,9 @@ variable "region" {
 }
 
 variable "runbook_url" {
-  description = "Where RUNBOOK.md can be read; alarms add `#<alarm>` to it."
+  description = "Where the runbook, docs/operations.md, can be read; alarms add `#<alarm>` to it."
   type        = string
-  default     = "modules/monitoring/RUNBOOK.md"
+  default     = "docs/operations.md"
   nullable    = false
 
   validation {

@@ -101,7 +101,7 @@ def test_alarms_fire_above_their_threshold_and_stay_quiet_without_traffic(monito
 
 
 def test_every_alarm_names_its_section_of_the_runbook(monitoring: Resources, root: Path) -> None:
-    runbook = (root / "modules/monitoring/RUNBOOK.md").read_text()
+    runbook = (root / "docs/operations.md").read_text()
     sections = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", runbook, re.MULTILINE | re.DOTALL))
     assert sections.keys() == alarms(monitoring).keys() | OPERATIONS
     for name, alarm in alarms(monitoring).items():
@@ -116,7 +116,7 @@ def test_alarms_of_lost_images_name_the_command_to_begin_with(monitoring: Resour
 
 
 def test_runbook_links_to_its_own_sections(root: Path) -> None:
-    runbook = (root / "modules/monitoring/RUNBOOK.md").read_text()
+    runbook = (root / "docs/operations.md").read_text()
     assert set(re.findall(r"\(#([^)]+)\)", runbook)) <= set(re.findall(r"^## (.+)$", runbook, re.MULTILINE))
 
 

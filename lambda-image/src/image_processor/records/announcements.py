@@ -1,4 +1,4 @@
-"""What others are told of an image: one event per outcome, described in modules/compute/EVENTS.md.
+"""What others are told of an image: one event per outcome, described in docs/events.md.
 
 Record and event stay in step because there is one write and not two: the record's. The table's stream tells of it, and
 from what the stream tells, and from nothing else, the event is made. Whoever dies in between, the processor after its
