@@ -163,7 +163,7 @@ bench-pipeline: setup ## Requests per image and events per second: build/bench/p
 	@PYTHONPATH=tests python -m chaos.bench
 
 ## Development
-.PHONY: test-unit test-modules test-live test-local test-image test-e2e fuzz lint format docs requirements
+.PHONY: test-unit test-modules test-live test-local test-image test-e2e fuzz lint format docs docs-pictures requirements
 test-unit: setup ## Engine, handlers, command line: seconds
 	@pytest tests/image_processor tests/imagepipe tests/scripts
 
@@ -199,8 +199,12 @@ format: setup ## Reformat Python and HCL
 	@ruff check --fix; ruff format
 	@terraform fmt -recursive modules; terragrunt hcl fmt --working-dir live
 
-docs: setup ## Write the tables in the modules' READMEs
+docs: setup ## Write the tables that follow from code and data: modules' READMEs, docs/
+	@python docs/tables.py
 	@for module in modules/*/; do terraform-docs --config .terraform-docs.yml "$$module"; done
+
+docs-pictures: setup ## Make the pictures in docs/img from a run of the demo
+	@python docs/pictures.py
 
 requirements: setup ## Compile requirements.in to requirements.txt with the newest versions that fit
 	@uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header lambda-image/requirements.in -o lambda-image/requirements.txt

@@ -1,19 +1,16 @@
 """What making images again will take, from what the very same images took the last time."""
 
+import json
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 from imagepipe.operations.deployment import Workers
 from imagepipe.operations.records import Record
 
-#: US dollars, list prices of eu-west-1 without free tier, as in the README's table of costs.
-GB_SECOND = {"arm64": 0.0000133334, "x86_64": 0.0000166667}
-INVOCATION = 0.20e-6
-S3_GET = 0.0004e-3
-S3_PUT = 0.005e-3
-S3_GB_MONTH = 0.023
-DYNAMODB_WRITE_UNIT = 0.7068e-6
-SQS_REQUEST = 0.40e-6
+#: US dollars. docs/costs.md is made from the same file.
+PRICES: dict[str, Any] = json.loads(Path(__file__).with_name("prices.json").read_text())
 
 #: Send, receive, delete.
 SQS_REQUESTS = 3
@@ -65,10 +62,16 @@ def estimate(sums: Sums, workers: Workers, rate: float, kept_days: int) -> Estim
     variants that are replaced, which S3 keeps as old versions for `kept_days`.
     """
     busy_seconds = sums.count * (sums.milliseconds / sums.timed if sums.timed else USUAL_MS) / 1000
+    per_image = (
+        PRICES["lambda_request"]
+        + PRICES["s3_get"]
+        + SQS_REQUESTS * PRICES["sqs_request"]
+        + WRITE_UNITS * PRICES["dynamodb_write_unit"]
+    )
     dollars = (
-        busy_seconds * workers.memory_mb / 1024 * GB_SECOND[workers.architecture]
-        + sums.count * (INVOCATION + S3_GET + SQS_REQUESTS * SQS_REQUEST + WRITE_UNITS * DYNAMODB_WRITE_UNIT)
-        + sums.variants * S3_PUT
-        + sums.variant_bytes / 1e9 * S3_GB_MONTH * kept_days / 30
+        busy_seconds * workers.memory_mb / 1024 * PRICES["lambda_gb_second"][workers.architecture]
+        + sums.count * per_image
+        + sums.variants * PRICES["s3_put"]
+        + sums.variant_bytes / 1e9 * PRICES["s3_gb_month"] * kept_days / 30
     )
     return Estimate(sums.count, max(busy_seconds / workers.concurrency, sums.count / rate), dollars)
