@@ -19,7 +19,7 @@ _STYLE = "<style>text{font:11px sans-serif;fill:#222}.t{font-size:13px;font-weig
 
 
 def bars(title: str, groups: Sequence[tuple[str, Sequence[tuple[str, float, str]]]]) -> str:
-    """Horizontal bars, a group per quantity, each bar with name, value and what is written beside it."""
+    """Draw horizontal bars as SVG: one group per quantity, each bar with its name, value and label."""
     parts, y = [f'<text class="t" x="10" y="20">{escape(title)}</text>'], 44
     for heading, rows in groups:
         parts.append(f'<text class="t" x="10" y="{y}">{escape(heading)}</text>')
@@ -39,18 +39,18 @@ def scatter(panels: Sequence[tuple[str, str, str, dict[str, Sequence[tuple[float
     parts, width, height = [], 460, 330
     for number, (title, x_name, y_name, series) in enumerate(panels):
         left, top = (number % 2) * width + 50, (number // 2) * height + 40
-        points = [point for each in series.values() for point in each]
+        points = [point for line in series.values() for point in line]
         (x0, x1), (y0, y1) = (_range([point[axis] for point in points]) for axis in (0, 1))
         parts.append(f'<text class="t" x="{left}" y="{top - 14}">{escape(title)}</text>')
         parts.append(f'<path class="a" fill="none" d="M{left} {top}v230h320"/>')
         parts.append(f'<text x="{left + 110}" y="{top + 260}">{escape(x_name)}: {x0:.3g} to {x1:.3g}</text>')
         parts.append(f'<text x="{left - 40}" y="{top - 1}">{escape(y_name)}: {y0:.3g} to {y1:.3g}</text>')
-        for index, (name, each) in enumerate(series.items()):
+        for index, (name, line) in enumerate(series.items()):
             colour = _COLOURS[index % 10]
             parts.append(
                 f'<text x="{left + 328}" y="{top + 14 * index + 10}" style="fill:{colour}">{escape(name)}</text>'
             )
-            for x, y, label in each:
+            for x, y, label in line:
                 at = (left + 320 * (x - x0) / (x1 - x0), top + 230 - 230 * (y - y0) / (y1 - y0))
                 tip = f"<title>{escape(name)} {escape(label)}</title>"
                 parts.append(f'<circle cx="{at[0]:.1f}" cy="{at[1]:.1f}" r="4" fill="{colour}">{tip}</circle>')

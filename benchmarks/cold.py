@@ -1,9 +1,9 @@
 """How fast the image starts, beside the image that people write by hand: `make bench-cold` → build/bench/cold.json.
 
-Both images run in turn in the same sandbox under the Lambda Runtime API, against the same local cloud, and are given
-the same first event: a photograph that was never there before. They are told that the function has the memory that
-buys as many vCPUs as this machine has: the peer takes all of them without asking, ours what it is told. Times are wall
-clock, medians of the rounds; CPU is that of the whole process.
+Both images run in turn in the same sandbox under the Lambda Runtime API, against the same local cloud, and take
+the same first event: a photograph that was never there before. The memory size in their environment buys as many
+vCPUs as this machine has: the peer uses all cores anyway, ours as many as the memory buys. Times are wall clock,
+medians of the rounds; CPU is that of the whole process.
 """
 
 import argparse
@@ -66,12 +66,12 @@ class RuntimeApi(ThreadingHTTPServer):
     def __init__(self, event: bytes) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.event = event
-        self.asked, self.answered = threading.Event(), threading.Event()
+        self.requested, self.answered = threading.Event(), threading.Event()
         self.ready_at = self.answered_at = 0.0
         self.answer = b""
 
     def handle_error(self, *_: Any) -> None:
-        """A process that is ended leaves its last request unanswered, which is no news."""
+        """Say nothing: a process that was ended leaves its last request unanswered, as expected."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -79,10 +79,10 @@ class _Handler(BaseHTTPRequestHandler):
     server: RuntimeApi
 
     def do_GET(self) -> None:
-        if self.server.asked.is_set():
+        if self.server.requested.is_set():
             threading.Event().wait()  # there is no second event
         self.server.ready_at = time.perf_counter()
-        self.server.asked.set()
+        self.server.requested.set()
         headers = {
             "Lambda-Runtime-Aws-Request-Id": "r1",
             "Lambda-Runtime-Deadline-Ms": str(int(time.time() + 60) * 1000),
@@ -131,8 +131,8 @@ def start(image: Image, variables: dict[str, str], certificate: Path, event: byt
                 written.seek(0)
                 raise RuntimeError(f"{api.answer.decode()}\n{written.read().decode()[-3000:]}")
             tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-            cpu = sum(sum(each.cpu_times()[:2]) for each in tree) * 1000
-            resident = sum(each.memory_info().rss for each in tree) / 1024 / 1024
+            cpu = sum(sum(process.cpu_times()[:2]) for process in tree) * 1000
+            resident = sum(process.memory_info().rss for process in tree) / 1024 / 1024
         finally:
             process.kill()
             process.wait()
@@ -153,9 +153,9 @@ def message(key: str, number: int, size: int) -> bytes:
     body = json.dumps({"Records": [record]})
     arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:bench"
     attributes = {"ApproximateReceiveCount": "1", "SentTimestamp": "0"}
-    found = {"messageId": "m", "receiptHandle": "h", "body": body, "attributes": attributes, "eventSourceARN": arn}
+    fields = {"messageId": "m", "receiptHandle": "h", "body": body, "attributes": attributes, "eventSourceARN": arn}
     return json.dumps(
-        {"Records": [{**found, "messageAttributes": {}, "eventSource": "aws:sqs", "awsRegion": REGION}]}
+        {"Records": [{**fields, "messageAttributes": {}, "eventSource": "aws:sqs", "awsRegion": REGION}]}
     ).encode()
 
 
@@ -196,11 +196,11 @@ def measure(images: dict[str, Image], rounds: int) -> dict[str, list[Start]]:
                 key, photo = f"photo-{number}.jpg", bytes(samples.landscape(1600, 1200, number).jpegsave_buffer(Q=90))
                 s3.put_object(Bucket=UPLOADS, Key=key, Body=photo)
                 for name, image in images.items():
-                    found = start(image, variables, cloud.ca_bundle, message(key, number, len(photo)))
-                    starts[name].append(found)
+                    measured = start(image, variables, cloud.ca_bundle, message(key, number, len(photo)))
+                    starts[name].append(measured)
         finally:
             localcloud.down(Path(folder))
-    return {name: found[1:] for name, found in starts.items()}  # the first read the files from disk
+    return {name: runs[1:] for name, runs in starts.items()}  # the first read the files from disk
 
 
 def main() -> None:
@@ -216,15 +216,15 @@ def main() -> None:
     result: dict[str, Any] = {"rounds": rounds, "platform": platform, "base": asdict(base) | {"diff_ids": None}}
     with tempfile.TemporaryDirectory() as folder:
         images = {}
-        for name, found in layouts.items():
-            found.unpack(Path(folder) / name)
-            images[name] = Image(Path(folder) / name, found.config)
+        for name, layout in layouts.items():
+            layout.unpack(Path(folder) / name)
+            images[name] = Image(Path(folder) / name, layout.config)
             files = sum(1 for file in (Path(folder) / name).rglob("*") if file.is_file())
-            result[name] = {**found.size(base.diff_ids), "files": files}
+            result[name] = {**layout.size(base.diff_ids), "files": files}
         starts = measure(images, rounds)
-    for name, found_starts in starts.items():
+    for name, runs in starts.items():
         for field in Start.__dataclass_fields__:
-            result[name][field] = round(statistics.median(getattr(each, field) for each in found_starts), 1)
+            result[name][field] = round(statistics.median(getattr(run, field) for run in runs), 1)
     result["ratios"] = {key: round(value / result["naive"][key], 3) for key, value in result["ours"].items()}
     result["goals"] = GOALS
     RESULT.parent.mkdir(parents=True, exist_ok=True)

@@ -37,7 +37,7 @@ from score import BUILD, judge, reference, score
 
 HERE = Path(__file__).parent
 WIDTHS = ("w1920", "w1280", "w640", "w256")
-#: What the issue of this engine set out to reach, by ratio: at most, or at least where marked.
+#: Goals of the engine, by ratio: at most, or at least for those in AT_LEAST.
 GOALS = {
     "same_settings_cpu_vs_sharp": 0.72,
     "same_settings_cpu_vs_pillow": 0.42,
@@ -56,7 +56,7 @@ Answer = dict[str, Any]
 
 
 class Engine:
-    """A process that makes ladders, held to one core unless it may have all."""
+    """A process that makes ladders, pinned to one core or free to use all."""
 
     def __init__(self, kind: str, core: int | None = 0) -> None:
         command = [sys.executable, str(HERE / "peer_python.py"), kind]
@@ -95,7 +95,7 @@ class Engine:
 
 
 def install_sharp() -> str:
-    """Puts sharp under build/ where it is missing, and returns its version."""
+    """Install sharp under build/ where it is missing; return its version."""
     folder = BUILD / "node"
     folder.mkdir(parents=True, exist_ok=True)
     package = (HERE / "package.json").read_text()
@@ -110,7 +110,7 @@ def install_sharp() -> str:
 
 
 def generated(folder: Path) -> list[Path]:
-    """Photo-like JPEGs of 5, 8, 12 and 16 megapixels."""
+    """Make photo-like JPEGs of 5, 8, 12 and 16 megapixels."""
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for seed, (width, height) in enumerate(((2592, 1944), (3264, 2448), (4000, 3000), (4608, 3456)), start=1):
@@ -122,32 +122,32 @@ def generated(folder: Path) -> list[Path]:
 
 
 def chosen(folder: Path | None, most: int) -> list[Path]:
-    """Camera JPEGs of 5 to 17 megapixels, evenly over the sorted folder; without a folder, generated ones."""
+    """Choose camera JPEGs of 5 to 17 megapixels, evenly over the sorted folder; without a folder, generate some."""
     if folder is None:
         return generated(BUILD / "samples")
-    found = []
+    fitting = []
     for file in sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg")):
         try:
             image = pyvips.Image.new_from_file(str(file), access="sequential")
         except pyvips.Error:
             continue
         if 5e6 <= image.width * image.height <= 17e6 and image.bands == 3 and min(image.width, image.height) > 1000:
-            found.append(file)
-    if not found:
+            fitting.append(file)
+    if not fitting:
         raise SystemExit(f"bench: {folder} holds no JPEG of 5 to 17 megapixels; leave IMAGES out for generated ones")
-    step = max(1, len(found) // most)
-    return found[::step][:most]
+    step = max(1, len(fitting) // most)
+    return fitting[::step][:most]
 
 
 def single(files: list[Path], rounds: int) -> dict[str, Any]:
-    """Per engine: CPU and wall milliseconds per image, bytes per variant, peak RSS, floor."""
+    """Measure per engine: CPU and wall milliseconds per image, bytes per variant, peak RSS in MB."""
     kinds = ("sharp", "same", "recipe", "isolated", "all", "pillow", "floor", "resize", "decode")
     taken: dict[str, list[tuple[float, float]]] = {kind: [] for kind in kinds}
     sizes: dict[str, dict[str, list[int]]] = {kind: {} for kind in kinds}
     results: dict[str, Any] = {}
     engines = {kind: Engine(kind) for kind in kinds}
     for engine in engines.values():
-        engine.make(files[:1])  # what starts with the first image is not the images'
+        engine.make(files[:1])  # the start of the process is not counted as work on an image
     for file in track(files, "one core"):
         runs: dict[str, list[Answer]] = {kind: [] for kind in kinds}
         for _ in range(rounds):
@@ -165,7 +165,7 @@ def single(files: list[Path], rounds: int) -> dict[str, Any]:
         results[kind] |= {
             "cpu_ms": round(statistics.mean(cpu for cpu, _ in taken[kind]), 1),
             "wall_ms": round(statistics.mean(wall for _, wall in taken[kind]), 1),
-            "bytes": {name: round(statistics.mean(each)) for name, each in sizes[kind].items()}
+            "bytes": {name: round(statistics.mean(values)) for name, values in sizes[kind].items()}
             if kind not in ("floor", "resize", "decode")
             else {},
         }
@@ -173,7 +173,7 @@ def single(files: list[Path], rounds: int) -> dict[str, Any]:
 
 
 def quality(files: list[Path]) -> tuple[dict[str, dict[str, float]], dict[str, list[int]]]:
-    """Mean SSIMULACRA2 per width and engine, and the bytes of what was judged, per engine: total of the four widths."""
+    """Return the mean SSIMULACRA2 per width and engine, and per engine the bytes of the four judged widths."""
     scores: dict[str, dict[str, list[float]]] = {width: {} for width in WIDTHS}
     totals: dict[str, list[int]] = {}
     judge()
@@ -186,7 +186,7 @@ def quality(files: list[Path]) -> tuple[dict[str, dict[str, float]], dict[str, l
                     with Engine(kind, None) as engine:
                         made = engine.make([file], keep=Path(folder))["variants"]
                     best = {width: [v for v in made if v["name"].split("-")[0] == width] for width in WIDTHS}
-                    smallest = [min(each, key=lambda v: v["bytes"]) for each in best.values() if each]
+                    smallest = [min(variants, key=lambda v: v["bytes"]) for variants in best.values() if variants]
                     totals.setdefault(kind, []).append(sum(variant["bytes"] for variant in smallest))
                     for variant in smallest:
                         size = (variant["width"], variant["height"])
@@ -195,7 +195,7 @@ def quality(files: list[Path]) -> tuple[dict[str, dict[str, float]], dict[str, l
                         pending.append((kind, variant, pool.submit(_judged, exact[size], variant)))
                 for kind, variant, result in pending:
                     scores[variant["name"].split("-")[0]].setdefault(kind, []).append(result.result())
-    means = {w: {kind: round(statistics.mean(each), 2) for kind, each in by.items()} for w, by in scores.items()}
+    means = {w: {kind: round(statistics.mean(values), 2) for kind, values in by.items()} for w, by in scores.items()}
     return means, totals
 
 
@@ -204,25 +204,25 @@ def _judged(exact: pyvips.Image, variant: Answer) -> float:
 
 
 def throughput(files: list[Path], rounds: int) -> dict[str, float]:
-    """Images per second with every core busy: a process for all cores or one for each, whichever is faster."""
+    """Measure images per second with every core busy: one process for all cores or one per core, the faster counts."""
     cores = len(os.sched_getaffinity(0))
     batch = (files * -(-4 * cores // len(files)))[: max(4 * cores, len(files))]
     best: dict[str, float] = {}
     for kind in track(("sharp", "same", "recipe"), f"{cores} cores"):
         with ExitStack() as stack, ThreadPoolExecutor(cores) as pool:
-            one, *each = [stack.enter_context(Engine(kind, core)) for core in (None, *range(cores))]
+            shared, *pinned = [stack.enter_context(Engine(kind, core)) for core in (None, *range(cores))]
             shares = [batch[core::cores] for core in range(cores)]
             for _ in range(rounds):
-                seconds = [one.make(batch, parallel=cores)["wall_ms"] / 1000]
+                seconds = [shared.make(batch, parallel=cores)["wall_ms"] / 1000]
                 started = time.perf_counter()
-                list(pool.map(Engine.make, each, shares))
+                list(pool.map(Engine.make, pinned, shares))
                 seconds.append(time.perf_counter() - started)
                 best[kind] = max(best.get(kind, 0), round(len(batch) / min(seconds), 2))
     return best
 
 
 def special(images: Path | None) -> list[dict[str, Any]]:
-    """Images that hurt, each in a process of its own: what they cost and how much memory they take."""
+    """Measure CPU, wall time and memory of expensive images, each in a process of its own."""
     folder = BUILD / "samples"
     folder.mkdir(parents=True, exist_ok=True)
     large = {"24 MP baseline JPEG": (6000, 4000, False), "50 MP progressive JPEG": (8660, 5774, True)}

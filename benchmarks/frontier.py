@@ -73,7 +73,7 @@ class Point:
 
 
 def screen(width: int, height: int) -> pyvips.Image:
-    """What a screen shows: panels, rules, and rows of glyph-like blocks in a few colours. sRGB."""
+    """Draw a screenshot: panels, rules, and rows of glyph-like blocks in a few colours. sRGB."""
     x, y = (pyvips.Image.xyz(width, height)[band] for band in (0, 1))
     picture = (y < 60).ifthenelse([36, 41, 47], (x < 320).ifthenelse([246, 248, 250], [255, 255, 255]))
     noise = pyvips.Image.gaussnoise(width // 6 + 1, height // 12 + 1, mean=0, sigma=1, seed=5)
@@ -85,7 +85,7 @@ def screen(width: int, height: int) -> pyvips.Image:
 
 
 def pictures(content: str, images: Path | None, most: int) -> list[bytes]:
-    """Sources of a content as files' bytes."""
+    """Return the sources of a kind of content, each as the bytes of a file."""
     if content == "photograph":
         return [file.read_bytes() for file in chosen(images, most)]
     if content == "graphic":
@@ -97,7 +97,7 @@ def pictures(content: str, images: Path | None, most: int) -> list[bytes]:
 
 
 def sized(data: bytes) -> dict[int, tuple[pyvips.Image, pyvips.Image]]:
-    """Per width: the engine's picture, and the reference."""
+    """Return, by width, the engine's picture and the reference."""
     recipe = Recipe(variants=tuple(map(ladder_spec, WIDTHS)))
     header = gate.inspect(data, Limits())
     upright = (header.width, header.height)[:: -1 if header.orientation >= 5 else 1]
@@ -117,15 +117,15 @@ def ladder_spec(width: int) -> Any:
     return ladder.VariantSpec(width, (Encoding("png"),))
 
 
-def each_by_itself(data: bytes, **options: Any) -> dict[int, pyvips.Image]:
-    """What servers of single images do: a decode per width, shrunk by the decoder as far as the width allows."""
+def one_by_one(data: bytes, **options: Any) -> dict[int, pyvips.Image]:
+    """Decode once per width, shrunk by the decoder as far as the width allows, as servers of single images do."""
     return {
         width: pyvips.Image.thumbnail_buffer(data, width, height=10**6, **options).copy_memory() for width in WIDTHS
     }
 
 
 def pyramid(data: bytes, linear_below: int) -> dict[int, pyvips.Image]:
-    """The engine's own ladder, going over to linear light below a width in pixels."""
+    """Make the engine's own ladder, in linear light below a width in pixels."""
     with patch.object(ladder, "LINEAR_BELOW", linear_below):
         header, recipe = gate.inspect(data, Limits()), Recipe(variants=tuple(map(ladder_spec, WIDTHS)))
         upright = (header.width, header.height)[:: -1 if header.orientation >= 5 else 1]
@@ -135,7 +135,7 @@ def pyramid(data: bytes, linear_below: int) -> dict[int, pyvips.Image]:
 
 
 def green_alone(picture: pyvips.Image, width: int, height: int) -> pyvips.Image:
-    """Plain values, plus what linear light makes of green: a third of the work in 16 bits, most of the brightness."""
+    """Scale plain values and correct them by green in linear light: a third of the 16-bit work, most of the effect."""
     plain, green = light.scale(picture, width, height), picture[1]
     brighter = light.to_srgb(light.scale(light.from_srgb(green), width, height)).copy(interpretation="b-w") - plain[1]
     return (plain + brighter).cast("uchar").copy(interpretation="srgb")
@@ -148,32 +148,32 @@ def green_pyramid(data: bytes) -> dict[int, pyvips.Image]:
 
 #: Ways from a file to the pictures of all widths.
 PATHS: dict[str, Callable[[bytes], dict[int, pyvips.Image]]] = {
-    "each width by itself, shrink-on-load, plain values": each_by_itself,
+    "each width by itself, shrink-on-load, plain values": one_by_one,
     "pyramid, plain values": lambda data: pyramid(data, 0),
     f"pyramid, linear light below {ladder.LINEAR_BELOW} (the engine)": lambda data: pyramid(data, ladder.LINEAR_BELOW),
     f"pyramid, linear light for green alone below {ladder.LINEAR_BELOW}": green_pyramid,
     "pyramid, linear light below 1920": lambda data: pyramid(data, 1920),
     "pyramid, linear light throughout": lambda data: pyramid(data, 10**6),
-    "each width by itself, exact linear light": lambda data: each_by_itself(data, linear=True),
+    "each width by itself, exact linear light": lambda data: one_by_one(data, linear=True),
 }
 
 
 def measure_paths(sources: list[bytes]) -> dict[str, dict[str, Any]]:
-    """By path, means over the sources: CPU of decode and resizes in ms, SSIMULACRA2 of the resize alone by width."""
-    found: dict[str, list[tuple[float, dict[int, float]]]] = {path: [] for path in PATHS}
+    """Measure each path: mean CPU of decode and resizes in ms, mean SSIMULACRA2 of the resize alone by width."""
+    runs: dict[str, list[tuple[float, dict[int, float]]]] = {path: [] for path in PATHS}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for data in track(sources, "ways to shrink"):
             exact = {width: reference.copy_memory() for width, (_, reference) in sized(data).items()}
             for path, make in PATHS.items():
-                taken, made = min((_cpu_ms(make, data) for _ in range(3)), key=lambda each: each[0])
+                taken, made = min((_cpu_ms(make, data) for _ in range(3)), key=lambda run: run[0])
                 scores = dict(zip(made, pool.map(score, (exact[width] for width in made), made.values()), strict=True))
-                found[path].append((taken, scores))
+                runs[path].append((taken, scores))
     return {
         path: {
-            "cpu_ms": round(statistics.mean(taken for taken, _ in each), 1),
-            "ssimulacra2": {str(w): round(statistics.mean(scores[w] for _, scores in each), 2) for w in WIDTHS},
+            "cpu_ms": round(statistics.mean(taken for taken, _ in measured), 1),
+            "ssimulacra2": {str(w): round(statistics.mean(scores[w] for _, scores in measured), 2) for w in WIDTHS},
         }
-        for path, each in found.items()
+        for path, measured in runs.items()
     }
 
 
@@ -184,25 +184,25 @@ def _cpu_ms(make: Callable[[Any], Any], of: Any) -> tuple[float, Any]:
 
 
 def measure(content: str, sources: list[bytes]) -> dict[int, list[Point]]:
-    found: dict[tuple[int, Encoding], list[tuple[Any, int, float]]] = {}
+    runs: dict[tuple[int, Encoding], list[tuple[Any, int, float]]] = {}
     recipe = Recipe()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for data in track(sources, content):
             for width, (picture, exact) in sized(data).items():
                 reference = on_grey(exact).copy_memory()
                 encoded = [(encoding, *_timed(picture, encoding, recipe)) for encoding in CONTENTS[content]]
-                waiting = [pool.submit(_judged, reference, each) for _, each, _ in encoded]
-                for (encoding, each, taken), judged in zip(encoded, waiting, strict=True):
-                    found.setdefault((width, encoding), []).append((judged.result(), len(each), taken))
+                waiting = [pool.submit(_judged, reference, data) for _, data, _ in encoded]
+                for (encoding, written, taken), judged in zip(encoded, waiting, strict=True):
+                    runs.setdefault((width, encoding), []).append((judged.result(), len(written), taken))
         points: dict[int, list[Point]] = {}
-        for (width, encoding), each in found.items():
-            means = [statistics.mean(values) for values in zip(*each, strict=True)]
+        for (width, encoding), measured in runs.items():
+            means = [statistics.mean(values) for values in zip(*measured, strict=True)]
             points.setdefault(width, []).append(Point(encoding, *means))
     return points
 
 
 def _timed(picture: pyvips.Image, encoding: Encoding, recipe: Recipe) -> tuple[bytes, float]:
-    """Bytes, and CPU in ms of the whole process: nothing else may run in it meanwhile."""
+    """Return the encoded bytes and the CPU of the whole process in ms; run nothing beside it."""
     taken, encoded = _cpu_ms(lambda picture: save(picture, encoding, recipe), picture)
     return encoded, taken
 
@@ -225,13 +225,13 @@ def main() -> None:
     console = Console()
     paths = measure_paths(pictures("photograph", given.images, given.most))
     table = Table("way to shrink", "CPU ms", *map(str, WIDTHS), title="decode and resizes: SSIMULACRA2 before encoding")
-    for path, each in paths.items():
-        table.add_row(path, f"{each['cpu_ms']}", *map(str, each["ssimulacra2"].values()))
+    for path, means in paths.items():
+        table.add_row(path, f"{means['cpu_ms']}", *map(str, means["ssimulacra2"].values()))
     console.print(table)
     result: dict[str, Any] = {"resize": paths}
     ways = {
-        path: [(each["cpu_ms"], value, f"{width} wide") for width, value in each["ssimulacra2"].items()]
-        for path, each in paths.items()
+        path: [(means["cpu_ms"], value, f"{width} wide") for width, value in means["ssimulacra2"].items()]
+        for path, means in paths.items()
     }
     panels = [("the resize alone, every width", "CPU ms", "SSIMULACRA2", ways)]
     for content in CONTENTS:

@@ -1,4 +1,4 @@
-"""What decoding in a process of its own costs, beside the same in the caller's: build/bench/isolation.json.
+"""Cost of decoding in the confined process beside decoding in the caller's: build/bench/isolation.json.
 
 Same picture, same recipe, alternating. Milliseconds are processor time of all processes together; of the start, by the
 clock: until the confined process takes its first image, and how long that keeps the caller from its own work.
@@ -20,7 +20,7 @@ ROUNDS = 21
 
 
 def spent(box: Sandbox) -> float:
-    """Processor time of this process and of the sandbox's, in milliseconds."""
+    """Return the processor time of this process and the sandbox's, in milliseconds."""
     assert box._worker
     own = resource.getrusage(resource.RUSAGE_SELF)
     # In ticks of 10 ms, whose errors cancel out over the rounds.

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 WIDTHS = (1920, 1280, 640, 256)
-#: Kinds that are told the header before the clock starts: to read and judge it is our code's, not the codecs'.
+#: Kinds that take the header before the clock starts: reading and judging it is our code's work, not the codecs'.
 BARE = ("floor", "resize", "decode", "lossless")
 Made = list[tuple[str, str, int, int, bytes]]  # name, format, width, height, bytes
 
 
 def pillow(data: bytes) -> Made:
-    """`thumbnail` drafts: it has the decoder shrink as far as twice the size allows."""
+    """Make the widths with Pillow; `thumbnail` has the decoder shrink as far as twice the size allows."""
     import io
 
     from PIL import Image, ImageOps
@@ -43,7 +43,7 @@ def pillow(data: bytes) -> Made:
 
 
 class Ours:
-    """The engine, or a part of it; `processes` are those whose CPU counts beside this one's."""
+    """The engine, or a part of it; the CPU of `processes` counts beside this one's."""
 
     def __init__(self, kind: str) -> None:
         from image_processor.decoder.sandbox import Sandbox
@@ -104,7 +104,7 @@ class Ours:
 
 
 def cpu_ms(processes: list[int]) -> float:
-    """Of this process and others together. The kernel numbers a process's CPU clock like this (clock_getcpuclockid)."""
+    """Return the CPU of this process and others together, in ms. Clock numbers: clock_getcpuclockid(3)."""
     return (time.process_time() + sum(time.clock_gettime(~pid << 3 | 2) for pid in processes)) * 1000
 
 

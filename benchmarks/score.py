@@ -19,10 +19,10 @@ RUST, PYTHON = "ssimulacra2_rs", "ssimulacra2==0.3.0"
 
 @cache
 def judge() -> list[str]:
-    """The command that takes two PNG files and prints their score last; installed at the first call."""
+    """Return the command that takes two PNG files and prints their score last; install it at the first call."""
     program = BUILD / "tools/bin" / RUST
-    if found := shutil.which(RUST):
-        return [found, "image"]
+    if program_on_path := shutil.which(RUST):
+        return [program_on_path, "image"]
     if not program.exists() and shutil.which("cargo"):
         print("building ssimulacra2_rs, once: some minutes", file=sys.stderr)
         command = [
@@ -48,7 +48,7 @@ _COMPARE = "from ssimulacra2 import compute_ssimulacra2 as s; print(s(sys.argv[1
 
 
 def reference(file: Path, width: int, height: int) -> pyvips.Image:
-    """What an upright size would be if CPU were free; libvips at full resolution in exact linear light."""
+    """Scale an upright image with libvips at full resolution in exact linear light, whatever CPU it costs."""
     image = pyvips.Image.new_from_file(str(file)).autorot()
     if image.interpretation != "srgb" or "icc-profile-data" in image.get_fields():
         image = image.icc_transform("srgb", embedded=True, intent="relative", black_point_compensation=True)
@@ -56,7 +56,7 @@ def reference(file: Path, width: int, height: int) -> pyvips.Image:
 
 
 def score(original: pyvips.Image, picture: pyvips.Image) -> float:
-    """Up to 100, which is the same; 90 cannot be told apart, 70 is high quality."""
+    """Return SSIMULACRA2: 100 is identical, 90 indistinguishable by eye, 70 high quality."""
     with tempfile.TemporaryDirectory() as folder:
         files = [f"{folder}/reference.png", f"{folder}/picture.png"]
         for image, name in zip((original, picture), files, strict=True):

@@ -1,7 +1,8 @@
 """`make fuzz SECONDS=300`: mutated files of each format through gate and engine in the real isolation.
 
-Every file must end in a picture or in a reason, in time and in memory. What kills the decoder, is stopped or trips our
-own code is written to build/fuzz/found/, as small as it can be made; build/fuzz/report.json has the counts.
+Every file must end in a picture or in a reason, in time and in memory. A file that kills the decoder, runs out of time
+or raises an error in our code is made as small as possible and kept in build/fuzz/kept/; build/fuzz/report.json has the
+counts.
 """
 
 import argparse
@@ -27,14 +28,14 @@ from image_processor.recipe import Animation, Encoding, Limits, Recipe, ladder
 
 OUT = Path("build/fuzz")
 
-#: Every encoder once, and small: it is the decoders that are tried.
+#: Every encoder once, at small sizes: the decoders are under test.
 RECIPE = Recipe(
     variants=ladder(32, thumbnail=16, formats=(Encoding("webp", 50), Encoding("jpeg", 50))),
     animation=Animation(max_frames=20),
 )
 LIMITS = Limits(max_pixels=20_000_000, max_memory_mb=1000)
 
-#: Outcomes that nobody wants, though the next image never notices.
+#: Results that count as faults, although the next image is processed as usual.
 BAD = {Reason.DECODER_CRASHED, Reason.OUT_OF_MEMORY, Reason.TOO_SLOW, "FAILED"}
 
 _INTERESTING = [0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF]
@@ -42,16 +43,16 @@ _INTERESTING = [0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80
 
 @dataclass
 class Tally:
-    """What one process saw: outcomes by format, the slowest (seconds, seed) and the largest (bytes, seed)."""
+    """Results of one process: counts by format, the slowest (seconds, name) and the largest (bytes, name)."""
 
     outcomes: dict[str, Counter[str]] = field(default_factory=dict)
     slowest: tuple[float, str] = (0.0, "")
     largest: tuple[int, str] = (0, "")
-    found: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
 
 
 def mutate(data: bytes, other: bytes, chance: random.Random) -> bytes:
-    """A few random hurts: bits, numbers, lengths, cuts, and pieces of another file."""
+    """Damage a file at random: bits, numbers, lengths, cuts, and pieces of another file."""
     mutant = bytearray(data)
     for _ in range(1 << chance.randrange(5)):
         # Headers are where decoders believe what they read.
@@ -94,7 +95,7 @@ def outcome(box: Sandbox, data: bytes) -> str:
 
 
 def minimise(box: Sandbox, data: bytes, bad: str, seconds: float) -> bytes:
-    """Takes pieces out, ever smaller ones, as long as the outcome stays and there is time."""
+    """Remove ever smaller pieces while the result stays the same and time is left."""
     end, size = time.monotonic() + seconds, len(data) // 2
     while size and time.monotonic() < end:
         place = 0
@@ -115,17 +116,17 @@ def fuzz(seed: int, seconds: float) -> Tally:
         while time.monotonic() < end:
             name, other = chance.choice(list(files)), chance.choice(list(files))
             data = mutate(files[name], files[other], chance)
-            found = outcome(box, data)
-            tally.outcomes.setdefault(name.split("-")[0], Counter())[found] += 1
+            result = outcome(box, data)
+            tally.outcomes.setdefault(name.split("-")[0], Counter())[result] += 1
             tally.slowest = max(tally.slowest, (round(box.usage.seconds, 3), name))
             tally.largest = max(tally.largest, (box.usage.peak_bytes, name))
-            if found in BAD:
-                tally.found.append(keep(minimise(box, data, found, 30), f"{found.lower()}-{name}"))
+            if result in BAD:
+                tally.kept.append(keep(minimise(box, data, result, 30), f"{result.lower()}-{name}"))
     return tally
 
 
 def keep(data: bytes, name: str) -> str:
-    folder = OUT / "found"
+    folder = OUT / "kept"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}-{hashlib.sha256(data).hexdigest()[:8]}"
     path.write_bytes(data)
@@ -136,7 +137,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument(
-        "--seed", type=int, default=random.SystemRandom().randrange(2**32), help="to see the same again"
+        "--seed",
+        type=int,
+        default=random.SystemRandom().randrange(2**32),
+        help="seed of a run to repeat",
     )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()
@@ -151,26 +155,26 @@ def main() -> int:
         name: dict(sum((tally.outcomes.get(name, Counter()) for tally in tallies), Counter()).most_common())
         for name in formats
     }
-    found = [path for tally in tallies for path in tally.found]
+    kept = [path for tally in tallies for path in tally.kept]
     report = {
         "seed": arguments.seed,
         "seconds": arguments.seconds,
         "outcomes": outcomes,
         "slowest": max(tally.slowest for tally in tallies),
         "largest_bytes": max(tally.largest for tally in tallies),
-        "found": found,
+        "kept": kept,
     }
     (OUT / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     table = Table("format", "files", "ready", "rejected", *sorted(BAD))
     for name, counts in outcomes.items():
-        total, ready, bad = sum(counts.values()), counts.get("READY", 0), [counts.get(each, 0) for each in sorted(BAD)]
+        total, ready, bad = sum(counts.values()), counts.get("READY", 0), [counts.get(code, 0) for code in sorted(BAD)]
         table.add_row(name, *map(str, [total, ready, total - ready - sum(bad), *bad]))
     console = Console()
     console.print(table)
     console.print(f"slowest {report['slowest']}, largest {report['largest_bytes']}, seed {arguments.seed}")
-    for path in found:
+    for path in kept:
         console.print(f"kept {path}")
-    return 1 if found else 0
+    return 1 if kept else 0
 
 
 if __name__ == "__main__":
