@@ -75,8 +75,8 @@ affected: runtime ## Units that a change reaches [BASE=<ref>, JSON=1]
 plan: runtime ## Show what would change [UNITS=affected|<unit>,…, BUNDLE=<file> to be applied, BASE=<ref>, LABELS]
 	@$(imagepipe) plan $(deploy) $(call option,UNITS,units) $(call option,BASE,base) $(call option,BUNDLE,bundle) $(call option,LABELS,labels)
 
-drift: runtime ## Show where what is deployed differs from the files [JSON=1, MARKDOWN=1]
-	@$(imagepipe) drift $(deploy) $(call flag,JSON,json) $(call flag,MARKDOWN,markdown)
+drift: runtime ## Show where what is deployed differs from the files [JSON=1]
+	@$(imagepipe) drift $(deploy) $(call flag,JSON,json)
 
 apply: runtime ## Bring an environment to what its files say, or apply what was planned [BUNDLE=<file>, YES=1]
 	@$(imagepipe) apply $(deploy) $(call option,BUNDLE,bundle) $(yes)

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from image_processor import events
 from image_processor.records.items import to_item
-from imagepipe.cli import operate as commands
+from imagepipe.cli import app, operate
 from imagepipe.errors import PipelineError
 from imagepipe.live import environments
 from imagepipe.operations import failures, messages, orphans, redrive
@@ -482,18 +483,18 @@ def test_repair_tells_the_processor_and_deletes_orphans(deployment: Deployment, 
 
 
 def test_repair_that_is_stopped_says_how_far_it_came(
-    deployment: Deployment, wrecked: set[tuple[str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    deployment: Deployment, wrecked: set[tuple[str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def stop(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(commands, "FOLDER", tmp_path)
+    monkeypatch.setattr(operate, "FOLDER", tmp_path)
+    monkeypatch.setattr(operate, "target_named", lambda *_: deployment.target)
+    monkeypatch.setattr(Deployment, "of", lambda _: deployment)
     monkeypatch.setattr(orphans, "take_away", stop)
-    scope = commands.Scope(min_age="0s")
-    code = commands.reconcile(deployment, scope, 3, 1000, lambda _: None, mend=True, as_json=True)
-    assert code == commands.INTERRUPTED
-    assert "stopped: 5 of 7 are mended, and the rest is as it was" in " ".join(capsys.readouterr().err.split())
+    result = CliRunner().invoke(app, ["reconcile", "--repair", "--yes", "--json", "--min-age=0s", "--rate=1000"])
+    assert result.exit_code == operate.INTERRUPTED
+    assert "stopped: 5 of 7 are mended, and the rest is as it was" in " ".join(result.stderr.split())
     assert len(visible(deployment.backfill)) == 5
 
 

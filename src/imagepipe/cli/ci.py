@@ -19,7 +19,7 @@ EnvironmentsOption = Annotated[
 
 
 @app.command("environments")
-def environments_(
+def list_environments(
     base: Annotated[str, typer.Option(envvar="BASE", help="Those that have something to plan beside this ref.")] = "",
     only: Annotated[str, typer.Option(envvar="ONLY", help="These, with commas; or all.")] = "all",
 ) -> None:
@@ -47,15 +47,15 @@ def comment(
     chosen: EnvironmentsOption,
 ) -> None:
     """Keep one comment per environment on a pull request, from the files in build/plans."""
-    for told in workflows.comment(number, _names(chosen), commit, run):
-        say(told)
+    for line in workflows.comment(number, _names(chosen), commit, run):
+        say(line)
 
 
 @app.command()
 def drift(chosen: EnvironmentsOption) -> None:
     """Keep one issue per environment that has drifted, from the files in build/drift."""
-    for told in workflows.report_drift(_names(chosen)):
-        say(told)
+    for line in workflows.report_drift(_names(chosen)):
+        say(line)
 
 
 @app.command("go-on")
@@ -68,16 +68,16 @@ def go_on(name: Annotated[str, typer.Option("--env", envvar="ENV")], chosen: Env
 def witness(base: Annotated[str, typer.Option(envvar="BASE", help="The pull request's base.")]) -> None:
     """Print the environment that a check of a changed release file asks, as a line for $GITHUB_OUTPUT."""
     name = promotion.released(base or repository.main_branch())
-    found = workflows.chosen([promotion.witness(name)]) if name else []
-    say(f"{found[0]['name']} is asked" if found else "no release file is changed")
-    print(workflows.for_output("environments", found))
+    witnesses = workflows.chosen([promotion.witness(name)]) if name else []
+    say(f"{witnesses[0]['name']} is asked" if witnesses else "no release file is changed")
+    print(workflows.for_output("environments", witnesses))
 
 
 @app.command()
 def offer(name: Annotated[str, typer.Option("--env", envvar="ENV")] = "dev") -> None:
     """Make the branch that releases the image which build-push has just written into release.json."""
-    made = promotion.offer(name)
-    say(f"branch {made.branch} holds it" if made else f"{name} has that image already")
+    proposal = promotion.offer(name)
+    say(f"branch {proposal.branch} holds it" if proposal else f"{name} has that image already")
 
 
 @app.command()
@@ -88,6 +88,6 @@ def propose() -> None:
 
 def _names(chosen: str) -> list[str]:
     try:
-        return [str(each["name"]) for each in json.loads(chosen.removeprefix("environments="))]
+        return [str(entry["name"]) for entry in json.loads(chosen.removeprefix("environments="))]
     except (KeyError, TypeError, ValueError):
         raise PipelineError(f"ENVIRONMENTS is {chosen!r:.80}, and not what imagepipe ci environments prints") from None

@@ -1,62 +1,136 @@
-"""What the commands of a delivery do and say."""
+"""Commands that plan, apply and release."""
 
+import json
 import tempfile
 from datetime import UTC, datetime
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Annotated, Any
 
+import typer
+
+from imagepipe.cli.options import (
+    GUARDED,
+    BaseOption,
+    CloudOption,
+    EnvironmentOption,
+    JsonOption,
+    YesOption,
+    confirm,
+    target_named,
+    targets_named,
+)
 from imagepipe.console import console, say
 from imagepipe.errors import PipelineError
 from imagepipe.images.pipeline import Pipeline
 from imagepipe.live import environments
 from imagepipe.live.environments import LIVE, ROOT, Release
-from imagepipe.releases import affected, bundle, canary, promotion, record, repository, rollout, seal, summary
+from imagepipe.releases import affected as changes
+from imagepipe.releases import (
+    bundle,
+    canary,
+    promotion,
+    record,
+    releases,
+    repository,
+    rollout,
+    seal,
+    summary,
+)
 from imagepipe.releases import smoke as smoke_test
-from imagepipe.terragrunt.target import Cloud, Target, target
+from imagepipe.terragrunt import drift as comparison
+from imagepipe.terragrunt import plans
+from imagepipe.terragrunt import units as terragrunt
+from imagepipe.terragrunt.target import Cloud, Target
 
-#: There is more to apply, once somebody has looked at its plan.
+DEPLOYMENTS, RELEASES = "Deployments", "Releases"
+
+#: Exit code of `apply`: there is more to apply, once somebody has looked at its plan.
 MORE = 3
 
 #: As a value of UNITS.
 _AFFECTED = "affected"
 
+app = typer.Typer()
 
-def plan(there: Target, units: str, base: str, file: Path | None, labels: str) -> None:
-    """Plans some units, shows and writes the summary, and seals the bundle if nothing speaks against it.
+
+@app.command(rich_help_panel=DEPLOYMENTS)
+def bootstrap(env: EnvironmentOption = "dev", cloud: CloudOption = Cloud.LOCAL) -> None:
+    """Make the state bucket and the lock table of an environment's account and region."""
+    for target in targets_named(env, cloud):
+        terragrunt.bootstrap(target, print)
+        say(f"state bucket and lock table of {target.description} are there")
+
+
+@app.command(rich_help_panel=DEPLOYMENTS)
+def affected(base: BaseOption = "", as_json: JsonOption = False) -> None:
+    """Name the units that a change reaches, with the first thing through which it does."""
+    reached = changes.since(base or repository.main_branch())
+    removed = changes.removed(base or repository.main_branch())
+    if as_json:
+        print(json.dumps({"units": {unit.unit: unit.because for unit in reached}, "removed": removed}, indent=2))
+        return
+    for unit in reached:
+        print(f"{unit.unit:<20} {unit.because}")
+    for name in removed:
+        print(f"{name:<20} removed; what it deployed stays until somebody destroys it")
+    say(f"{len(reached)} units are affected")
+
+
+@app.command(rich_help_panel=DEPLOYMENTS)
+def plan(
+    env: EnvironmentOption = "dev",
+    cloud: CloudOption = Cloud.LOCAL,
+    units: Annotated[str, typer.Option(help="Some units, with commas; affected: those that BASE..HEAD reaches.")] = "",
+    base: BaseOption = "",
+    file: Annotated[Path | None, typer.Option("--bundle", help="Seal the plans in this file.")] = None,
+    labels: Annotated[str, typer.Option(envvar="LABELS", help="Of the pull request, with commas.")] = "",
+) -> None:
+    """Show what would change, and count it per unit. With a bundle, that is what apply may then apply."""
+    for target in targets_named(env, cloud):
+        say(f"planning {target.description}")
+        if file is None and not units:
+            console.print(plans.table(terragrunt.plan(target, print), f"plan of {target.environment.name}"))
+        else:
+            _plan(target, _chosen(target, units, base), file, labels)
+
+
+def _plan(target: Target, units: list[str], file: Path | None, labels: str) -> None:
+    """Plans units, shows and writes the summary, and seals the bundle if nothing speaks against it.
 
     Raises:
-        PipelineError: units that do not exist, or a plan that breaks a rule; the summary is written all the same.
+        PipelineError: a plan that breaks a rule; the summary is written all the same.
     """
-    chosen = _chosen(there, units, base)
-    secret = seal.key(there.cloud) if file else ""
-    found, made = bundle.plan(there, chosen, frozenset(filter(None, labels.split(","))), lambda _: None)
-    console.print(summary.table(found))
-    for danger in summary.dangers(found):
+    secret = seal.key(target.cloud) if file else ""
+    plan, sealed = bundle.plan(target, units, frozenset(filter(None, labels.split(","))), lambda _: None)
+    console.print(summary.table(plan))
+    for danger in summary.dangers(plan):
         say(danger.replace("**", "").replace("`", ""))
-    if found.canary:
-        say(canary.words(there.environment, found.canary))
+    if plan.canary:
+        say(canary.words(target.environment, plan.canary))
     if file is None:
-        bundle.refuse(found)
+        bundle.refuse(plan)
         return
-    for suffix, content in ((".md", summary.markdown(found)), (".json", summary.as_json(found))):
+    for suffix, content in ((".md", summary.markdown(plan)), (".json", summary.as_json(plan))):
         beside = file.with_name(file.name + suffix)
         beside.parent.mkdir(parents=True, exist_ok=True)
         beside.write_text(content)
     file.unlink(missing_ok=True)  # of what is refused, no older bundle may be taken for the new one
-    bundle.refuse(found)
-    bundle.write(file, made, secret)
-    counted = summary.counts(found.differences)
-    told = ", ".join(f"{count} to {verb}" for verb, count in counted.items() if count) or "nothing to do"
-    say(f"{told}; {len(made.manifest.units)} units in {file}, the summary in {file}.md")
+    bundle.refuse(plan)
+    bundle.write(file, sealed, secret)
+    counts = summary.counts(plan.differences)
+    words = ", ".join(f"{count} to {verb}" for verb, count in counts.items() if count) or "nothing to do"
+    say(f"{words}; {len(sealed.manifest.units)} units in {file}, the summary in {file}.md")
 
 
-def _chosen(there: Target, units: str, base: str) -> list[str]:
-    known, name = there.environment.units, there.environment.name
+def _chosen(target: Target, units: str, base: str) -> list[str]:
+    """The units that UNITS names. Raises PipelineError for one that does not exist."""
+    known, name = target.environment.units, target.environment.name
     if not units:
         return known
     if units == _AFFECTED:
-        reached = {each.unit for each in affected.since(base or repository.main_branch())}
+        reached = {unit.unit for unit in changes.since(base or repository.main_branch())}
         return [unit for unit in known if f"{name}/{unit}" in reached]
     wanted = [unit.strip() for unit in units.split(",") if unit.strip()]
     if unknown := sorted({*wanted} - {*known}):
@@ -64,12 +138,67 @@ def _chosen(there: Target, units: str, base: str) -> list[str]:
     return wanted
 
 
-def apply(there: Target, file: Path) -> int:
+@app.command(rich_help_panel=DEPLOYMENTS)
+def plan_key() -> None:
+    """Print a new key for bundles of plans: PLAN_KEY, a secret of the repository."""
+    print(seal.new_key())
+
+
+@app.command(rich_help_panel=DEPLOYMENTS)
+def drift(
+    env: EnvironmentOption = "dev",
+    cloud: CloudOption = Cloud.LOCAL,
+    as_json: JsonOption = False,
+    report: Annotated[
+        Path | None, typer.Option(help="Write it as Markdown into this file, which is empty where nothing differs.")
+    ] = None,
+) -> None:
+    """Show where what is deployed differs from the files, by resource and attribute. Changes nothing.
+
+    Exit code: 0 nowhere, 1 an error, 2 somewhere.
+    """
+    differences: dict[str, list[comparison.Difference]] = {}
+    for target in targets_named(env, cloud):
+        say(f"comparing {target.description}")
+        differences[target.environment.name] = comparison.find(target, lambda _: None)
+    if as_json:
+        print(json.dumps({name: [one.as_json() for one in those] for name, those in differences.items()}, indent=2))
+    if report is not None:
+        report.parent.mkdir(parents=True, exist_ok=True)
+        report.write_text("".join(comparison.markdown(those, name) for name, those in differences.items() if those))
+    for name, those in differences.items():
+        if those and not as_json:
+            console.print(comparison.table(those, f"{name} differs from its files"))
+        say(f"make apply ENV={name} mends it" if those else f"{name} is what its files say")
+    raise typer.Exit(2 if any(differences.values()) else 0)
+
+
+@app.command(rich_help_panel=DEPLOYMENTS)
+def apply(
+    env: EnvironmentOption = "dev",
+    cloud: CloudOption = Cloud.LOCAL,
+    file: Annotated[Path | None, typer.Option("--bundle", help="Apply these plans, and nothing else.")] = None,
+    yes: YesOption = False,
+) -> None:
+    """Bring an environment to what its files say, or apply what was planned. Asks first in staging and prod.
+
+    Exit code: 0 done, 1 an error, 3 the bundle is applied, and what depends on it is to be planned now.
+    """
+    for target in targets_named(env, cloud):
+        if target.environment.name in GUARDED:
+            confirm(f"Apply to {target.description}?", yes)
+        if file is not None:
+            raise typer.Exit(_apply(target, file))
+        rollout.apply_directly(target, print)
+        say(f"{target.description} is applied")
+
+
+def _apply(target: Target, file: Path) -> int:
     """Applies a bundle. The exit code: 0, or MORE."""
-    made = bundle.read(file, seal.key(there.cloud))
-    outcome = rollout.apply(there, made, lambda _: None, say)
-    name = there.environment.name
-    say(f"{name}: {', '.join(outcome.applied) or 'nothing'} applied as planned at {made.manifest.commit[:12]}")
+    plans = bundle.read(file, seal.key(target.cloud))
+    outcome = rollout.apply(target, plans, lambda _: None, say)
+    name = target.environment.name
+    say(f"{name}: {', '.join(outcome.applied) or 'nothing'} applied as planned at {plans.manifest.commit[:12]}")
     if outcome.waiting:
         say(f"{', '.join(outcome.waiting)} can be planned now: make plan ENV={name} BUNDLE=…, and apply that")
         return MORE
@@ -77,12 +206,54 @@ def apply(there: Target, file: Path) -> int:
     return 0
 
 
-def promote(source: str, to: str, cloud: Cloud) -> None:
-    """Makes the branch that releases to one environment what runs in the one before it.
+@app.command(rich_help_panel=DEPLOYMENTS)
+def smoke(env: EnvironmentOption = "dev", cloud: CloudOption = Cloud.LOCAL) -> None:
+    """Send an image through an environment, read it back by the API and remove it."""
+    target = target_named(env, cloud)
+    seconds = smoke_test.test(Pipeline(target))
+    say(f"{target.environment.name}: an image went in, came out by the API and was removed, in {seconds:.1f} s")
+    deployment = record.read(target)
+    if deployment and deployment.status == "succeeded":
+        deployment.smoked = datetime.now(UTC)
+        record.write(target, deployment)
 
-    Raises:
-        PipelineError: they do not follow each other, or what runs may not go on.
-    """
+
+@app.command(rich_help_panel=DEPLOYMENTS)
+def destroy(env: EnvironmentOption = "dev", cloud: CloudOption = Cloud.LOCAL, yes: YesOption = False) -> None:
+    """Remove everything an environment consists of. Asks first; the state bucket stays."""
+    for target in reversed(targets_named(env, cloud)):
+        confirm(f"Destroy {target.description} with every image in it?", yes)
+        terragrunt.destroy(target, print)
+        say(f"{target.description} is destroyed")
+
+
+@app.command(rich_help_panel=DEPLOYMENTS)
+def outputs(env: EnvironmentOption = "dev", cloud: CloudOption = Cloud.LOCAL, as_json: JsonOption = False) -> None:
+    """Print where an environment is: upload bucket, API, dashboard."""
+    values = {target.environment.name: _outputs(target) for target in targets_named(env, cloud)}
+    if as_json:
+        print(json.dumps(values if len(values) > 1 else next(iter(values.values())), indent=2))
+        return
+    for name, own in values.items():
+        if len(values) > 1:
+            print(f"# {name}")
+        for key, value in own.items():
+            print(f"{key} = {value}")
+
+
+def _outputs(target: Target) -> dict[str, Any]:
+    if target.environment.name == environments.SHARED:
+        return {key: value for unit in terragrunt.outputs(target).values() for key, value in unit.items()}
+    return Pipeline(target).outputs
+
+
+@app.command(rich_help_panel=RELEASES)
+def promote(
+    source: Annotated[str, typer.Option("--from", envvar="FROM", help="The environment that runs it.")],
+    to: Annotated[str, typer.Option("--to", envvar="TO", help="The environment that comes next.")],
+    cloud: CloudOption = Cloud.LOCAL,
+) -> None:
+    """Make the branch that releases to one environment what really runs in the one before it."""
     road = environments.road()
     for name in (source, to):
         if name not in road:
@@ -90,26 +261,41 @@ def promote(source: str, to: str, cloud: Cloud) -> None:
     if road.index(to) != road.index(source) + 1:
         pairs = ", ".join(f"FROM={a} TO={b}" for a, b in pairwise(road))
         raise PipelineError(f"a release does not go from {source} to {to}: {pairs}")
-    made = promotion.promote(target(environments.load(source), cloud), to, partial(_plan_of, to, cloud))
-    if made is None:
+    proposal = promotion.promote(target_named(source, cloud), to, partial(_plan_of, to, cloud))
+    if proposal is None:
         say(f"{to} has what {source} runs")
     else:
-        _show(made)
+        _show(proposal)
 
 
-def rollback(name: str, to: str, cloud: Cloud) -> None:
-    """Makes the branch that takes an environment back to what it ran before."""
-    if name not in environments.road():
-        raise PipelineError(f"no release goes through {name!r}: ENV is one of {', '.join(environments.road())}")
-    _show(promotion.rollback(name, to, partial(_plan_of, name, cloud)))
+@app.command(rich_help_panel=RELEASES)
+def promote_check(base: BaseOption = "", cloud: CloudOption = Cloud.LOCAL) -> None:
+    """Check a change of a release file: nothing else changes, and it is what runs in the environment before."""
+    statements = promotion.check(base or repository.main_branch(), cloud)
+    for statement in statements:
+        say(statement.replace("`", ""))
+    say("the release may be merged" if statements else "no release file is changed: nothing to check")
 
 
-def _show(made: promotion.Proposal) -> None:
-    console.print(made.title, markup=False, highlight=False, soft_wrap=True)
-    console.print(made.body, markup=False, highlight=False, soft_wrap=True)
-    say(
-        f"branch {made.branch} holds it; title and body of the pull request are in {promotion.RESULT.relative_to(ROOT)}"
-    )
+@app.command(rich_help_panel=RELEASES)
+def rollback(
+    to: Annotated[
+        str, typer.Option("--to", envvar="TO", help="A commit or tag at which its release file says it; or previous.")
+    ],
+    env: EnvironmentOption = "prod",
+    cloud: CloudOption = Cloud.LOCAL,
+) -> None:
+    """Make the branch that takes an environment back to a release that it ran before."""
+    if env not in environments.road():
+        raise PipelineError(f"no release goes through {env!r}: ENV is one of {', '.join(environments.road())}")
+    _show(promotion.rollback(env, to, partial(_plan_of, env, cloud)))
+
+
+def _show(proposal: promotion.Proposal) -> None:
+    console.print(proposal.title, markup=False, highlight=False, soft_wrap=True)
+    console.print(proposal.body, markup=False, highlight=False, soft_wrap=True)
+    file = promotion.RESULT.relative_to(ROOT)
+    say(f"branch {proposal.branch} holds it; title and body of the pull request are in {file}")
 
 
 def _plan_of(name: str, cloud: Cloud, release: Release) -> str:
@@ -123,27 +309,16 @@ def _plan_of(name: str, cloud: Cloud, release: Release) -> str:
     before = file.read_bytes()
     try:
         file.write_text(release.model_dump_json())
-        there = target(environments.load(name), cloud)
+        target = target_named(name, cloud)
         with tempfile.TemporaryDirectory(prefix="plan-") as folder:
-            found = bundle.look(there, there.environment.units, frozenset(), lambda _: None, Path(folder))
+            plan = bundle.look(target, target.environment.units, frozenset(), lambda _: None, Path(folder))
     finally:
         file.write_bytes(before)
-    return summary.overview(found)
+    return summary.overview(plan)
 
 
-def check(base: str, cloud: Cloud) -> None:
-    """Says what holds of a change of a release file."""
-    words = promotion.check(base or repository.main_branch(), cloud)
-    for each in words:
-        say(each.replace("`", ""))
-    say("the release may be merged" if words else "no release file is changed: nothing to check")
-
-
-def smoke(there: Target) -> None:
-    """Tries an environment out, and notes it in the record of what is deployed."""
-    seconds = smoke_test.test(Pipeline(there))
-    say(f"{there.environment.name}: an image went in, came out by the API and was removed, in {seconds:.1f} s")
-    deployment = record.read(there)
-    if deployment and deployment.status == "succeeded":
-        deployment.smoked = datetime.now(UTC)
-        record.write(there, deployment)
+@app.command(rich_help_panel=RELEASES)
+def release(version: Annotated[str, typer.Argument(help="Like 1.4.0.")]) -> None:
+    """Tag the checkout as a version that the changelog speaks of; release files may name the tag."""
+    print(releases.tag(version))
+    say(f"tagged v{version}; git push origin v{version} publishes it")

@@ -1,29 +1,47 @@
-"""The operators' commands at a terminal: what was found or done in a few lines, then the command to type next.
+"""Commands for operators: which images are not served, and how to put them back to work.
 
-Each returns its exit code.
+Each command ends with the commands to type next.
 """
 
 import json
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Annotated, Any
 
+import typer
 from rich.progress import Progress, TaskID
 
+from imagepipe.cli.options import (
+    CloudOption,
+    DryRunOption,
+    EnvironmentOption,
+    JsonOption,
+    RateOption,
+    YesOption,
+    confirm,
+    target_named,
+)
 from imagepipe.console import console, literal, progress, say
 from imagepipe.errors import PipelineError
 from imagepipe.live.environments import ROOT
-from imagepipe.operations import failures, redrive, reprocess
+from imagepipe.operations import failures as failing
+from imagepipe.operations import redrive as redriving
 from imagepipe.operations.deployment import Deployment
 from imagepipe.operations.differences import Trouble
 from imagepipe.operations.estimate import estimate
 from imagepipe.operations.journal import Journal
 from imagepipe.operations.moments import duration
 from imagepipe.operations.reconcile import KINDS, Comparison
+from imagepipe.operations.redrive import Choice, Outcome, Redrive
 from imagepipe.operations.repair import Repair
 from imagepipe.operations.report import Report
+from imagepipe.operations.reprocess import Backfill
 from imagepipe.operations.selection import STATUSES, Selection
+from imagepipe.terragrunt.target import Cloud
+
+PANEL = "Operations"
 
 #: Exit codes beside 0 (all is well, or done), 1 (an error) and 2 (a wrong option).
 FOUND, INTERRUPTED = 3, 130
@@ -34,176 +52,268 @@ SHOWN = 10
 #: Journals and lists of differences.
 FOLDER = ROOT / "build/operations"
 
-Confirm = Callable[[str], None]
+#: A command to type next, and what it does.
+Step = tuple[str, str]
+
+app = typer.Typer()
 
 
-def show_failures(deployment: Deployment, statuses: tuple[str, ...], examples: int, *, as_json: bool) -> int:
+@app.command(rich_help_panel=PANEL)
+def failures(
+    env: EnvironmentOption = "dev",
+    cloud: CloudOption = Cloud.LOCAL,
+    status: Annotated[str | None, typer.Option(help="Only FAILED, or only REJECTED ones.")] = None,
+    examples: Annotated[int, typer.Option(min=1, help="Images to name for each reason.")] = 3,
+    as_json: JsonOption = False,
+) -> None:
+    """Show which images are not served, why and since when, grouped by reason.
+
+    Exit code: 0 there are none, 3 there are some.
+    """
+    deployment = Deployment.of(target_named(env, cloud))
+    statuses = _statuses(status)
     with progress() as bar:
         task = bar.add_task("failures", total=None)
-        groups = failures.group(failures.find(deployment, statuses), examples, lambda: bar.advance(task))
+        groups = failing.group(failing.find(deployment, statuses), examples, lambda: bar.advance(task))
     if as_json:
         print(json.dumps([group.as_json() for group in groups], indent=2, ensure_ascii=False))
     elif groups:
-        console.print(failures.table(groups, f"not served in {deployment.target.environment.name}"))
-        _next(failures.next_commands(deployment, groups))
+        console.print(failing.table(groups, f"not served in {env}"))
+        _print_next(failing.next_commands(deployment, groups))
     else:
         say(f"no image is {' or '.join(statuses)}, and the dead-letter queue is empty")
-    return FOUND if groups else 0
+    raise typer.Exit(FOUND if groups else 0)
 
 
-def put_back(deployment: Deployment, choice: redrive.Choice, rate: float, *, dry: bool) -> int:
+@app.command(rich_help_panel=PANEL)
+def redrive(
+    env: EnvironmentOption = "dev",
+    cloud: CloudOption = Cloud.LOCAL,
+    reason: Annotated[list[str] | None, typer.Option(help="Only images that failed for it.")] = None,
+    image: Annotated[list[str] | None, typer.Option(help="Only the image with this id.")] = None,
+    rate: RateOption = 50,
+    dry_run: DryRunOption = False,
+    discard: Annotated[bool, typer.Option("--discard", help="Delete the messages that are no events instead.")] = False,
+    yes: YesOption = False,
+) -> None:
+    """Put failed images back to work: all, by reason or by image. Twice does no harm.
+
+    Exit code: 0 done, 1 an error; what was not put back by then is where it was.
+    """
+    deployment = Deployment.of(target_named(env, cloud))
+    if discard:
+        _discard(deployment, yes)
+        return
+    choice = Choice(frozenset(reason or ()), frozenset(image or ()))
     with progress() as bar:
         task = bar.add_task("redrive", total=None)
-        run = redrive.Redrive(deployment, choice, rate, _pausing(bar, task, "redrive"), dry=dry)
+        run = Redrive(deployment, choice, rate, _pausing(bar, task, "redrive"), dry=dry_run)
         try:
             outcome = run.run(lambda count: bar.advance(task, count))
         except KeyboardInterrupt:
             bar.stop()
             say(f"stopped: {run.outcome.moved + run.outcome.made} images are put back, and the rest is where it was")
-            return INTERRUPTED
-    done = outcome.moved + outcome.made
-    following = []
-    if done:
-        verb = "would be put back" if dry else "put back"
-        say(f"{done} images {verb}: {outcome.moved} from the dead-letter queue, {outcome.made} whose message was lost")
-    else:
-        say(f"no failed image can be put back{' for ' + ' '.join(choice.settings) if choice.settings else ''}")
-        following.append((deployment.command("failures"), "what there is"))
-    if outcome.kept:
-        say(f"{outcome.kept} messages were not chosen and stay where they are")
-    if outcome.coming:
-        say(f"{outcome.coming} images failed only just: their messages become dead letters in a few minutes")
-        following.append((deployment.command("redrive", *choice.settings), "then"))
-    if done and dry:
-        following.append((deployment.command("redrive", *choice.settings), "put them back"))
-    elif done:
-        following.append((deployment.command("failures"), "in a few minutes: what still fails"))
-    if outcome.not_events:
-        say(f"{outcome.not_events} messages are no events and stay: another try would not help them")
-        following.append((deployment.command("redrive", "DISCARD=1"), "delete those"))
-    _next(following)
-    return 0
+            raise typer.Exit(INTERRUPTED) from None
+    _print_next(_say_put_back(deployment, choice, outcome, dry=dry_run))
 
 
-def discard(deployment: Deployment, confirm: Confirm) -> int:
-    useless = redrive.not_events(deployment)
+def _discard(deployment: Deployment, yes: bool) -> None:
+    useless = redriving.not_events(deployment)
     bodies = Counter(letter.body[:200] for letter in useless)
     for body, count in bodies.most_common(SHOWN):
         console.print(f"{count} × {literal(body)}", highlight=False, soft_wrap=True)
     if len(bodies) > SHOWN:
         console.print(f"and {len(bodies) - SHOWN} more")
     if useless:
-        confirm(f"Delete {len(useless)} messages from the dead-letter queue?")
-    say(f"{redrive.discard(deployment, useless)} messages deleted")
-    return 0
+        confirm(f"Delete {len(useless)} messages from the dead-letter queue?", yes)
+    say(f"{redriving.discard(deployment, useless)} messages deleted")
 
 
-def make_again(
-    deployment: Deployment, selection: Selection, rate: float, confirm: Confirm, *, restart: bool, dry: bool
-) -> int:
-    target = deployment.target
-    file = FOLDER / f"reprocess-{target.environment.name}-{target.cloud}-{selection.name}.json"
-    run = reprocess.Backfill(deployment, selection, Journal(file), deployment.workers.verdict)
+def _say_put_back(deployment: Deployment, choice: Choice, outcome: Outcome, *, dry: bool) -> list[Step]:
+    """Says how a redrive went, and returns what to type next."""
+    done = outcome.moved + outcome.made
+    steps = []
+    if done:
+        verb = "would be put back" if dry else "put back"
+        say(f"{done} images {verb}: {outcome.moved} from the dead-letter queue, {outcome.made} whose message was lost")
+    else:
+        say(f"no failed image can be put back{' for ' + ' '.join(choice.settings) if choice.settings else ''}")
+        steps.append((deployment.command("failures"), "what there is"))
+    if outcome.kept:
+        say(f"{outcome.kept} messages were not chosen and stay where they are")
+    if outcome.coming:
+        say(f"{outcome.coming} images failed only just: their messages become dead letters in a few minutes")
+        steps.append((deployment.command("redrive", *choice.settings), "then"))
+    if done and dry:
+        steps.append((deployment.command("redrive", *choice.settings), "put them back"))
+    elif done:
+        steps.append((deployment.command("failures"), "in a few minutes: what still fails"))
+    if outcome.not_events:
+        say(f"{outcome.not_events} messages are no events and stay: another try would not help them")
+        steps.append((deployment.command("redrive", "DISCARD=1"), "delete those"))
+    return steps
+
+
+@app.command(rich_help_panel=PANEL)
+def reprocess(
+    image_ids: Annotated[list[str] | None, typer.Argument(help="These images, by id.")] = None,
+    env: EnvironmentOption = "dev",
+    cloud: CloudOption = Cloud.LOCAL,
+    every: Annotated[bool, typer.Option("--all", help="Every image.")] = False,
+    outdated: Annotated[bool, typer.Option("--outdated", help="What another recipe than today's has made.")] = False,
+    recipe: Annotated[str | None, typer.Option(help="What this version of the recipe has made.")] = None,
+    prefix: Annotated[str, typer.Option(help="Keys that begin so.")] = "",
+    since: Annotated[str, typer.Option(help="Uploaded since: 2026-01-31, 2026-01-31T04:30 or 2h (ago).")] = "",
+    until: Annotated[str, typer.Option(help="Uploaded until then.")] = "",
+    status: Annotated[str, typer.Option(help="READY ones, if not said; REJECTED ones after limits changed.")] = "",
+    reason: Annotated[str | None, typer.Option(help="Rejected for it.")] = None,
+    rate: RateOption = 50,
+    restart: Annotated[bool, typer.Option("--restart", help="Forget how far an earlier run came.")] = False,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+) -> None:
+    """Make images again, behind whatever is uploaded meanwhile. Says what that takes, and asks.
+
+    Ctrl-C stops it; the same command goes on from there.
+
+    Exit code: 0 all are sent, 1 an error, 130 stopped.
+    """
+    if not (image_ids or every or outdated or recipe or prefix or since or until or status or reason):
+        raise PipelineError(
+            "say which images: ids, --outdated, --recipe, --prefix, --since, --until, --status, --reason, or --all of "
+            "them (of make: IDS, OUTDATED=1, RECIPE, KEYS, SINCE, UNTIL, STATUS, REASON, or ALL=1)"
+        )
+    deployment = Deployment.of(target_named(env, cloud))
+    selection = _selection(
+        status,
+        image_ids=tuple(image_ids or ()),
+        prefix=prefix,
+        since=since,
+        until=until,
+        recipe=recipe,
+        not_recipe=deployment.workers.recipe if outdated else None,
+        reason=reason,
+    )
+    journal = Journal(FOLDER / f"reprocess-{env}-{cloud}-{selection.name}.json")
+    run = Backfill(deployment, selection, journal, deployment.workers.verdict)
     if restart:
         run.restart()
     elif run.sent:
         say(f"goes on after {run.sent} images that an earlier run has sent; RESTART=1 begins anew")
+    count = _measure(deployment, run, rate)
+    if count and not dry_run:
+        confirm(f"Make {count} images of {deployment.target.description} again?", yes)
+        _send(deployment, run, rate, count)
+
+
+def _measure(deployment: Deployment, run: Backfill, rate: float) -> int:
+    """Says what a backfill takes, and returns how many images it sends."""
     with progress() as bar:
         task = bar.add_task("estimate", total=None)
         sums = run.measure(lambda: bar.advance(task))
     if sums.done:
         say(f"{sums.done} images were made again by today's recipe, limits and image already and are left out")
     say(str(estimate(sums, deployment.workers, rate, deployment.replaced_variants_kept_days())))
-    if not sums.count or dry:
-        return 0
-    confirm(f"Make {sums.count} images of {target.description} again?")
+    return sums.count
+
+
+def _send(deployment: Deployment, run: Backfill, rate: float, count: int) -> None:
     with progress() as bar:
-        task = bar.add_task("reprocess", total=sums.count)
+        task = bar.add_task("reprocess", total=count)
         try:
             run.send(rate, lambda count: bar.advance(task, count), _pausing(bar, task, "reprocess"))
         except KeyboardInterrupt:
             bar.stop()
             say(f"stopped: {run.sent} images are sent, and the same command goes on with the rest")
-            return INTERRUPTED
+            raise typer.Exit(INTERRUPTED) from None
     say(f"{run.sent} images are sent; the last of them are being made")
-    _next([(deployment.command("failures"), "in a few minutes: whether any of them failed")])
-    return 0
+    _print_next([(deployment.command("failures"), "in a few minutes: whether any of them failed")])
 
 
-@dataclass(frozen=True)
-class Scope:
-    """What a comparison looks at, as it was asked for."""
-
-    only: Trouble | None = None
-    min_age: str = ""
-
-    @property
-    def settings(self) -> list[str]:
-        """The same for make."""
-        given = {"ONLY": self.only or "", "MIN_AGE": self.min_age}
-        return [f"{name}={value}" for name, value in given.items() if value]
-
-
+@app.command(rich_help_panel=PANEL)
 def reconcile(
-    deployment: Deployment,
-    scope: Scope,
-    examples: int,
-    rate: float,
-    confirm: Confirm,
-    *,
-    mend: bool,
-    as_json: bool,
-) -> int:
-    """Lists differences, and keeps the whole list in a file; then mends them, if that is wanted."""
-    settling = duration(scope.min_age) if scope.min_age else deployment.longest_work()
-    target = deployment.target
-    report = Report(FOLDER / f"reconcile-{target.environment.name}-{target.cloud}.jsonl")
+    env: EnvironmentOption = "dev",
+    cloud: CloudOption = Cloud.LOCAL,
+    mend: Annotated[bool, typer.Option("--repair", help="Mend what does not match, after asking.")] = False,
+    only: Annotated[Trouble | None, typer.Option(help="Only differences of this kind.")] = None,
+    min_age: Annotated[
+        str, typer.Option(help="Leave alone what changed within: 15m. Else as long as work can take.")
+    ] = "",
+    examples: Annotated[int, typer.Option(min=1, help="Names to show of each kind.")] = 3,
+    rate: RateOption = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, a difference per line.")] = False,
+    yes: YesOption = False,
+) -> None:
+    """Compare bucket, records and variants, and list what does not match; mends it when told to.
+
+    Exit code: 0 all matches or is being mended, 1 an error, 3 there are differences.
+    """
+    deployment = Deployment.of(target_named(env, cloud))
+    again = partial(deployment.command, "reconcile", *_settings(ONLY=only, MIN_AGE=min_age))
+    settling = duration(min_age) if min_age else deployment.longest_work()
+    report = Report(FOLDER / f"reconcile-{env}-{cloud}.jsonl")
+    settled = _compare(deployment, settling, report, only)
+    _show_differences(deployment, report, examples, as_json=as_json)
+    if not report.count:
+        say(f"objects, records and variants match; what changed in the last {settling} was left alone")
+        return
+    if not mend:
+        _print_next([] if as_json else [(again("REPAIR=1"), "mend them")])
+        raise typer.Exit(FOUND)
+    confirm(f"Mend {report.count} differences in {deployment.target.description}?", yes)
+    _repair(deployment, report, settled, rate)
+    _print_next([] if as_json else [(again(), "in a few minutes: whether all matches")])
+
+
+def _settings(**values: str | None) -> list[str]:
+    """Variables of make that say the same as options; the empty ones are left out."""
+    return [f"{name}={value}" for name, value in values.items() if value]
+
+
+def _compare(deployment: Deployment, settling: timedelta, report: Report, only: Trouble | None) -> datetime:
+    """Writes the differences into the report; returns the time after which a change was left alone."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     with progress() as bar:
         tasks = {kind: bar.add_task(kind, total=None) for kind in KINDS}
         comparison = Comparison(deployment, settling, FOLDER, lambda kind, count: bar.advance(tasks[kind], count))
-        report.write(each for each in comparison.findings() if not scope.only or each.trouble is scope.only)
+        report.write(finding for finding in comparison.findings() if not only or finding.trouble is only)
+    return comparison.settled
+
+
+def _show_differences(deployment: Deployment, report: Report, examples: int, *, as_json: bool) -> None:
     if as_json:
         for finding in report.read():
             print(json.dumps(finding.as_json(), ensure_ascii=False))
     elif report.count:
-        console.print(report.table(f"differences in {target.environment.name}", examples))
+        console.print(report.table(f"differences in {deployment.target.environment.name}", examples))
         say(f"the whole list: {report.file.relative_to(ROOT)}")
         if waiting := deployment.uploads.waiting():
             say(f"{waiting} events wait in the upload queue; repaired now, what they tell of would be made twice")
-    if not report.count:
-        say(f"objects, records and variants match; what changed in the last {settling} was left alone")
-        return 0
-    if not mend:
-        if not as_json:
-            _next([(deployment.command("reconcile", *scope.settings, "REPAIR=1"), "mend them")])
-        return FOUND
-    confirm(f"Mend {report.count} differences in {target.description}?")
+
+
+def _repair(deployment: Deployment, report: Report, settled: datetime, rate: float) -> None:
     with progress() as bar:
         task = bar.add_task("repair", total=report.count)
-        repair = Repair(deployment, comparison.settled, rate, _pausing(bar, task, "repair"))
+        repair = Repair(deployment, settled, rate, _pausing(bar, task, "repair"))
         try:
             repair.mend(report.read(), lambda count: bar.advance(task, count))
         except KeyboardInterrupt:
             bar.stop()
             say(f"stopped: {repair.mended} of {report.count} are mended, and the rest is as it was")
-            return INTERRUPTED
+            raise typer.Exit(INTERRUPTED) from None
     say(f"{repair.mended} of {report.count} mended, or the processor told to")
-    if not as_json:
-        _next([(deployment.command("reconcile", *scope.settings), "in a few minutes: whether all matches")])
-    return 0
 
 
-def statuses(name: str | None) -> tuple[str, ...]:
+def _statuses(name: str | None) -> tuple[str, ...]:
     """The statuses that --status asks for."""
     if name is None:
-        return failures.NOT_SERVED
-    if name not in failures.NOT_SERVED:
-        raise PipelineError(f"a status that is not served is {' or '.join(failures.NOT_SERVED)}, not {name}")
+        return failing.NOT_SERVED
+    if name not in failing.NOT_SERVED:
+        raise PipelineError(f"a status that is not served is {' or '.join(failing.NOT_SERVED)}, not {name}")
     return (name,)
 
 
-def selection(status: str, **conditions: Any) -> Selection:
+def _selection(status: str, **conditions: Any) -> Selection:
     """What --status and the other options of `reprocess` select; without a status, what is most likely meant."""
     if status and status not in STATUSES:
         raise PipelineError(f"what can be made again is {', '.join(STATUSES)}, not {status}")
@@ -223,9 +333,9 @@ def _pausing(bar: Progress, task: TaskID, name: str) -> Callable[[int | None], N
     return show
 
 
-def _next(commands: list[tuple[str, str]]) -> None:
-    if not commands:
+def _print_next(steps: list[Step]) -> None:
+    if not steps:
         return
-    width = max(len(command) for command, _ in commands)
-    for command, effect in commands:
+    width = max(len(command) for command, _ in steps)
+    for command, effect in steps:
         console.print(f"  {command:<{width}}  # {effect}", soft_wrap=True, highlight=False, markup=False)

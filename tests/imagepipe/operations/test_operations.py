@@ -304,12 +304,12 @@ def test_selection_takes_what_it_names(selection: Selection, taken: bool) -> Non
 def test_status_that_is_not_said_is_the_one_that_is_meant(
     status: str, conditions: dict[str, Any], statuses: tuple[str, ...]
 ) -> None:
-    assert commands.selection(status, **{"reason": None, "image_ids": (), **conditions}).statuses == statuses
+    assert commands._selection(status, **{"reason": None, "image_ids": (), **conditions}).statuses == statuses
 
 
 def test_status_that_cannot_be_made_again_is_an_error() -> None:
     with pytest.raises(PipelineError, match="READY, REJECTED, FAILED, not ready"):
-        commands.selection("ready", reason=None, image_ids=())
+        commands._selection("ready", reason=None, image_ids=())
 
 
 def test_selections_that_differ_have_journals_that_differ() -> None:

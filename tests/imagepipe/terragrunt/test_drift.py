@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from imagepipe import cli
+from imagepipe.cli import app, deliver
 from imagepipe.terragrunt import drift
 from imagepipe.terragrunt.drift import SENSITIVE, UNKNOWN, Attribute, Difference
 
@@ -94,8 +94,8 @@ def test_a_report_is_empty_without_drift_and_the_exit_code_tells(
     found: list[Difference], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = SimpleNamespace(description="dev", environment=SimpleNamespace(name="dev"))
-    monkeypatch.setattr(cli, "_targets", lambda *_: [target])
+    monkeypatch.setattr(deliver, "targets_named", lambda *_: [target])
     monkeypatch.setattr(drift, "find", lambda *_: found)
     report = tmp_path / "drift/dev.md"
-    assert CliRunner().invoke(cli.app, ["drift", "--report", str(report)]).exit_code == (2 if found else 0)
+    assert CliRunner().invoke(app, ["drift", "--report", str(report)]).exit_code == (2 if found else 0)
     assert report.read_text() == (drift.markdown(found, "dev") if found else "")

@@ -1,0 +1,75 @@
+"""Commands that build the container image of the functions and put it into a registry."""
+
+from typing import Annotated
+
+import typer
+
+from imagepipe.cli.options import (
+    CloudOption,
+    DirtyOption,
+    EnvironmentOption,
+    PlatformOption,
+    RegistryOption,
+    target_named,
+)
+from imagepipe.console import console, human_bytes, say
+from imagepipe.errors import PipelineError
+from imagepipe.live import environments
+from imagepipe.terragrunt.target import Cloud
+
+PANEL = "Image"
+
+app = typer.Typer()
+
+# The modules that build are imported by the commands: they are slow to import.
+
+
+@app.command(rich_help_panel=PANEL)
+def base(
+    env: EnvironmentOption = "dev",
+    platform: PlatformOption = None,
+    image: Annotated[str, typer.Option(help="The public image to pin; without, the one that is named now.")] = "",
+) -> None:
+    """Pin the newest digest of the public base, or make a stand-in where its registry is out of reach."""
+    from imagepipe.container.base import make, pin, pinned
+
+    wanted = platform or environments.load(env).platform
+    name = image or pinned()
+    if digest := pin(name):
+        say(f"{name.split('@')[0]} is pinned to its newest digest, {digest}")
+        return
+    with console.status(f"{name} is out of reach: making a stand-in for {wanted} from Debian packages"):
+        stand_in = make(wanted.split("/")[1])
+    say(f"stand-in for {wanted}: {stand_in.digest}")
+
+
+@app.command(rich_help_panel=PANEL)
+def build(env: EnvironmentOption = "dev", platform: PlatformOption = None) -> None:
+    """Build the image; with nothing changed, only say which it is."""
+    from imagepipe.container.build import image as build_image
+
+    image = build_image(platform or environments.load(env).platform, say)
+    sizes = image["bytes"]
+    say(
+        f"{image['digest']} for {image['platform']}: {human_bytes(sizes['compressed'])} compressed, "
+        f"{human_bytes(sizes['compressed_above_base'])} of it above the base"
+    )
+
+
+@app.command(rich_help_panel=PANEL)
+def build_push(
+    env: EnvironmentOption = "dev",
+    cloud: CloudOption = Cloud.LOCAL,
+    dirty: DirtyOption = False,
+    registry: RegistryOption = "",
+) -> None:
+    """Build the image, push it by digest, and write it into an environment's release.json."""
+    from imagepipe.releases import publish_image
+
+    environment = environments.load(env)
+    if environment.release is None:
+        raise PipelineError(f"{env} runs no image: ENV is one of dev, staging, prod")
+    shared = target_named(environments.SHARED, cloud)
+    # On AWS, credentials are of one account, and it is the registry's that are needed.
+    runs = target_named(env, cloud) if cloud is Cloud.LOCAL else None
+    publish_image.build_push(environment, shared, runs, dirty=dirty, host=registry, say=say)

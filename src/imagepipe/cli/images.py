@@ -1,0 +1,172 @@
+"""Commands that work with the pictures of an environment: upload, list, download, remove."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from imagepipe.cli.options import CloudOption, EnvironmentOption, JsonOption, YesOption, confirm, target_named
+from imagepipe.console import console, human_bytes, literal, progress, say
+from imagepipe.errors import PipelineError
+from imagepipe.images import dashboard as dashboards
+from imagepipe.images import demo, samples
+from imagepipe.images.api_client import Record
+from imagepipe.images.pipeline import TEST_DATA_TAG, Pipeline, Upload, Uploader, age, collect
+from imagepipe.terragrunt.target import Cloud
+
+PANEL = "Images"
+
+app = typer.Typer()
+
+
+@app.command(rich_help_panel="Deployments")
+def dashboard(env: EnvironmentOption = "dev", cloud: CloudOption = Cloud.LOCAL) -> None:
+    """Show the deployed dashboard with the values of the last hour."""
+    target = target_named(env, cloud)
+    console.print(dashboards.table(target, Pipeline(target).dashboard_name))
+
+
+@app.command(rich_help_panel=PANEL)
+def upload(
+    paths: Annotated[list[Path] | None, typer.Argument(help="Files and folders; without, samples are made.")] = None,
+    env: EnvironmentOption = "dev",
+    cloud: CloudOption = Cloud.LOCAL,
+    bucket: Annotated[str | None, typer.Option(help="Upload bucket, instead of the environment's own.")] = None,
+    test_data: Annotated[
+        bool, typer.Option("--test-data", help=f"Tag the objects {TEST_DATA_TAG}: they expire.")
+    ] = False,
+    concurrency: Annotated[int, typer.Option(min=1, max=64, help="Files at a time.")] = 8,
+    wait_for_them: Annotated[bool, typer.Option("--wait", help="Wait until every image is processed.")] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds without progress after which --wait gives up.")] = 120,
+) -> None:
+    """Upload images. What is there already with the same content is left alone, so a broken-off run can be repeated."""
+    target = target_named(env, cloud)
+    files = collect(paths or [samples.make(demo.SAMPLES)[0].parents[1]])
+    if bucket:
+        uploader = Uploader(target.client("s3"), bucket, test_data=test_data, concurrency=concurrency)
+    else:
+        uploader = Pipeline(target).uploader(test_data=test_data, concurrency=concurrency)
+    with progress() as bar:
+        task = bar.add_task("upload", total=len(files))
+        uploads = uploader.upload(files, lambda _: bar.advance(task))
+    skipped = sum(upload.skipped for upload in uploads)
+    say(f"{len(uploads) - skipped} uploaded, {skipped} there already, {human_bytes(sum(u.size for u in uploads))}")
+    if wait_for_them:
+        _wait(Pipeline(target), uploads, timeout)
+
+
+@app.command(rich_help_panel=PANEL)
+def wait(
+    paths: Annotated[list[Path], typer.Argument(help="The files and folders that were uploaded.")],
+    env: EnvironmentOption = "dev",
+    cloud: CloudOption = Cloud.LOCAL,
+    timeout: Annotated[float, typer.Option(help="Seconds without progress after which it gives up.")] = 120,
+) -> None:
+    """Wait until uploaded images are processed, and show what became of them."""
+    pipeline = Pipeline(target_named(env, cloud))
+    _wait(pipeline, pipeline.uploader(test_data=False).find(collect(paths)), timeout)
+
+
+@app.command("list", rich_help_panel=PANEL)
+def list_images(
+    env: EnvironmentOption = "dev",
+    cloud: CloudOption = Cloud.LOCAL,
+    status: Annotated[str | None, typer.Option(help="Only READY, REJECTED, FAILED … ones.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """List images, newest first."""
+    records = list(Pipeline(target_named(env, cloud)).api.images(status, limit))
+    if as_json:
+        print(json.dumps(records, indent=2, ensure_ascii=False))
+        return
+    table = Table()
+    for heading in ("image", "file", "status", "format", "size", "variants", "updated"):
+        table.add_column(heading, overflow="fold")
+    for record in records:
+        source = record["source"]
+        size = f"{source['width']} × {source['height']}" if source.get("width") else ""
+        table.add_row(
+            record["image_id"], literal(source["key"]), _status(record), source.get("format") or "", size,
+            str(len(record.get("variants") or {}) or ""), age(record["updated_at"]),
+        )  # fmt: skip
+    console.print(table)
+
+
+@app.command(rich_help_panel=PANEL)
+def show(image_id: str, env: EnvironmentOption = "dev", cloud: CloudOption = Cloud.LOCAL) -> None:
+    """Show everything that is known of one image."""
+    print(json.dumps(_record(Pipeline(target_named(env, cloud)), image_id), indent=2, ensure_ascii=False))
+
+
+@app.command(rich_help_panel=PANEL)
+def download(
+    image_ids: Annotated[
+        list[str] | None, typer.Argument(help="Which images; without, every one that is READY.")
+    ] = None,
+    env: EnvironmentOption = "dev",
+    cloud: CloudOption = Cloud.LOCAL,
+    to: Annotated[Path, typer.Option(help="Folder to put them in.")] = Path("images"),
+) -> None:
+    """Download every variant of images."""
+    pipeline = Pipeline(target_named(env, cloud))
+    records = [_record(pipeline, one) for one in image_ids] if image_ids else list(pipeline.api.images("READY"))
+    with progress() as bar:
+        task = bar.add_task("download", total=sum(len(record.get("variants") or {}) for record in records))
+        for record in records:
+            for _ in pipeline.download(record, to):
+                bar.advance(task)
+    say(f"{len(records)} images in {to}")
+
+
+@app.command(rich_help_panel=PANEL)
+def remove(
+    image_ids: Annotated[list[str], typer.Argument()],
+    env: EnvironmentOption = "dev",
+    cloud: CloudOption = Cloud.LOCAL,
+    yes: YesOption = False,
+) -> None:
+    """Remove images with everything made of them, by a signed request to the API."""
+    target = target_named(env, cloud)
+    confirm(f"Remove {len(image_ids)} images from {target.description}?", yes)
+    pipeline = Pipeline(target)
+    for image_id in image_ids:
+        pipeline.api.remove(image_id)
+    say(f"{len(image_ids)} images are being removed")
+
+
+@app.command(rich_help_panel=PANEL)
+def clean(env: EnvironmentOption = "dev", cloud: CloudOption = Cloud.LOCAL, yes: YesOption = False) -> None:
+    """Remove test data: objects tagged so by `upload --test-data` and the demo, and nothing else."""
+    target = target_named(env, cloud)
+    pipeline = Pipeline(target)
+    keys = list(pipeline.test_data())
+    if keys:
+        confirm(f"Remove {len(keys)} test images from {target.description}?", yes)
+        with progress() as bar:
+            list(bar.track(pipeline.remove_objects(keys), total=len(keys), description="remove"))
+    say(f"{len(keys)} test images removed")
+
+
+def _record(pipeline: Pipeline, image_id: str) -> Record:
+    record = pipeline.api.image(image_id)
+    if record is None:
+        raise PipelineError(f"there is no image {image_id}; imagepipe list shows what there is")
+    return record
+
+
+def _status(record: Record) -> str:
+    return " ".join(filter(None, [record["status"], (record.get("reason") or {}).get("code")]))
+
+
+def _wait(pipeline: Pipeline, uploads: list[Upload], timeout: float) -> None:
+    with progress() as bar:
+        task = bar.add_task("process", total=len(uploads))
+        records = pipeline.wait(uploads, timeout, lambda *_: bar.advance(task))
+    console.print(demo.report(uploads, records))
+    if len(records) < len(uploads):
+        raise PipelineError(
+            f"{len(uploads) - len(records)} images were not final after {timeout:.0f} s without progress"
+        )

@@ -1,0 +1,59 @@
+"""Options and questions that several commands share."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from imagepipe.errors import PipelineError
+from imagepipe.live import environments
+from imagepipe.localcloud.functions_from import Functions
+from imagepipe.terragrunt import target as cloud
+from imagepipe.terragrunt.target import Cloud, Target
+
+EnvironmentOption = Annotated[str, typer.Option("--env", envvar="ENV", help="Which environment, or all of them.")]
+CloudOption = Annotated[
+    Cloud, typer.Option("--cloud", envvar="CLOUD", help="The local cloud of this clone, or AWS with your credentials.")
+]
+YesOption = Annotated[bool, typer.Option("--yes", envvar="YES", help="Do not ask.")]
+RateOption = Annotated[float, typer.Option(min=0.1, help="Messages a second.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+FunctionsOption = Annotated[
+    Functions | None,
+    typer.Option("--functions", envvar="FUNCTIONS", help="What functions run from; kept until it is said again."),
+]
+PlatformOption = Annotated[
+    str | None,
+    typer.Option(envvar="PLATFORM", help="linux/amd64 or linux/arm64; without, what the environment's functions run."),
+]
+DirtyOption = Annotated[bool, typer.Option("--dirty", envvar="DIRTY", help="Release changes that are not committed.")]
+RegistryOption = Annotated[str, typer.Option(envvar="REGISTRY", help="Another registry than ECR, as host:port.")]
+BaseOption = Annotated[str, typer.Option(envvar="BASE", help="Commit, tag or branch; without, the main branch.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
+
+#: Environments that are changed only after a question.
+GUARDED = frozenset({"staging", "prod"})
+
+
+def target_named(name: str, where: Cloud) -> Target:
+    """Return one environment in one cloud."""
+    return cloud.target(environments.load(name), where)
+
+
+def targets_named(name: str, where: Cloud) -> list[Target]:
+    """Return one environment, or for `all` every environment in the order of applying."""
+    return [target_named(one, where) for one in (environments.names() if name == "all" else [name])]
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask before a change.
+
+    Raises:
+        PipelineError: the answer is no, or standard input is no terminal and `yes` is not set.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise PipelineError(f"{question} Nobody is there to answer: YES=1 says yes beforehand")
+    if not typer.confirm(question):
+        raise PipelineError("nothing was changed")
