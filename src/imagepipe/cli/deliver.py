@@ -40,7 +40,6 @@ from imagepipe.releases import (
 )
 from imagepipe.releases import smoke as smoke_test
 from imagepipe.terragrunt import drift as comparison
-from imagepipe.terragrunt import plans
 from imagepipe.terragrunt import units as terragrunt
 from imagepipe.terragrunt.target import Cloud, Target
 
@@ -91,7 +90,7 @@ def plan(
     for target in targets_named(env, cloud):
         say(f"planning {target.description}")
         if file is None and not units:
-            console.print(plans.table(terragrunt.plan(target, print), f"plan of {target.environment.name}"))
+            console.print(summary.table(target.environment.name, terragrunt.plan(target, print), {}))
         else:
             _plan(target, _chosen(target, units, base), file, labels)
 
@@ -104,7 +103,7 @@ def _plan(target: Target, units: list[str], file: Path | None, labels: str) -> N
     """
     secret = seal.key(target.cloud) if file else ""
     plan, sealed = bundle.plan(target, units, frozenset(filter(None, labels.split(","))), lambda _: None)
-    console.print(summary.table(plan))
+    console.print(summary.table(plan.environment, plan.plans, plan.later))
     for danger in summary.dangers(plan):
         say(danger.replace("**", "").replace("`", ""))
     if plan.canary:

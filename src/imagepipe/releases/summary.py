@@ -106,15 +106,24 @@ def _some(words: list[str], most: int = 6) -> str:
     return ", ".join(f"`{each}`" for each in words[:most]) + more
 
 
-def table(planned: Planned) -> Table:
-    """The counts, for a terminal."""
-    result = Table(title=f"plan of {planned.environment}", title_justify="left")
+def table(environment: str, plans: dict[str, dict[str, Any]], later: dict[str, str]) -> Table:
+    """Count what the plan of each unit would do, for a terminal.
+
+    Args:
+        plans: by unit, as JSON.
+        later: units that are planned again once the others are applied, and why.
+    """
+    result = Table(title=f"plan of {environment}", title_justify="left")
     for heading in ("unit", "add", "change", "destroy", "replace", ""):
         result.add_column(heading, justify="left" if heading in {"unit", ""} else "right")
-    for unit in sorted(planned.plans):
-        found = counts(each for each in planned.differences if each.unit == unit)
-        why = planned.later.get(unit)
-        result.add_row(unit, *(str(found[verb] or "·") for verb in _COUNTED), f"later: {why}" if why else "")
+    total = dict.fromkeys(_COUNTED, 0)
+    for unit, plan in sorted(plans.items()):
+        own = counts(drift.differences(unit, plan))
+        total = {verb: total[verb] + own[verb] for verb in _COUNTED}
+        reason = f"later: {later[unit]}" if unit in later else ""
+        result.add_row(unit, *(str(own[verb] or "·") for verb in _COUNTED), reason)
+    result.add_section()
+    result.add_row("total", *map(str, total.values()), "")
     return result
 
 

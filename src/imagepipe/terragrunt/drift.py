@@ -60,7 +60,7 @@ def find(target: Target, listener: terragrunt.Listener) -> list[Difference]:
     Raises:
         PipelineError: the environment was never deployed, or its plan failed.
     """
-    plans = terragrunt.plans_as_json(target, listener)
+    plans = terragrunt.plan_deployed(target, listener)
     return [each for unit, plan in sorted(plans.items()) for each in differences(unit, plan)]
 
 
@@ -90,9 +90,7 @@ def table(found: list[Difference], title: str) -> Table:
 
 
 def markdown(found: list[Difference], name: str) -> str:
-    """The same for an issue or a comment: one that is to be updated in place, so without a time."""
-    if not found:
-        return f"`{name}` is what its files say.\n"
+    """Differences as the text of an issue. It holds no time: the same drift gives the same text."""
     lines = [f"`{name}` differs from its files in {len(found)} resources; `make apply ENV={name}` mends it.", ""]
     for each in found:
         cause = "changed by hand" if each.by_hand else "files changed"

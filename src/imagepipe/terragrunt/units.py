@@ -25,7 +25,6 @@ from imagepipe.live.environments import LIVE, ROOT
 from imagepipe.localcloud import functions_from as functions
 from imagepipe.localcloud import image_store
 from imagepipe.localcloud.folder import Folder
-from imagepipe.terragrunt import plans
 from imagepipe.terragrunt.target import Cloud, Target
 from imagepipe.tools import tool_variables
 
@@ -56,32 +55,29 @@ def bootstrap(target: Target, listener: Listener) -> None:
         _run(target, "bootstrap", ["backend", "bootstrap", "--working-dir", str(unit)], listener)
 
 
-def plan(target: Target, listener: Listener) -> list[plans.UnitPlan]:
-    """Plans every unit at once: what depends on units that are not there yet is planned with mock outputs.
+def plan(target: Target, listener: Listener) -> dict[str, dict[str, Any]]:
+    """Plan every unit and return the plans by unit, as `terraform show -json` writes them.
+
+    What depends on units that are not deployed yet is planned with mock outputs.
 
     Raises:
         PipelineError: the environment has no state bucket yet, or Terragrunt failed.
     """
-    counter = plans.Counter()
-
-    def listen(line: str) -> None:
-        counter.listen(line)
-        listener(line)
-
-    _plan(target, [], listen)
-    return counter.plans(target.environment.units)
+    with tempfile.TemporaryDirectory(prefix="plans-") as folder:
+        _plan(target, ["--json-out-dir", folder], listener)
+        return {
+            unit: json.loads((Path(folder) / unit / "tfplan.json").read_text()) for unit in target.environment.units
+        }
 
 
-def plans_as_json(target: Target, listener: Listener) -> dict[str, dict[str, Any]]:
-    """Plans every unit, and returns the plans by unit as `terraform show -json` writes them.
+def plan_deployed(target: Target, listener: Listener) -> dict[str, dict[str, Any]]:
+    """Plan every unit of a deployed environment, so that no plan holds mock outputs.
 
     Raises:
         PipelineError: the environment is not deployed, or Terragrunt failed.
     """
-    outputs(target)  # a plan of what was never there would find everything missing, with mock values in it
-    with tempfile.TemporaryDirectory(prefix="plans-") as folder:
-        _plan(target, ["--json-out-dir", folder], listener)
-        return {file.parent.name: json.loads(file.read_text()) for file in Path(folder).rglob("tfplan.json")}
+    outputs(target)
+    return plan(target, listener)
 
 
 def save_plans(target: Target, units: list[str], folder: Path, listener: Listener) -> dict[str, dict[str, Any]]:

@@ -1,7 +1,10 @@
 """The summary of a plan, as a reviewer reads it."""
 
+import io
 import json
 from typing import Any
+
+from rich.console import Console
 
 from imagepipe.releases import policies, summary
 from imagepipe.releases.summary import LIMIT, Planned, dangers, markdown
@@ -117,3 +120,18 @@ def test_programs_get_the_same() -> None:
     found = json.loads(summary.as_json(planned(change("aws_s3_bucket.a", ["delete"], {}, None))))
     assert found["counts"] == {"create": 0, "change": 0, "destroy": 1, "replace": 0}
     assert len(found["dangers"]) == 1
+
+
+def test_table_has_a_row_per_unit_with_why_it_waits_and_a_total() -> None:
+    plans = {
+        "storage": {"resource_changes": [change("aws_sqs_queue.a", ["create"]), change("aws_sqs_queue.b", ["delete"])]},
+        "compute": {"resource_changes": [change("aws_sqs_queue.c", ["delete", "create"])]},
+        "api": {"output_changes": {"url": {"actions": ["create"]}}},
+    }
+    output = io.StringIO()
+    Console(file=output, width=120).print(summary.table("dev", plans, {"compute": "storage is not there yet"}))
+    rows = [line.replace("│", " ").split() for line in output.getvalue().splitlines()]
+    assert ["storage", "1", "·", "1", "·"] in rows
+    assert ["compute", "·", "·", "·", "1", "later:", "storage", "is", "not", "there", "yet"] in rows
+    assert ["api", "·", "·", "·", "·"] in rows
+    assert ["total", "1", "0", "1", "1"] in rows
