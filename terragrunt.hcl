@@ -72,7 +72,8 @@ terraform {
   copy_terraform_lock_file = false
 
   # Examples call their module, and Terragrunt, which sees a call somewhere below, would run init before every command.
-  exclude_from_copy = ["**/examples/**"]
+  # What tests a module is no part of it.
+  exclude_from_copy = ["**/examples/**", "**/tests/**"]
 
   extra_arguments "wait_for_lock" {
     commands  = ["apply", "destroy", "plan"]

@@ -52,6 +52,7 @@ CHANGES = [
     _edit("modules/compute/roles.tf", "\\Z", "\n# changed\n"),
     _add("modules/monitoring/templates/dashboard.json", "{}"),
     _add("modules/storage/examples/basic/other.tf", "# an example"),
+    _add("modules/storage/tests/other.tftest.hcl", "# a test"),
     _add("modules/storage/README.md", "# Storage"),
     _add("docs/page.md", "# Page"),
     _add("tests/test_new.py", ""),
@@ -82,7 +83,8 @@ def _module(top: Path, rendered: dict[str, Any]) -> dict[str, str]:
     if source.startswith("git::"):
         return {}  # what a ref holds does not change
     folder = Path(source.replace("//", "/"))
-    files = (file for file in folder.rglob("*") if file.is_file() and "examples" not in file.parts)
+    beside = {"examples", "tests"}
+    files = (file for file in folder.rglob("*") if file.is_file() and not beside & {*file.relative_to(folder).parts})
     return {
         str(file.relative_to(top)): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in files

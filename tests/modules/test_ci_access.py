@@ -1,12 +1,14 @@
 """ci-access: who gets in, what they may do, and where every role that they make ends."""
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from .conftest import ACCOUNT, NAMES, Resources, Workspace, resources, statements
+from .conftest import ACCOUNT, NAMES, statements
+from .harness import Resources
 
 GITHUB = {"repository": "acme/images", "owner_id": "1234", "repository_id": "5678"}
 REGISTRY = {"account_id": "444444444444", "name": "image-pipeline/processor"}
@@ -17,6 +19,12 @@ INPUTS = {
     "github": GITHUB,
     "registry": REGISTRY,
     "state": {"bucket": STATE_BUCKET, "lock_table": "image-pipeline-tflock", "prefix": "live/prod"},
+}
+PLANS = {
+    "main": INPUTS,
+    "long-names": INPUTS | {"name_prefix": "a" * 40, "registry": REGISTRY | {"manage": True}},
+    "second-in-account": INPUTS | {"create_oidc_provider": False, "github": {"repository": "acme/images"}},
+    "shared": INPUTS | {"registry": REGISTRY | {"manage": True}},
 }
 
 #: Managed policies end here: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
@@ -29,8 +37,8 @@ BOUNDARY = f"arn:aws:iam::{ACCOUNT}:policy/image-pipeline-prod-boundary"
 
 
 @pytest.fixture(scope="session")
-def access(workspace: Workspace) -> Resources:
-    return resources(workspace.plan("ci-access", INPUTS))
+def access(planned: Callable[[str, str], Resources]) -> Resources:
+    return planned("ci-access", "main")
 
 
 def policy(access: Resources, name: str) -> dict[str, Any]:
@@ -71,19 +79,20 @@ def test_a_role_trusts_named_jobs_of_one_repository_in_both_forms(
     assert condition == {}
 
 
-def test_without_ids_only_the_old_form_is_trusted(workspace: Workspace) -> None:
-    inputs = INPUTS | {"github": {"repository": "acme/images"}}
-    found = trust(resources(workspace.plan("ci-access", inputs)), "apply")
-    assert found["Condition"]["StringEquals"]["token.actions.githubusercontent.com:sub"] == (
+def test_without_ids_only_the_old_form_is_trusted(planned: Callable[[str, str], Resources]) -> None:
+    statement = trust(planned("ci-access", "second-in-account"), "apply")
+    assert statement["Condition"]["StringEquals"]["token.actions.githubusercontent.com:sub"] == (
         "repo:acme/images:environment:prod"
     )
 
 
-def test_one_of_the_environments_in_an_account_makes_the_provider(workspace: Workspace, access: Resources) -> None:
+def test_one_of_the_environments_in_an_account_makes_the_provider(
+    planned: Callable[[str, str], Resources], access: Resources
+) -> None:
     provider = "aws_iam_openid_connect_provider.github[0]"
     assert access[provider]["url"] == "https://token.actions.githubusercontent.com"
     assert access[provider]["client_id_list"] == ["sts.amazonaws.com"]
-    assert provider not in resources(workspace.plan("ci-access", INPUTS | {"create_oidc_provider": False}))
+    assert provider not in planned("ci-access", "second-in-account")
 
 
 def test_the_plan_role_reads(access: Resources) -> None:
@@ -171,15 +180,18 @@ def test_functions_end_at_their_own_things(access: Resources) -> None:
     ]
 
 
-def test_only_the_registrys_own_environment_pushes(workspace: Workspace, access: Resources) -> None:
+def test_only_the_registrys_own_environment_pushes(planned: Callable[[str, str], Resources], access: Resources) -> None:
     assert policy(access, "roles")["Registry"]["Action"] == ["ecr:BatchGetImage"]
-    shared = resources(workspace.plan("ci-access", INPUTS | {"registry": {**REGISTRY, "manage": True}}))
+    shared = planned("ci-access", "shared")
     assert {"ecr:PutImage", "ecr:SetRepositoryPolicy"} <= {*policy(shared, "roles")["Registry"]["Action"]}
 
 
-def test_policies_fit_even_with_the_longest_names(workspace: Workspace) -> None:
-    inputs = INPUTS | {"name_prefix": "a" * 40, "registry": {**REGISTRY, "manage": True}}
-    found = resources(workspace.plan("ci-access", inputs))
-    sizes = {name: len(values["policy"]) for name, values in found.items() if name.startswith("aws_iam_policy.")}
+def test_policies_fit_even_with_the_longest_names(planned: Callable[[str, str], Resources]) -> None:
+    policies = {
+        address: values["policy"]
+        for address, values in planned("ci-access", "long-names").items()
+        if address.startswith("aws_iam_policy.")
+    }
+    sizes = {address: len(re.sub(r"\s", "", policy)) for address, policy in policies.items()}
     assert {name: size for name, size in sizes.items() if size > MOST_CHARACTERS} == {}
     assert len(sizes) == 4

@@ -3,21 +3,18 @@
 import json
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .conftest import MODULES, Workspace
+from .conftest import MODULES
+from .harness import Change, called, examples
 
 
 def test_these_are_all_the_modules(root: Path) -> None:
     assert tuple(sorted(folder.name for folder in (root / "modules").iterdir() if folder.is_dir())) == MODULES
-
-
-def called(module: str) -> str:
-    """Its name in HCL, where a hyphen reads like a minus."""
-    return module.replace("-", "_")
 
 
 def documented(module: Path) -> dict[str, Any]:
@@ -90,9 +87,9 @@ def test_versions_are_the_same_everywhere(root: Path) -> None:
     assert len({file.read_text() for file in files}) == 1
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_example_can_be_planned(workspace: Workspace, name: str) -> None:
-    plan = workspace.plan(f"{name}/examples/basic", {})
-    assert plan.modules.keys() == {f"module.{called(name)}"}
-    assert all(change["change"]["actions"] in (["create"], ["read"]) for change in plan.resource_changes.values())
-    assert plan.resource_changes
+@pytest.mark.parametrize(("name", "example"), [(name, example) for name in MODULES for example in examples(name)])
+def test_example_can_be_planned(plans: Callable[[str], dict[str, list[Change]]], name: str, example: str) -> None:
+    changes = plans(name)[f"example-{example}"]
+    assert {change.address.split(".")[1] for change in changes} == {called(name)}
+    assert all(change.address.startswith("module.") for change in changes)
+    assert {action for change in changes for action in change.actions} <= {"create", "read"}

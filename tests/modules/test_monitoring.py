@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from .conftest import ACCOUNT, NAMES, Resources, assert_denies_insecure_transport, statements
+from .conftest import ACCOUNT, NAMES, assert_denies_insecure_transport, statements
+from .harness import Resources
 
 RUNBOOK = "https://example.com/runbook"
 
@@ -36,11 +37,12 @@ INPUTS = {
         "queue_age_seconds": 300,
     },
 }
+PLANS = {"main": INPUTS}
 
 
 @pytest.fixture(scope="session")
-def monitoring(planned: Callable[..., Resources]) -> Resources:
-    return planned("monitoring", **INPUTS)
+def monitoring(planned: Callable[[str, str], Resources]) -> Resources:
+    return planned("monitoring", "main")
 
 
 def alarms(monitoring: Resources) -> dict[str, dict[str, Any]]:

@@ -5,15 +5,17 @@ from collections.abc import Callable
 
 import pytest
 
-from .conftest import Resources, statements
+from .conftest import statements
+from .harness import Resources
 
 READERS = ["111111111111", "222222222222"]
 INPUTS = {"name": "image-pipeline/processor", "reader_account_ids": READERS, "untagged_retention_days": 21}
+PLANS = {"main": INPUTS}
 
 
 @pytest.fixture(scope="session")
-def registry(planned: Callable[..., Resources]) -> Resources:
-    return planned("registry", **INPUTS)
+def registry(planned: Callable[[str, str], Resources]) -> Resources:
+    return planned("registry", "main")
 
 
 def test_tags_cannot_be_moved(registry: Resources) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from .conftest import ACCOUNT, NAMES, Resources, assert_denies_insecure_transport, statements
+from .conftest import ACCOUNT, NAMES, assert_denies_insecure_transport, statements
+from .harness import Resources
 
 INPUTS = {
     **NAMES,
@@ -23,16 +24,20 @@ BUCKETS = {
 }
 BACKFILL_ARN = "arn:aws:sqs:eu-west-1:333333333333:image-pipeline-prod-backfill"
 QUEUE_ARN = "arn:aws:sqs:eu-west-1:333333333333:image-pipeline-prod-uploads"
+PLANS = {
+    "main": INPUTS,
+    "with-key": INPUTS | {"customer_managed_key": True, "force_destroy": True, "deletion_protection": False},
+}
 
 
 @pytest.fixture(scope="session")
-def storage(planned: Callable[..., Resources]) -> Resources:
-    return planned("storage", **INPUTS)
+def storage(planned: Callable[[str, str], Resources]) -> Resources:
+    return planned("storage", "main")
 
 
 @pytest.fixture(scope="session")
-def storage_with_key(planned: Callable[..., Resources]) -> Resources:
-    return planned("storage", **INPUTS, customer_managed_key=True, force_destroy=True, deletion_protection=False)
+def storage_with_key(planned: Callable[[str, str], Resources]) -> Resources:
+    return planned("storage", "with-key")
 
 
 def test_buckets_are_named_after_account_and_region(storage: Resources) -> None:

@@ -142,5 +142,5 @@ def _first_read(unit: Unit, files: list[str]) -> str | None:
 
 
 def _is_documentation(file: str) -> bool:
-    """Markdown anywhere, and what shows how a module is used: Terragrunt does not even copy it."""
-    return file.endswith(".md") or bool(re.match(r"modules/[^/]+/examples/", file))
+    """Markdown anywhere, and a module's examples and tests: Terragrunt does not even copy them."""
+    return file.endswith(".md") or bool(re.match(r"modules/[^/]+/(examples|tests)/", file))

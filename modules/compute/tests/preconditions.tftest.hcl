@@ -1,0 +1,94 @@
+# Inputs that are right each by itself and wrong together: refused by the plan. The message holds the words above each run.
+
+provider "aws" {
+  region                      = "eu-west-1"
+  access_key                  = "test"
+  secret_key                  = "test"
+  skip_credentials_validation = true
+  skip_metadata_api_check     = true
+  skip_requesting_account_id  = true
+}
+
+variables {
+  account_id   = "333333333333"
+  api          = { memory_mb = 640, timeout_seconds = 12, url_ttl_seconds = 1200 }
+  architecture = "x86_64"
+  canary = {
+    held_versions = {}
+    percent       = 10
+  }
+  image_uri          = format("%s/processor@sha256:%s", "444444444444.dkr.ecr.eu-west-1.amazonaws.com", sha256("image"))
+  log_level          = "WARNING"
+  log_retention_days = 90
+  name_prefix        = "image-pipeline-prod"
+  processor = {
+    backfill_concurrency = 3
+    batch_size           = 6
+    ephemeral_storage_mb = 1024
+    maximum_concurrency  = 40
+    memory_mb            = 3008
+    timeout_seconds      = 120
+  }
+  region = "eu-west-1"
+  storage = {
+    backfill_queue = {
+      arn = "arn:aws:sqs:eu-west-1:333333333333:image-pipeline-prod-backfill"
+      url = "https://sqs.eu-west-1.amazonaws.com/333333333333/image-pipeline-prod-backfill"
+    }
+    processed_bucket = {
+      arn  = "arn:aws:s3:::image-pipeline-prod-processed-333333333333-eu-west-1"
+      name = "image-pipeline-prod-processed-333333333333-eu-west-1"
+    }
+    queue = {
+      arn                        = "arn:aws:sqs:eu-west-1:333333333333:image-pipeline-prod-uploads"
+      max_receive_count          = 4
+      url                        = "https://sqs.eu-west-1.amazonaws.com/333333333333/image-pipeline-prod-uploads"
+      visibility_timeout_seconds = 720
+    }
+    table = {
+      arn        = "arn:aws:dynamodb:eu-west-1:333333333333:table/image-pipeline-prod-images"
+      indexes    = ["by-status", "newest"]
+      name       = "image-pipeline-prod-images"
+      stream_arn = "arn:aws:dynamodb:eu-west-1:333333333333:table/image-pipeline-prod-images/stream/2026-01-01"
+    }
+    upload_bucket = {
+      arn  = "arn:aws:s3:::image-pipeline-prod-uploads-333333333333-eu-west-1"
+      name = "image-pipeline-prod-uploads-333333333333-eu-west-1"
+    }
+  }
+}
+
+# visibility timeout is 719 s; it must be at least 720 s
+# timeout of 120 s
+run "queue_that_hides_messages_too_briefly" {
+  command = plan
+
+  plan_options {
+    refresh = false
+  }
+
+  variables {
+    storage = merge(var.storage, {
+      queue = merge(var.storage.queue, { visibility_timeout_seconds = 719 })
+    })
+  }
+
+  expect_failures = [aws_lambda_event_source_mapping.queue]
+}
+
+# The image is for linux/amd64, but architecture arm64 runs linux/arm64
+# PLATFORM=linux/arm64
+run "image_of_another_platform" {
+  command = plan
+
+  plan_options {
+    refresh = false
+  }
+
+  variables {
+    architecture   = "arm64"
+    image_platform = "linux/amd64"
+  }
+
+  expect_failures = [aws_lambda_function.function]
+}
