@@ -1,6 +1,7 @@
 """Commands that work with the pictures of an environment: upload, list, download, remove."""
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -8,12 +9,12 @@ import typer
 from rich.table import Table
 
 from imagepipe.cli.options import CloudOption, EnvironmentOption, JsonOption, YesOption, confirm, target_named
-from imagepipe.console import console, human_bytes, literal, progress, say
+from imagepipe.console import console, human_bytes, literal, progress, say, time_ago
 from imagepipe.errors import PipelineError
 from imagepipe.images import dashboard as dashboards
 from imagepipe.images import demo, samples
 from imagepipe.images.api_client import Record
-from imagepipe.images.pipeline import TEST_DATA_TAG, Pipeline, Upload, Uploader, age, collect
+from imagepipe.images.pipeline import TEST_DATA_TAG, Pipeline, Upload, Uploader, collect
 from imagepipe.terragrunt.target import Cloud
 
 PANEL = "Images"
@@ -90,7 +91,7 @@ def list_images(
         size = f"{source['width']} × {source['height']}" if source.get("width") else ""
         table.add_row(
             record["image_id"], literal(source["key"]), _status(record), source.get("format") or "", size,
-            str(len(record.get("variants") or {}) or ""), age(record["updated_at"]),
+            str(len(record.get("variants") or {}) or ""), time_ago(datetime.fromisoformat(record["updated_at"])),
         )  # fmt: skip
     console.print(table)
 

@@ -17,11 +17,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Any, Self
+from typing import Any
 
 import deflate
 
 from imagepipe.errors import PipelineError
+from imagepipe.files import new_folder
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
@@ -121,22 +122,15 @@ class Layout:
 
     def unpack(self, root: Path) -> None:
         """Makes the image's file tree, as a runtime would: layer upon layer, whiteouts applied."""
-        partial = root.with_name(root.name + ".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        try:
+        with new_folder(root) as partial:
             for layer in self.layers():
                 with tarfile.open(fileobj=io.BytesIO(layer.tar)) as archive:
                     members = archive.getmembers()
                     for member in members:
                         if _is_whiteout(member.name):
                             _apply_whiteout(partial, member.name)
-                    wanted = [each for each in members if not _is_whiteout(each.name) and not each.isdev()]
+                    wanted = [member for member in members if not _is_whiteout(member.name) and not member.isdev()]
                     archive.extractall(partial, wanted, filter="tar")
-            shutil.rmtree(root, ignore_errors=True)
-            partial.rename(root)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
 
 
 def write(folder: Path, layers: list[Layer], config: dict[str, Any]) -> Layout:
@@ -146,7 +140,8 @@ def write(folder: Path, layers: list[Layer], config: dict[str, Any]) -> Layout:
         "history": [{"created": config["created"], "created_by": "imagepipe build"} for _ in layers],
         "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
     }
-    with _Blobs(folder) as store:
+    with new_folder(folder) as partial:
+        store = _Blobs(partial)
         manifest = {
             "schemaVersion": 2,
             "mediaType": MANIFEST_TYPE,
@@ -158,30 +153,21 @@ def write(folder: Path, layers: list[Layer], config: dict[str, Any]) -> Layout:
 
 
 class _Blobs:
-    """A layout that is being written; it takes its place when it is whole, and leaves nothing if that fails."""
+    """Files of a layout that is being written."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._partial = folder, folder.with_name(folder.name + ".partial")
-        shutil.rmtree(self._partial, ignore_errors=True)
-        (self._partial / "blobs/sha256").mkdir(parents=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._partial, ignore_errors=True)
+        self._folder = folder
+        (folder / "blobs/sha256").mkdir(parents=True)
 
     def put(self, content: bytes, media_type: str) -> dict[str, Any]:
         digest = _digest(content)
-        (self._partial / "blobs" / digest.replace(":", "/")).write_bytes(content)
+        (self._folder / "blobs" / digest.replace(":", "/")).write_bytes(content)
         return {"mediaType": media_type, "digest": digest, "size": len(content)}
 
     def finish(self, manifest: dict[str, Any]) -> None:
         index = {"schemaVersion": 2, "manifests": [self.put(_json(manifest), MANIFEST_TYPE)]}
-        (self._partial / "index.json").write_bytes(_json(index))
-        (self._partial / "oci-layout").write_bytes(_json({"imageLayoutVersion": "1.0.0"}))
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._partial.rename(self._folder)
+        (self._folder / "index.json").write_bytes(_json(index))
+        (self._folder / "oci-layout").write_bytes(_json({"imageLayoutVersion": "1.0.0"}))
 
 
 def artifact(folder: Path, content: bytes, media_type: str, subject: dict[str, Any]) -> Layout:
@@ -190,7 +176,8 @@ def artifact(folder: Path, content: bytes, media_type: str, subject: dict[str, A
     https://github.com/opencontainers/image-spec/blob/main/manifest.md#guidelines-for-artifact-usage
     """
     subject = {name: subject[name] for name in ("mediaType", "digest", "size")}
-    with _Blobs(folder) as store:
+    with new_folder(folder) as partial:
+        store = _Blobs(partial)
         store.finish(
             {
                 "schemaVersion": 2,

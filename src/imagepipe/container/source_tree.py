@@ -8,6 +8,7 @@ import json
 import os
 from typing import Any
 
+from imagepipe.files import write_atomically
 from imagepipe.live.environments import ROOT
 
 IMAGE_SOURCE = ROOT / "lambda-image"
@@ -50,10 +51,4 @@ def record(image: dict[str, Any]) -> None:
     """Says what `worktree` stands for from now on."""
     content = json.dumps(image, indent=2) + "\n"
     if not BUILT_IMAGE.exists() or BUILT_IMAGE.read_text() != content:
-        BUILT_IMAGE.parent.mkdir(exist_ok=True)
-        partial = BUILT_IMAGE.with_name(f"{BUILT_IMAGE.name}.partial")
-        try:
-            partial.write_text(content)
-            partial.replace(BUILT_IMAGE)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_atomically(BUILT_IMAGE, content)

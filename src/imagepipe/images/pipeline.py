@@ -7,7 +7,6 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,6 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from image_processor.events import image_id
 from imagepipe.errors import PipelineError
+from imagepipe.files import write_atomically
 from imagepipe.images.api_client import FINAL, ApiClient, Record
 from imagepipe.terragrunt import units as terragrunt
 from imagepipe.terragrunt.target import Target
@@ -237,9 +237,7 @@ class Pipeline:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != variant["sha256"]:
-                    partial = file.with_name(file.name + ".partial")
-                    partial.write_bytes(self.api.variant(record["image_id"], name))
-                    partial.replace(file)
+                    write_atomically(file, self.api.variant(record["image_id"], name))
             except (FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
                 raise PipelineError(f"{file}: {error.strerror}: download it to another folder (--to)") from None
             yield file
@@ -283,12 +281,3 @@ def _file_name(part: str) -> str:
     """Composed, as some file systems hold both forms of a letter for one."""
     name = "".join(sign if sign.isprintable() else "_" for sign in unicodedata.normalize("NFC", part))
     return "_" if name in {"", ".", ".."} else name.encode()[:_LONGEST_NAME].decode(errors="ignore")
-
-
-def age(moment: str) -> str:
-    """How long ago an ISO-8601 moment was, in words."""
-    seconds = (datetime.now(UTC) - datetime.fromisoformat(moment)) // timedelta(seconds=1)
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds // length} {unit} ago"
-    return f"{max(seconds, 0)} s ago"

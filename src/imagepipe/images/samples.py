@@ -1,9 +1,12 @@
 """Photo-like sample images in the formats people really upload, made on the spot: nothing to ship, nobody's rights."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pyvips
+
+from imagepipe.files import write_atomically
 
 
 def make(folder: Path) -> list[Path]:
@@ -89,10 +92,7 @@ _SAMPLES = {
 }
 
 
-def _write(file: Path, maker: object) -> Path:
+def _write(file: Path, maker: Callable[[], bytes]) -> Path:
     if not file.exists():
-        file.parent.mkdir(exist_ok=True)
-        partial = file.with_name(file.name + ".partial")
-        partial.write_bytes(maker())  # type: ignore[operator]
-        partial.replace(file)
+        write_atomically(file, maker())
     return file

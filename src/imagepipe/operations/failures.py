@@ -7,8 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from imagepipe.console import literal
-from imagepipe.images.pipeline import age
+from imagepipe.console import literal, time_ago
 from imagepipe.operations.dead_letters import Drawer, Letter
 from imagepipe.operations.deployment import Deployment
 from imagepipe.operations.records import Record, reason_code, since
@@ -137,7 +136,7 @@ def table(groups: list[Group], title: str) -> Table:
 
 
 def _age(moment: datetime | None) -> str:
-    return age(moment.isoformat()) if moment else ""
+    return time_ago(moment) if moment else ""
 
 
 def next_commands(deployment: Deployment, groups: list[Group]) -> list[tuple[str, str]]:

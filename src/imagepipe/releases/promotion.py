@@ -10,12 +10,12 @@ import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 
 from botocore.exceptions import ClientError
 from pydantic import BaseModel
 
+from imagepipe.console import time_in_words
 from imagepipe.container import REPOSITORY
 from imagepipe.errors import PipelineError
 from imagepipe.live import environments
@@ -65,7 +65,7 @@ class Running:
             f"deployed by {deployment.who}, from `{deployment.commit[:12]}`, {deployment.finished:%Y-%m-%d %H:%M} UTC",
             f"an image went through all of it on {deployment.smoked:%Y-%m-%d %H:%M} UTC",
             f"no alarm of {name} is raised",
-            f"it has run for {_words(deployment.age)}; {_words(self.environment.soak)} were asked for",
+            f"it has run for {time_in_words(deployment.age)}; {time_in_words(self.environment.soak)} were asked for",
         ]
 
 
@@ -101,8 +101,8 @@ def running(source: Target) -> Running:
         raise PipelineError(f"{raised[0]} is raised in {name}{_more(raised)}: nothing goes on before it is quiet")
     if deployment.age < environment.soak:
         raise PipelineError(
-            f"{name} has run this for {_words(deployment.age)}, and live/{name}/env.hcl asks for "
-            f"{_words(environment.soak)}: come back in {_words(environment.soak - deployment.age)}"
+            f"{name} has run this for {time_in_words(deployment.age)}, and live/{name}/env.hcl asks for "
+            f"{time_in_words(environment.soak)}: come back in {time_in_words(environment.soak - deployment.age)}"
         )
     return Running(environment, _release_of(source, deployment), deployment)
 
@@ -401,14 +401,6 @@ def _file(name: str) -> str:
 def _short(release: Release) -> str:
     modules = release.modules if not re.fullmatch(r"[0-9a-f]{40}", release.modules) else release.modules[:12]
     return f"{release.image.removeprefix('sha256:')[:12]} with modules {modules}"
-
-
-def _words(span: timedelta) -> str:
-    seconds = int(span.total_seconds())
-    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds // length} {unit}"
-    return f"{seconds} seconds"
 
 
 def _words_of(value: object) -> str:

@@ -16,6 +16,7 @@ from imagepipe.container import REPOSITORY, base, build, layout, registry, sbom
 from imagepipe.container.layout import Layout
 from imagepipe.container.registry import Registry
 from imagepipe.errors import PipelineError
+from imagepipe.files import write_atomically
 from imagepipe.live import environments
 from imagepipe.live.environments import ROOT, Environment, Release
 from imagepipe.localcloud import image_registry
@@ -231,11 +232,6 @@ def _record(environment: Environment, image: dict[str, Any], say: Say) -> bool:
     moment = datetime.now(UTC).isoformat(timespec="seconds")
     after = {**before, "build": {**made, "time": moment}, "image": image["digest"]}
     Release.model_validate(after)
-    partial = file.with_suffix(".partial")
-    try:
-        partial.write_text(json.dumps(after, indent=2, sort_keys=True) + "\n")
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_atomically(file, json.dumps(after, indent=2, sort_keys=True) + "\n")
     say(f"live/{environment.name}/release.json: {before['image']} → {image['digest']}")
     return True

@@ -9,6 +9,7 @@ from typing import Any
 from cryptography.fernet import Fernet, InvalidToken
 
 from imagepipe.errors import PipelineError
+from imagepipe.files import write_atomically
 from imagepipe.live.environments import ROOT
 from imagepipe.terragrunt.target import Cloud
 
@@ -46,10 +47,7 @@ def key(cloud: Cloud) -> str:
 def write(file: Path, content: bytes, secret: str) -> None:
     """Writes the content sealed, in one step."""
     header = json.dumps({"format": _MAGIC, "key": _mark(secret)})
-    partial = file.with_name(file.name + ".partial")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial.write_bytes(header.encode() + b"\n" + _fernet(secret).encrypt(content))
-    partial.replace(file)
+    write_atomically(file, header.encode() + b"\n" + _fernet(secret).encrypt(content))
 
 
 def read(file: Path, secret: str) -> bytes:
