@@ -138,7 +138,7 @@ bench-frontier: setup ## Encoders by width and content: build/bench/frontier.{js
 	@python benchmarks/frontier.py $(if $(IMAGES),--images "$(IMAGES)")
 
 ## Image [ENV=…, or PLATFORM=linux/amd64|linux/arm64]
-.PHONY: base build build-push bench-cold bench-clients
+.PHONY: base build build-push bench-cold
 base: image-tools ## Pin the newest digest of the public base, or make a stand-in [BASE=<image>]
 	@$(imagepipe) base --env $(ENV) $(if $(BASE),--image $(BASE))
 
@@ -150,9 +150,6 @@ build-push: image-tools ## Build, push by digest, scan, attach the SBOM, write l
 
 bench-cold: image-tools ## How fast the image starts, beside one written by hand → build/bench/cold.json [ROUNDS=15]
 	@python benchmarks/cold.py --rounds $(ROUNDS)
-
-bench-clients: image-tools ## What clients of S3 cost at a cold start, beside ours → build/bench/clients.json [ROUNDS=15]
-	@python benchmarks/clients.py --rounds $(ROUNDS)
 
 ## Proof
 .PHONY: chaos bench-pipeline
