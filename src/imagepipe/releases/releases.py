@@ -41,7 +41,7 @@ def notes(version: str) -> str:
         PipelineError: nothing.
     """
     text = (ROOT / "CHANGELOG.md").read_text()
-    heading = rf"^## \[?v?{re.escape(version)}\b.*$"
+    heading = rf"^## \[?v?{re.escape(version)}\b[^\n]*"
     if not (found := re.search(rf"{heading}\n(?P<words>.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)):
         raise PipelineError(f"CHANGELOG.md has no heading ## {version}: say there what has changed, and commit it")
     if not (words := found["words"].strip()):
