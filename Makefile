@@ -45,7 +45,7 @@ demo: $(functions) ## Deploy dev on the local cloud and send images through [IMA
 	@$(imagepipe) demo $(if $(IMAGES),"$(IMAGES)")
 
 test: setup ## Run every test, longest first, but the long way of a release [JOBS=2: so many at a time]
-	@pytest -m "not rehearsal" -n $(JOBS) --no-loadscope-reorder tests/e2e tests/chaos tests/image tests/local tests/modules tests/live tests/image_processor tests/imagepipe tests/scripts
+	@pytest -m "not rehearsal" -n $(JOBS) --no-loadscope-reorder tests/e2e tests/chaos tests/image tests/local tests/modules tests/live tests/image_processor tests/imagepipe tests/scripts tests/docs
 
 ## Local cloud
 .PHONY: up down status logs env
@@ -162,7 +162,7 @@ bench-pipeline: setup ## Requests per image and events per second: build/bench/p
 ## Development
 .PHONY: test-unit test-modules test-live test-local test-image test-e2e fuzz lint format docs docs-pictures requirements
 test-unit: setup ## Engine, handlers, command line: seconds
-	@pytest tests/image_processor tests/imagepipe tests/scripts
+	@pytest tests/image_processor tests/imagepipe tests/scripts tests/docs
 
 test-modules: setup ## Terraform modules, planned against the provider
 	@pytest tests/modules

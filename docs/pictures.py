@@ -79,7 +79,7 @@ def write_terminal(file: Path, title: str, output: str) -> None:
     console = Console(record=True, width=width, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     console.print(words)
     svg = console.export_svg(title=title, theme=THEME, unique_id=file.stem)
-    svg = re.sub(r"\s*@font-face \{.*?\}", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"\s*(@font-face \{.*?\}|<!--.*?-->)", "", svg, flags=re.DOTALL)
     file.write_text(re.sub(r"Fira Code(, monospace)?", FONTS, svg), encoding="utf-8")
 
 

@@ -67,6 +67,11 @@ def engine() -> str:
     return markdown(["", *data["columns"]], rows)
 
 
+def memory() -> str:
+    """Peak memory of dear images."""
+    return markdown(["image", "peak memory, MB", "seconds"], FIGURES["memory"]["rows"])
+
+
 def shrinking() -> str:
     """Ways to shrink: CPU and score of the resize alone."""
     head = ["way to shrink", "CPU ms, decode and resizes", "1920", "1280", "640", "256"]
@@ -173,6 +178,7 @@ def mends() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "engine": engine,
+    "memory": memory,
     "shrinking": shrinking,
     "cold": cold,
     "clients": clients,
