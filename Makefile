@@ -1,5 +1,5 @@
 # The front door. Every target sets up what it needs first; the work is done by src/imagepipe, Terragrunt and pytest.
-#   ENV=dev|staging|prod|shared|all   CLOUD=local|aws   ROLE=plan|apply (as CI)   YES=1 (do not ask)   IMAGES=<folder>   FUNCTIONS=source|image   SECONDS=<of fuzzing>
+#   ENV=<folder of live/>|all   CLOUD=local|aws   ROLE=plan|apply (as CI)   YES=1 (do not ask)   IMAGES=<folder>   FUNCTIONS=source|image   SECONDS=<of fuzzing>
 
 SHELL     := bash
 PYTHON    ?= python3
@@ -64,7 +64,7 @@ logs: runtime ## Show what it and the functions on it wrote [FOLLOW=1]
 env: runtime ## Print shell lines for plain terragrunt, aws and curl: eval "$(make env)"
 	@$(imagepipe) env $(deploy)
 
-## Environments [ENV=dev|staging|prod|shared|all, CLOUD=local|aws]
+## Environments [ENV=<folder of live/>|all, CLOUD=local|aws]
 .PHONY: bootstrap affected plan drift apply smoke destroy output
 bootstrap: runtime ## Make the state bucket and the lock table
 	@$(imagepipe) bootstrap $(deploy)

@@ -1,7 +1,7 @@
 # What a unit needs to know of its surroundings: read by the root and by every unit definition beside this file.
 
 locals {
-  project = "image-pipeline"
+  project = jsondecode(file(mark_as_read("${get_repo_root()}/live/project.json"))).name
 
   repository = get_repo_root()
   directory  = dirname(get_original_terragrunt_dir())

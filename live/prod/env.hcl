@@ -5,6 +5,12 @@ locals {
   account_id  = "333333333333"
   region      = "eu-west-1"
 
+  # Releases go from lower to higher numbers; environments are applied in this order.
+  order = 30
+
+  # Whether `make apply` asks before it changes anything here.
+  ask_first = true
+
   # GitHub's identity provider exists once in an account: false in all but one of the environments that share one.
   ci_access = { create_oidc_provider = true }
 
@@ -68,6 +74,6 @@ locals {
   # takes 15 minutes.
   rollout = { canary_percent = 10, bake_minutes = 20 }
 
-  # Nothing comes after prod.
+  # Hours that a release must have run here before it may be promoted to the next environment.
   promotion = { soak_hours = 0 }
 }

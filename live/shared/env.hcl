@@ -5,6 +5,9 @@ locals {
   account_id  = "444444444444"
   region      = "eu-west-1"
 
+  # Whether `make apply` asks before it changes anything here.
+  ask_first = false
+
   # GitHub's identity provider exists once in an account: false in all but one of the environments that share one.
   ci_access = { create_oidc_provider = true }
 

@@ -5,6 +5,12 @@ locals {
   account_id  = "222222222222"
   region      = "eu-west-1"
 
+  # Releases go from lower to higher numbers; environments are applied in this order.
+  order = 20
+
+  # Whether `make apply` asks before it changes anything here.
+  ask_first = true
+
   # GitHub's identity provider exists once in an account: false in all but one of the environments that share one.
   ci_access = { create_oidc_provider = true }
 
@@ -67,6 +73,6 @@ locals {
   # A new version gets all calls at once.
   rollout = { canary_percent = 0, bake_minutes = 0 }
 
-  # Hours that a release must have run here before it may go on to prod.
+  # Hours that a release must have run here before it may be promoted to the next environment.
   promotion = { soak_hours = 24 }
 }

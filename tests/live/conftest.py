@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-ENVIRONMENTS = ("dev", "staging", "prod")
+from imagepipe.live import environments
+
+ENVIRONMENTS = tuple(environments.road())
 
 
 def terragrunt(*arguments: str, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:

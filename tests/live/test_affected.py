@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from clones import Clone
 
-from .conftest import render_all, terragrunt
+from .conftest import ENVIRONMENTS, render_all, terragrunt
 
 
 def _edit(file: str, old: str, new: str) -> Callable[[Path], None]:
@@ -45,7 +45,8 @@ CHANGES = [
     _edit("live/staging/release.json", '"modules": "worktree"', '"modules": "v0.0.1"'),
     _edit("live/github.json", "your--organisation", "acme"),
     _edit("live/_units/api.hcl", "inputs = merge\\(", 'inputs = merge({ probe = "x" }, '),
-    _edit("live/_units/context.hcl", '"image-pipeline"', '"image-works"'),
+    _edit("live/project.json", "image-pipeline", "image-works"),
+    _edit("live/_units/context.hcl", "-tflock", "-locks"),
     _edit("live/dev/monitoring/terragrunt.hcl", "\\Z", '\ninputs = { probe = "x" }\n'),
     _edit("terragrunt.hcl", "-lock-timeout=5m", "-lock-timeout=9m"),
     _edit("tools.json", '"terraform-provider-aws": "5.100.0"', '"terraform-provider-aws": "5.99.0"'),
@@ -120,8 +121,9 @@ def test_a_change_counts_before_it_is_committed_and_after(clone: Clone, commit: 
         found = clone.imagepipe("affected", "--base", "v0.0.1", "--json").stdout
     finally:
         clone.git("reset", "--quiet", "--hard", "v0.0.1")
-    names = ("dev", "prod", "staging")
-    assert {*json.loads(found)["units"]} == {f"{name}/{unit}" for name in names for unit in ("api", "monitoring")}
+    assert {*json.loads(found)["units"]} == {
+        f"{name}/{unit}" for name in ENVIRONMENTS for unit in ("api", "monitoring")
+    }
 
 
 @settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])

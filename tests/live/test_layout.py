@@ -22,7 +22,7 @@ def test_environments_are_isomorphic(root: Path) -> None:
         }
         for environment in ENVIRONMENTS
     }
-    assert trees["dev"] == trees["staging"] == trees["prod"]
+    assert [name for name in ENVIRONMENTS if trees[name] != trees["dev"]] == []
     assert {path.parent.name for path in trees["dev"] if path.name == "terragrunt.hcl"} == UNITS
 
 
@@ -32,8 +32,8 @@ def test_environments_set_the_same_things(root: Path) -> None:
     def shape(value: object) -> object:
         return {key: shape(item) for key, item in value.items()} if isinstance(value, dict) else None
 
-    dev, staging, prod = (shape(environment_data(root, name)) for name in ENVIRONMENTS)
-    assert dev == staging == prod
+    shapes = {name: shape(environment_data(root, name)) for name in ENVIRONMENTS}
+    assert [name for name in ENVIRONMENTS if shapes[name] != shapes["dev"]] == []
 
 
 def environment_data(root: Path, name: str) -> dict[str, object]:
@@ -86,8 +86,10 @@ def test_dev_costs_nothing_at_rest(root: Path) -> None:
 
 def test_data_files_load(root: Path) -> None:
     loaded = environments.load_all()
-    assert [environment.name for environment in loaded] == ["shared", "dev", "staging", "prod"]
-    assert len({environment.account_id for environment in loaded}) == 4
+    assert [environment.name for environment in loaded] == ["shared", *ENVIRONMENTS]
+    assert [name for name in ("dev", "staging", "prod") if name in ENVIRONMENTS] == ["dev", "staging", "prod"]
+    assert [environment.name for environment in loaded if not environment.ask_first] == ["shared", "dev"]
+    assert len({environment.account_id for environment in loaded}) == len(loaded)
     assert len({environment.region for environment in loaded}) == 1, "Lambda pulls images from its own region only"
     for name in ENVIRONMENTS:
         assert set(json.loads((root / "live" / name / "release.json").read_text())) >= {"image", "modules"}

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from imagepipe.live import environments
+
 from .conftest import ENVIRONMENTS, render_all, terragrunt
 
 
@@ -15,7 +17,7 @@ def test_every_unit_keeps_its_state_in_a_place_of_its_own(units: dict[str, Any])
         name: (unit["remote_state"]["config"]["bucket"], unit["remote_state"]["config"]["key"])
         for name, unit in units.items()
     }
-    assert len(set(places.values())) == len(units) == 17
+    assert len(set(places.values())) == len(units) == 2 + 5 * len(ENVIRONMENTS)
     assert places["dev/storage"] == (
         "image-pipeline-tfstate-111111111111-eu-west-1",
         "live/dev/storage/terraform.tfstate",
@@ -31,7 +33,8 @@ def test_state_is_encrypted_and_locked(units: dict[str, Any]) -> None:
 
 
 def test_provider_refuses_every_account_but_the_environments_own(units: dict[str, Any]) -> None:
-    accounts = {"dev": "111111111111", "staging": "222222222222", "prod": "333333333333", "shared": "444444444444"}
+    accounts = {environment.name: environment.account_id for environment in environments.load_all()}
+    assert accounts["prod"] == "333333333333"
     for name, unit in units.items():
         provider = unit["generate"]["provider"]["contents"]
         assert f'allowed_account_ids = ["{accounts[name.split("/")[0]]}"]' in provider
@@ -90,20 +93,18 @@ def test_environments_in_one_account_clash_nowhere(copy: Path) -> None:
         file.write_text(re.sub(r'account_id  = "\d+"', 'account_id  = "999999999999"', file.read_text()))
     units = {name: unit for name, unit in render_all(copy / "live").items() if not name.startswith("shared")}
     keys = [unit["remote_state"]["config"]["key"] for unit in units.values()]
-    assert len(set(keys)) == len(keys) == 15
+    assert len(set(keys)) == len(keys) == 5 * len(ENVIRONMENTS)
     assert {unit["remote_state"]["config"]["bucket"] for unit in units.values()} == {
         "image-pipeline-tfstate-999999999999-eu-west-1"
     }
     prefixes = {name.split("/")[0]: unit["inputs"]["name_prefix"] for name, unit in units.items()}
-    assert len(set(prefixes.values())) == 3
+    assert len(set(prefixes.values())) == len(ENVIRONMENTS)
 
 
 def test_registry_can_be_read_by_every_environments_account(units: dict[str, Any]) -> None:
-    assert sorted(units["shared/registry"]["inputs"]["reader_account_ids"]) == [
-        "111111111111",
-        "222222222222",
-        "333333333333",
-    ]
+    assert sorted(units["shared/registry"]["inputs"]["reader_account_ids"]) == sorted(
+        environments.load(name).account_id for name in ENVIRONMENTS
+    )
 
 
 def test_configuration_is_valid_and_formatted(root: Path) -> None:

@@ -68,7 +68,7 @@ def build_push(
 
     environment = environments.load(env)
     if environment.release is None:
-        raise PipelineError(f"{env} runs no image: ENV is one of dev, staging, prod")
+        raise PipelineError(f"{env} runs no image: ENV is one of {', '.join(environments.road())}")
     shared = target_named(environments.SHARED, cloud)
     # On AWS, credentials are of one account, and it is the registry's that are needed.
     runs = target_named(env, cloud) if cloud is Cloud.LOCAL else None

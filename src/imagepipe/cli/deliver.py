@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import typer
 
 from imagepipe.cli.options import (
-    GUARDED,
     BaseOption,
     CloudOption,
     EnvironmentOption,
@@ -179,12 +178,12 @@ def apply(
     file: Annotated[Path | None, typer.Option("--bundle", help="Apply these plans, and nothing else.")] = None,
     yes: YesOption = False,
 ) -> None:
-    """Bring an environment to what its files say, or apply what was planned. Asks first in staging and prod.
+    """Bring an environment to what its files say, or apply what was planned. Asks where env.hcl says ask_first.
 
     Exit code: 0 done, 1 an error, 3 the bundle is applied, and what depends on it is to be planned now.
     """
     for target in targets_named(env, cloud):
-        if target.environment.name in GUARDED:
+        if target.environment.ask_first:
             confirm(f"Apply to {target.description}?", yes)
         if file is not None:
             raise typer.Exit(_apply(target, file))
@@ -281,13 +280,15 @@ def rollback(
     to: Annotated[
         str, typer.Option("--to", envvar="TO", help="A commit or tag at which its release file says it; or previous.")
     ],
-    env: EnvironmentOption = "prod",
+    env: EnvironmentOption = "",
     cloud: CloudOption = Cloud.LOCAL,
 ) -> None:
-    """Make the branch that takes an environment back to a release that it ran before."""
-    if env not in environments.road():
-        raise PipelineError(f"no release goes through {env!r}: ENV is one of {', '.join(environments.road())}")
-    _show(promotion.rollback(env, to, partial(_plan_of, env, cloud)))
+    """Make the branch that takes an environment back to a release that it ran before. Without ENV: the last one."""
+    road = environments.road()
+    name = env or road[-1]
+    if name not in road:
+        raise PipelineError(f"no release goes through {name!r}: ENV is one of {', '.join(road)}")
+    _show(promotion.rollback(name, to, partial(_plan_of, name, cloud)))
 
 
 def _show(proposal: promotion.Proposal) -> None:

@@ -31,9 +31,6 @@ RegistryOption = Annotated[str, typer.Option(envvar="REGISTRY", help="Another re
 BaseOption = Annotated[str, typer.Option(envvar="BASE", help="Commit, tag or branch; without, the main branch.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
-#: Environments that are changed only after a question.
-GUARDED = frozenset({"staging", "prod"})
-
 
 def target_named(name: str, where: Cloud) -> Target:
     """Return one environment in one cloud."""

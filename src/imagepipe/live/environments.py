@@ -70,9 +70,13 @@ class ImageScan(BaseModel):
 
 
 class _EnvironmentFile(BaseModel):
-    """What the command line needs of env.hcl; the rest is the modules' business, and they validate it."""
+    """The part of env.hcl that the command reads. The modules validate the rest."""
 
     environment: str
+    #: Place on the way of a release, lowest first. The shared environment has none.
+    order: int | None = None
+    #: Whether apply asks before it changes the environment. It asks where env.hcl does not say.
+    ask_first: bool = True
     account_id: Annotated[str, StringConstraints(pattern=r"^\d{12}$")]
     region: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
     storage: _StorageData | None = None
@@ -80,6 +84,14 @@ class _EnvironmentFile(BaseModel):
     promotion: _PromotionData | None = None
     rollout: _RolloutData | None = None
     image_scan: ImageScan | None = None
+
+
+class _ProjectFile(BaseModel):
+    """live/project.json."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*$")]
 
 
 class _Build(BaseModel):
@@ -100,7 +112,7 @@ class Release(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    image: Annotated[str, StringConstraints(pattern=r"^(worktree|sha256:[0-9a-f]{64})$")]
+    image: Annotated[str, StringConstraints(pattern=rf"^({WORKTREE}|sha256:[0-9a-f]{{64}})$")]
     modules: Annotated[str, AfterValidator(_ref)]
     build: _Build | None = None
 
@@ -116,6 +128,7 @@ class Environment:
     soak: timedelta = timedelta()  # how long a release must have run here before it may go on
     canary_percent: int = 0  # of the calls that a new version gets at first; 0: all at once
     bake: timedelta = timedelta()  # how long that is watched
+    ask_first: bool = True  # whether apply asks before it changes anything
 
     @property
     def prefix(self) -> str:
@@ -133,23 +146,52 @@ class Environment:
 
 @cache
 def project() -> str:
-    """The project's name, which every name in every account begins with."""
-    found = re.search(r'^  project = "([a-z0-9-]+)"$', (LIVE / "_units/context.hcl").read_text(), re.MULTILINE)
-    if not found:
-        raise PipelineError('live/_units/context.hcl: project is missing: a line like project = "image-pipeline"')
-    return found[1]
+    """Return the project's name, which every name in every account begins with.
+
+    Raises:
+        PipelineError: live/project.json is missing or malformed.
+    """
+    file = LIVE / "project.json"
+    try:
+        return _validated(_ProjectFile, json.loads(file.read_text()), file).name
+    except (OSError, ValueError) as error:
+        raise PipelineError(f'live/project.json: {error}; write {{"name": "image-pipeline"}} into it') from None
 
 
 def names() -> list[str]:
-    """Every environment, in the order in which they are applied."""
-    found = [file.parent.name for file in LIVE.glob("*/env.hcl")]
-    order = [SHARED, "dev", "staging", "prod"]
-    return sorted(found, key=lambda name: (order.index(name) if name in order else len(order), name))
+    """Return the name of every environment, in the order of applying: the shared one, then by `order` of env.hcl.
+
+    Raises:
+        PipelineError: an env.hcl is malformed, has no order, or has the same order as another one.
+    """
+    folders = sorted(file.parent.name for file in LIVE.glob("*/env.hcl"))
+    places: dict[int, str] = {}
+    for name in folders:
+        if name == SHARED:
+            continue
+        order = _data(name).order
+        if order is None:
+            raise PipelineError(
+                f"live/{name}/env.hcl: order is missing: a number, lower than that of the next environment"
+            )
+        if order in places:
+            raise PipelineError(
+                f"live/{places[order]}/env.hcl and live/{name}/env.hcl both have order = {order}: change one of them"
+            )
+        places[order] = name
+    return [*([SHARED] if SHARED in folders else []), *(places[order] for order in sorted(places))]
 
 
 def road() -> list[str]:
-    """The environments that releases go through, in that order."""
+    """Return the environments that a release goes through, in that order."""
     return [name for name in names() if name != SHARED]
+
+
+def environment_before(name: str) -> str | None:
+    """Return the environment that a release comes from, or None for the first one."""
+    order = road()
+    place = order.index(name)
+    return order[place - 1] if place else None
 
 
 def load(name: str) -> Environment:
@@ -177,6 +219,7 @@ def load(name: str) -> Environment:
         soak,
         percent,
         timedelta(minutes=bake),
+        data.ask_first,
     )
 
 
@@ -190,10 +233,8 @@ def image_scan() -> ImageScan:
 
 def _data(name: str) -> _EnvironmentFile:
     file = LIVE / name / "env.hcl"
-    options = hcl2.SerializationOptions(strip_string_quotes=True, explicit_blocks=False, with_comments=False)
     try:
-        with file.open() as text:
-            document = hcl2.load(text, serialization_options=options)
+        document = _parsed(file.read_text())
     except LarkError as error:
         raise PipelineError(f"{_relative(file)}: {str(error).splitlines()[0]}") from None
     data = _validated(_EnvironmentFile, document.get("locals", [{}])[0], file)
@@ -202,7 +243,14 @@ def _data(name: str) -> _EnvironmentFile:
     return data
 
 
+@cache
+def _parsed(text: str) -> dict[str, Any]:
+    options = hcl2.SerializationOptions(strip_string_quotes=True, explicit_blocks=False, with_comments=False)
+    return dict(hcl2.loads(text, serialization_options=options))
+
+
 def load_all() -> list[Environment]:
+    """Read every environment, in the order of applying."""
     return [load(name) for name in names()]
 
 

@@ -183,9 +183,8 @@ def released(base: str) -> str | None:
 
 
 def witness(name: str) -> str:
-    """Whose account a check of a release to an environment asks: the environment before it, or the first one itself."""
-    road = environments.road()
-    return road[max(road.index(name) - 1, 0)]
+    """Return the environment whose account verifies a release: the one before, or the first one itself."""
+    return environments.environment_before(name) or name
 
 
 def check(base: str, cloud: Cloud) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 from imagepipe.errors import PipelineError
 from imagepipe.live import environments
 
-ENV = 'locals {\n  environment = "dev"\n  account_id  = "111111111111"\n  region      = "eu-west-1"\n}\n'
+ENV = 'locals {\n  environment = "dev"\n  account_id  = "111111111111"\n  region      = "eu-west-1"\n  order = 10\n}\n'
 RELEASE = '{"image": "worktree", "modules": "worktree"}'
 
 
@@ -103,5 +103,61 @@ def test_unknown_environment_names_the_known_ones(dev: Path) -> None:
         environments.load("qa")
 
 
+def add(live: Path, name: str, order: str) -> None:
+    (live / name).mkdir()
+    (live / name / "env.hcl").write_text(ENV.replace('"dev"', f'"{name}"').replace("  order = 10\n", order))
+
+
 def test_order_is_the_one_of_a_release(root: Path) -> None:
     assert environments.names() == ["shared", "dev", "staging", "prod"]
+    assert environments.road() == ["dev", "staging", "prod"]
+
+
+def test_a_new_environment_has_its_place_by_its_own_file_alone(dev: Path) -> None:
+    for name, order in (
+        ("shared", ""),
+        ("prod", "  order = 30\n"),
+        ("alpha", "  order = 5\n"),
+        ("qa", "  order = 15\n"),
+    ):
+        add(dev.parent, name, order)
+    assert environments.names() == ["shared", "alpha", "dev", "qa", "prod"]
+    assert [environments.environment_before(name) for name in environments.road()] == [None, "alpha", "dev", "qa"]
+
+
+def test_two_environments_in_one_place_are_named(dev: Path) -> None:
+    add(dev.parent, "qa", "  order = 10\n")
+    with pytest.raises(PipelineError, match=r"live/dev/env.hcl and live/qa/env.hcl both have order = 10: change one"):
+        environments.names()
+
+
+def test_an_environment_without_a_place_is_named(dev: Path) -> None:
+    add(dev.parent, "qa", "")
+    with pytest.raises(PipelineError, match=r"live/qa/env.hcl: order is missing: a number, lower than"):
+        environments.names()
+
+
+def test_an_environment_that_does_not_say_so_is_asked_about(dev: Path) -> None:
+    assert environments.load("dev").ask_first
+    (dev / "env.hcl").write_text(ENV.replace("}", "  ask_first = false\n}"))
+    assert not environments.load("dev").ask_first
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "live/project.json: .*No such file"),
+        ("{", "live/project.json: Expecting property name"),
+        ('{"name": "Images"}', r"live/project.json: name: String should match pattern"),
+        ("{}", "live/project.json: name: Field required"),
+    ],
+)
+def test_a_malformed_project_name_is_named(dev: Path, content: str | None, message: str) -> None:
+    environments.project.cache_clear()
+    if content is not None:
+        (dev.parent / "project.json").write_text(content)
+    try:
+        with pytest.raises(PipelineError, match=message):
+            environments.project()
+    finally:
+        environments.project.cache_clear()
