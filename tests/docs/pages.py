@@ -15,9 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 #: Languages of fenced blocks that hold commands for a shell.
 SHELLS = frozenset({"sh", "bash"})
-#: What ends a command within a line.
-END = re.compile(r"\s&&|\s\|\|?|;|\$\(|\)|\s#|`|$")
-PROGRAMS = ("make", "imagepipe", "image-processor")
+PROGRAMS = ("make", "imagepipe", "image-processor", "aws", "terragrunt")
 
 
 @dataclass(frozen=True)
@@ -82,11 +80,24 @@ def commands(page: Path) -> Iterator[Command]:
 
 def _commands(page: Path, text: str) -> Iterator[Command]:
     for line in text.splitlines():
-        for match in re.finditer(rf"(?<![\w/.-])(?:\.venv/bin/)?({'|'.join(PROGRAMS)})(?=\s)", line):
+        for match in re.finditer(rf"(?<![\w/.=-])(?:\.venv/bin/)?({'|'.join(PROGRAMS)})(?=\s)", line):
             if line.lstrip().startswith("#") or " # " in line[: match.start()]:
                 continue
-            words = line[match.start() :]
-            words = words[: END.search(words).start()]  # type: ignore[union-attr]
-            lexer = shlex.shlex(words.removeprefix(".venv/bin/").rstrip('"'), posix=True)
+            lexer = shlex.shlex(_first(line[match.start() :]).removeprefix(".venv/bin/"), posix=True)
             lexer.whitespace_split, lexer.commenters = True, ""
             yield Command(page, tuple(lexer))
+
+
+def _first(line: str) -> str:
+    """Return the command that a line begins with, up to what ends it outside of quotes."""
+    quote = ""
+    for place, sign in enumerate(line):
+        if quote:
+            quote = "" if sign == quote else quote
+        elif sign in "'\"":
+            if sign not in line[place + 1 :]:
+                return line[:place]  # the end of what the command stands in
+            quote = sign
+        elif sign in ";)`" or (sign in "#|&" and line[place - 1] == " "):
+            return line[:place]
+    return line

@@ -7,14 +7,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import botocore.session
 import pytest
 import typer
+from botocore import xform_name
 
 from imagepipe.cli import app
 
 from .pages import ROOT, Command, all_pages, commands
 
-COMMANDS = [command for page in all_pages() for command in commands(page)]
+COMMANDS = list(dict.fromkeys(command for page in all_pages() for command in commands(page)))
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=str)
@@ -35,6 +37,9 @@ def test_documentation_shows_many_commands() -> None:
         ("imagepipe uplaod x", "no command uplaod"),
         ("imagepipe upload --wiat", "imagepipe upload has no --wiat"),
         ("image-processor x --outt y", "image-processor has no --outt"),
+        ("aws sqs get-queue --x", "aws sqs has no get-queue"),
+        ("aws sqs get-queue-url --queue x", "aws sqs get-queue-url has no --queue"),
+        ("terragrunt run-everything", "terragrunt has no run-everything"),
     ],
 )
 def test_a_misspelt_command_is_a_fault(words: str, expected: str) -> None:
@@ -44,7 +49,14 @@ def test_a_misspelt_command_is_a_fault(words: str, expected: str) -> None:
 def fault(words: tuple[str, ...]) -> str | None:
     """Say what is wrong with a command; None if it can be typed."""
     program, *rest = words
-    return {"make": _make, "imagepipe": _imagepipe, "image-processor": _image_processor}[program](rest)
+    check = {
+        "aws": _aws,
+        "image-processor": _image_processor,
+        "imagepipe": _imagepipe,
+        "make": _make,
+        "terragrunt": _terragrunt,
+    }
+    return check[program](rest)
 
 
 def _make(words: list[str]) -> str | None:
@@ -110,6 +122,57 @@ def _image_processor(words: list[str]) -> str | None:
         if word.startswith("--") and not re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", image_processor_help()):
             return f"image-processor has no {word}"
     return None
+
+
+#: Commands of the AWS CLI that are no operation of a service, with the options that are shown.
+AWS_EXTRAS = {
+    ("logs", "tail"): {"--since", "--filter-pattern", "--format"},
+    ("sso", "login"): set(),
+}
+
+
+def _aws(words: list[str]) -> str | None:
+    service, name = words[:2]
+    options = {word.partition("=")[0] for word in words[2:] if word.startswith("--")} - {"--query", "--output"}
+    known = AWS_EXTRAS[service, name] if (service, name) in AWS_EXTRAS else aws_options(service).get(name)
+    if known is None:
+        return f"aws {service} has no {name}"
+    unknown = sorted(options - known)
+    return f"aws {service} {name} has no {', '.join(unknown)}" if unknown else None
+
+
+@cache
+def aws_options(service: str) -> dict[str, set[str]]:
+    """Return the operations of a service as the AWS CLI names them, each with its options."""
+    model = botocore.session.get_session().get_service_model(service)
+    shapes = {name: model.operation_model(name).input_shape for name in model.operation_names}
+    options: dict[str, set[str]] = {}
+    for name, shape in shapes.items():
+        members = shape.members if shape else {}
+        flags = {xform_name(member, "-") for member, value in members.items() if value.type_name == "boolean"}
+        named = {f"--{xform_name(member, '-')}" for member in members}
+        options[xform_name(name, "-")] = named | {f"--no-{flag}" for flag in flags}
+    return options
+
+
+#: What Terragrunt hands on to Terraform, and the name by which version 0.89 knows `run --all`.
+HANDED_ON = frozenset({"apply", "destroy", "init", "output", "plan", "run-all"})
+
+
+def _terragrunt(words: list[str]) -> str | None:
+    parents: list[str] = []
+    for word in words:
+        if word.startswith("-") or word in HANDED_ON:
+            break
+        if not re.search(rf"^   {re.escape(word)}\b", terragrunt_help(*parents), re.MULTILINE):
+            return f"{' '.join(['terragrunt', *parents])} has no {word}"
+        parents.append(word)
+    return None
+
+
+@cache
+def terragrunt_help(*command: str) -> str:
+    return subprocess.run(["terragrunt", *command, "--help"], capture_output=True, text=True, check=True).stdout
 
 
 def test_every_target_is_described_in_the_list_of_make() -> None:
