@@ -64,9 +64,14 @@ def run(*arguments: str) -> str:
     """Return what a command of imagepipe prints, colours included, its notes among the results."""
     environment = {**os.environ, "COLUMNS": str(COLUMNS), "FORCE_COLOR": "1", "TTY_INTERACTIVE": "0"}
     environment |= {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
-    command = [IMAGEPIPE, *arguments]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    finished = subprocess.run(command, env=environment, **pipes, text=True, check=False)
+    finished = subprocess.run(
+        [IMAGEPIPE, *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
     if finished.returncode:
         sys.exit(f"imagepipe {' '.join(arguments)} failed:\n{finished.stdout}")
     return re.sub(r"\x1b\[\?[0-9]+[hl]", "", finished.stdout)
