@@ -1,22 +1,18 @@
 # Who may deploy from CI: workflows of one repository on GitHub, in two roles, without any key that could be stolen.
 # This unit is an administrator's: neither role may change it, or the boundary that every role they make must carry.
 
-data "aws_partition" "current" {}
-
 locals {
-  partition = data.aws_partition.current.partition
-  issuer    = "token.actions.githubusercontent.com"
+  issuer = "token.actions.githubusercontent.com"
 
-  provider_arn = "arn:${local.partition}:iam::${var.account_id}:oidc-provider/${local.issuer}"
-  boundary_arn = "arn:${local.partition}:iam::${var.account_id}:policy/${var.name_prefix}-boundary"
-
-  # GitHub's subjects have two forms: the old one by names, and the one with ids that no new owner of a name can take over,
-  # which repositories made or renamed since July 2026 have: https://docs.github.com/actions/concepts/security/openid-connect
+  # GitHub's subjects have two forms: the old one by names, and the one with ids, which repositories made or renamed
+  # since July 2026 have. No new owner of a name can take the ids over:
+  # https://docs.github.com/actions/concepts/security/openid-connect
+  owner    = split("/", var.github.repository)[0]
+  name     = split("/", var.github.repository)[1]
+  with_ids = var.github.owner_id != null && var.github.repository_id != null
   repositories = compact([
-    "repo:${var.github.repository}",
-    var.github.owner_id == null || var.github.repository_id == null ? "" : format(
-      "repo:%s@%s/%s@%s", split("/", var.github.repository)[0], var.github.owner_id, split("/", var.github.repository)[1], var.github.repository_id
-    ),
+    "repo:${local.owner}/${local.name}",
+    local.with_ids ? "repo:${local.owner}@${var.github.owner_id}/${local.name}@${var.github.repository_id}" : "",
   ])
 
   roles = {
@@ -76,24 +72,23 @@ resource "aws_iam_role" "ci" {
 }
 
 resource "aws_iam_policy" "ci" {
-  for_each = local.documents
+  for_each = {
+    read  = data.aws_iam_policy_document.read
+    roles = data.aws_iam_policy_document.roles
+    write = data.aws_iam_policy_document.write
+  }
 
   name   = "${var.name_prefix}-ci-${each.key}"
-  policy = jsonencode({ Version = "2012-10-17", Statement = each.value })
+  policy = each.value.minified_json
 }
 
 resource "aws_iam_role_policy_attachment" "ci" {
   for_each = merge([
-    for role, settings in local.roles : { for index, policy in settings.policies : "${role}-${index}" => { role = role, policy = policy } }
+    for role, settings in local.roles : {
+      for index, policy in settings.policies : "${role}-${index}" => { role = role, policy = policy }
+    }
   ]...)
 
   role       = aws_iam_role.ci[each.value.role].name
   policy_arn = each.value.policy
-}
-
-# The most that any role may do which the apply role makes: whatever policy it is given, this is where it ends.
-resource "aws_iam_policy" "boundary" {
-  name        = "${var.name_prefix}-boundary"
-  description = "The most that functions of ${var.name_prefix} may do"
-  policy      = jsonencode({ Version = "2012-10-17", Statement = local.boundary })
 }
