@@ -12,7 +12,7 @@ plugin "aws" {
   enabled = true
 }
 
-# It wants variables.tf and outputs.tf of every example too, which say most in one file. tests/modules checks the modules' own files.
+# It asks every example for variables.tf and outputs.tf, too. tests/modules checks the files of the modules.
 rule "terraform_standard_module_structure" {
   enabled = false
 }

@@ -1,5 +1,6 @@
-# What every unit has in common: where its state lives, which provider in which account, which versions.
-# A unit under live/ includes this file and its definition in live/_units; its environment's data is in live/<env>/env.hcl.
+# What every unit has in common: location of its state, provider and account, versions.
+# A unit under live/ includes this file and its definition in live/_units; the data of its environment is in
+# live/<env>/env.hcl.
 
 locals {
   context = read_terragrunt_config("${get_repo_root()}/live/_units/context.hcl").locals
@@ -18,7 +19,7 @@ terraform_binary              = "terraform"
 terraform_version_constraint  = ">= ${local.tools.terraform.minimum}, < ${local.tools.terraform.below}"
 terragrunt_version_constraint = ">= 0.89, < 2.0"
 
-# The lock is in DynamoDB. Terraform 1.11 calls dynamodb_table deprecated: the day it goes, use_lockfile = true takes its place.
+# The lock is in DynamoDB. Terraform 1.11 calls dynamodb_table deprecated; when it is removed, set use_lockfile = true.
 remote_state {
   backend = "s3"
   generate = {
@@ -51,7 +52,7 @@ generate "provider" {
   EOF
 }
 
-# Modules accept a range of provider versions; what is deployed is exactly one. It stands here and not in lock files,
+# Modules accept a range of provider versions; a deployment uses exactly one. It is pinned here and not in lock files,
 # which would have to be kept alike in every unit and would hold checksums of the author's platform only.
 generate "versions" {
   path      = "versions_override.tf"
@@ -71,8 +72,7 @@ generate "versions" {
 terraform {
   copy_terraform_lock_file = false
 
-  # Examples call their module, and Terragrunt, which sees a call somewhere below, would run init before every command.
-  # What tests a module is no part of it.
+  # Neither is part of the module. Terragrunt would take an example's call for a dependency and run init each time.
   exclude_from_copy = ["**/examples/**", "**/tests/**"]
 
   extra_arguments "wait_for_lock" {
@@ -80,15 +80,15 @@ terraform {
     arguments = ["-lock-timeout=5m"]
   }
 
-  # A plan of a unit whose dependencies are not there yet is made with mock outputs, to be read. Saved, it would carry them:
-  # Terraform asks nobody for inputs when it applies a plan file.
+  # A plan of a unit whose dependencies are not deployed yet uses mock outputs, for reading only. A saved plan would
+  # carry them into apply: Terraform takes the inputs of a plan file from the file.
   before_hook "refuse_mock_outputs" {
     commands = ["apply"]
     execute  = concat(["${get_repo_root()}/scripts/refuse_mock_outputs.sh"], get_terraform_cli_args())
   }
 }
 
-# `run --all` in the repository's top finds this file too and would take it for a unit of its own.
+# `run --all` in the repository's top would take this file for a unit.
 exclude {
   if      = path_relative_to_include() == "."
   actions = ["all"]

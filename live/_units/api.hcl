@@ -13,7 +13,14 @@ dependency "compute" {
 
   mock_outputs = {
     functions = {
-      api = { name = "mock-output-api", alias = "live", invoke_arn = "arn:aws:apigateway:${local.context.env.region}:lambda:path/2015-03-31/functions/arn:aws:lambda:${local.context.env.region}:000000000000:function:mock-output-api:live/invocations" }
+      api = {
+        name  = "mock-output-api"
+        alias = "live"
+        invoke_arn = join("", [
+          "arn:aws:apigateway:${local.context.env.region}:lambda:path/2015-03-31/functions/",
+          "arn:aws:lambda:${local.context.env.region}:000000000000:function:mock-output-api:live/invocations",
+        ])
+      }
     }
   }
   mock_outputs_allowed_terraform_commands = ["init", "validate", "plan", "destroy"]

@@ -1,9 +1,10 @@
-# Who may deploy from CI: the roles of workflows, and the boundary of every role that they make. An administrator applies it.
+# Roles of the workflows that deploy, and the boundary of every role that they create. An administrator applies it.
 
 locals {
   context = read_terragrunt_config("${get_repo_root()}/live/_units/context.hcl").locals
 
-  # The repository on GitHub whose workflows deploy. Nobody can have an account of the name that stands there at first.
+  # The repository whose workflows deploy. The placeholder contains "--", which GitHub forbids in account names, so
+  # nobody can claim it.
   github = jsondecode(file(mark_as_read("${get_repo_root()}/live/github.json")))
 }
 

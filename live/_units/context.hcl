@@ -1,4 +1,4 @@
-# What a unit needs to know of its surroundings: read by the root and by every unit definition beside this file.
+# Facts about a unit's environment: read by the root and by every unit definition beside this file.
 
 locals {
   project = jsondecode(file(mark_as_read("${get_repo_root()}/live/project.json"))).name
@@ -7,7 +7,7 @@ locals {
   directory  = dirname(get_original_terragrunt_dir())
   env_file   = "${local.directory}/env.hcl"
 
-  # The root, read alone by `terragrunt find` or `hcl validate` in the repository's top, is in no environment.
+  # `terragrunt find` or `hcl validate` in the repository's top reads the root by itself, outside any environment.
   env = read_terragrunt_config(local.env_file, {
     locals = { environment = "none", account_id = "", region = "" }
   }).locals
@@ -18,7 +18,7 @@ locals {
   state_bucket = "${local.project}-tfstate-${local.env.account_id}-${local.env.region}"
   lock_table   = "${local.project}-tflock"
 
-  # release.json is what a promotion changes. `worktree` stands for what this checkout holds: its modules, its image.
+  # A promotion changes release.json. `worktree` means the modules and the image of this checkout.
   release_file = "${local.directory}/release.json"
   release = jsondecode(
     fileexists(local.release_file)
@@ -26,15 +26,16 @@ locals {
     : jsonencode({ modules = "worktree", image = "worktree" })
   )
 
-  # A ref is one of this very repository: no other registry, no URL to edit, no network.
+  # A ref is one of this repository: no module registry, no URL to edit, no network.
   module_source = (
     local.release.modules == "worktree"
     ? "${local.repository}/modules//%s"
     : "git::file://${local.repository}//modules/%s?ref=${local.release.modules}"
   )
 
-  # The one registry, in the shared account. Its address is data, so that no environment needs to read another account's state.
+  # The only registry, in the shared account. Its address is data, so that no environment reads another account's state.
   registry         = read_terragrunt_config("${local.repository}/live/shared/env.hcl").locals
+  registry_host    = "${local.registry.account_id}.dkr.ecr.${local.registry.region}.amazonaws.com"
   image_repository = "${local.project}/processor"
   built_image_file = "${local.repository}/build/image.json"
   image_digest = (
@@ -42,11 +43,11 @@ locals {
     ? try(jsondecode(file(local.built_image_file)).digest, "not-built")
     : local.release.image
   )
-  # What the image was built for. It is not known of the source tree, nor of releases that were written by hand.
+  # Platform of the image; empty before the first build, and for a release that was written by hand.
   image_platform = (
     local.release.image == "worktree"
     ? try(jsondecode(file(local.built_image_file)).platform, "")
     : try(local.release.build.platform, "")
   )
-  image_uri = "${local.registry.account_id}.dkr.ecr.${local.registry.region}.amazonaws.com/${local.image_repository}@${local.image_digest}"
+  image_uri = "${local.registry_host}/${local.image_repository}@${local.image_digest}"
 }

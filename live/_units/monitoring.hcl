@@ -1,7 +1,8 @@
-# What the people on call look at: dashboard, alarms, topic.
+# Dashboard, alarms, and the topic that carries them.
 
 locals {
   context = read_terragrunt_config("${get_repo_root()}/live/_units/context.hcl").locals
+  github  = jsondecode(file(mark_as_read("${get_repo_root()}/live/github.json")))
 }
 
 terraform {
@@ -51,5 +52,6 @@ inputs = merge(local.context.env.monitoring, {
   functions   = dependency.compute.outputs.functions
   name_prefix = local.context.name_prefix
   region      = local.context.env.region
+  runbook_url = "https://github.com/${local.github.repository}/blob/main/docs/operations.md"
   storage     = dependency.storage.outputs
 })

@@ -1,4 +1,4 @@
-# The one image registry. Environments pull from it by digest, whatever account they are in.
+# The only image registry. Environments of every account pull from it by digest.
 
 locals {
   context = read_terragrunt_config("${get_repo_root()}/live/_units/context.hcl").locals

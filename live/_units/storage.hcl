@@ -1,4 +1,4 @@
-# Where images land and where everything made of them is kept: buckets, queue and dead-letter queue, metadata table.
+# Uploads, variants, records, and the queues between them.
 
 locals {
   context = read_terragrunt_config("${get_repo_root()}/live/_units/context.hcl").locals

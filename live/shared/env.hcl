@@ -1,4 +1,5 @@
-# What the environments share: the account of the image registry. It must be in their region, because Lambda pulls from its own only.
+# What the environments share: the account of the image registry. It must be in their region, because Lambda pulls
+# from its own region only.
 
 locals {
   environment = "shared"

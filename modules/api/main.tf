@@ -1,9 +1,9 @@
-# The HTTP API: a list of routes in front of one function. What is not on the list does not reach the function.
+# The HTTP API: a list of routes in front of one function. No other path reaches the function.
 
 data "aws_partition" "current" {}
 
 locals {
-  # The handler knows the same paths. Removing takes a signed request; reading is open to whoever knows the address.
+  # The handler has the same paths. A removal needs a signed request; reading is open to whoever knows the URL.
   routes = {
     "DELETE /images/{id}"              = { authorization = "AWS_IAM" }
     "GET /health"                      = { authorization = "NONE" }
@@ -13,6 +13,7 @@ locals {
   }
 
   log_group_name = "/aws/apigateway/${var.name_prefix}"
+  log_groups_arn = "arn:${data.aws_partition.current.partition}:logs:${var.region}:${var.account_id}:log-group"
 
   # One JSON object per request. Times are in milliseconds, sizes in bytes.
   access_log_fields = {
@@ -73,7 +74,7 @@ resource "aws_apigatewayv2_stage" "default" {
   auto_deploy = true
 
   access_log_settings {
-    destination_arn = "arn:${data.aws_partition.current.partition}:logs:${var.region}:${var.account_id}:log-group:${aws_cloudwatch_log_group.access.name}"
+    destination_arn = "${local.log_groups_arn}:${aws_cloudwatch_log_group.access.name}"
     format          = jsonencode(local.access_log_fields)
   }
 

@@ -1,10 +1,10 @@
 output "api_id" {
-  description = "Id of the API, as in its metrics."
+  description = "Id of the API, a dimension of its metrics."
   value       = aws_apigatewayv2_api.images.id
 }
 
 output "api_url" {
-  description = "Address of the API, without a slash at the end."
+  description = "URL of the API, without a slash at the end."
   value       = aws_apigatewayv2_api.images.api_endpoint
   depends_on  = [aws_apigatewayv2_route.images, aws_apigatewayv2_stage.default, aws_lambda_permission.api]
 }
@@ -15,6 +15,6 @@ output "log_group" {
 }
 
 output "stage" {
-  description = "Stage that is served, as in the API's metrics."
+  description = "Stage that serves requests, a dimension of the API's metrics."
   value       = aws_apigatewayv2_stage.default.name
 }

@@ -1,5 +1,5 @@
 variable "account_id" {
-  description = "Account that the API is made in."
+  description = "Account of the API."
   type        = string
   nullable    = false
 
@@ -10,9 +10,15 @@ variable "account_id" {
 }
 
 variable "cors" {
-  description = "What scripts of other origins may do. `allow_origins = [\"*\"]` lets every web page read what is open to everyone anyway."
+  description = "What scripts of other origins may do. `allow_origins = [\"*\"]` allows every web page."
   type = object({
-    allow_headers   = optional(list(string), ["authorization", "content-type", "x-amz-content-sha256", "x-amz-date", "x-amz-security-token"])
+    allow_headers = optional(list(string), [
+      "authorization",
+      "content-type",
+      "x-amz-content-sha256",
+      "x-amz-date",
+      "x-amz-security-token",
+    ])
     allow_methods   = optional(list(string), ["DELETE", "GET"])
     allow_origins   = list(string)
     expose_headers  = optional(list(string), ["location"])
@@ -21,13 +27,22 @@ variable "cors" {
   nullable = false
 
   validation {
-    condition     = length(var.cors.allow_origins) > 0 && alltrue([for origin in var.cors.allow_origins : can(regex("^(\\*|https?://[^/*]+)$", origin))])
-    error_message = "cors.allow_origins must be [\"*\"] or origins without a path, like https://gallery.example.com, not ${jsonencode(var.cors.allow_origins)}."
+    condition = (
+      length(var.cors.allow_origins) > 0 &&
+      alltrue([for origin in var.cors.allow_origins : can(regex("^(\\*|https?://[^/*]+)$", origin))])
+    )
+    error_message = join(" ", [
+      "cors.allow_origins must be [\"*\"] or origins without a path, like https://gallery.example.com,",
+      "not ${jsonencode(var.cors.allow_origins)}.",
+    ])
   }
 
   validation {
-    condition     = alltrue([for method in var.cors.allow_methods : contains(["*", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"], method)])
-    error_message = "cors.allow_methods must be HTTP methods in capitals, like GET, not ${jsonencode(var.cors.allow_methods)}."
+    condition = alltrue([
+      for method in var.cors.allow_methods :
+      contains(["*", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"], method)
+    ])
+    error_message = "cors.allow_methods must be methods in capitals, not ${jsonencode(var.cors.allow_methods)}."
   }
 
   validation {
@@ -37,7 +52,7 @@ variable "cors" {
 }
 
 variable "function" {
-  description = "Function that answers: one of the compute module's outputs. It is called by its alias."
+  description = "Function that answers requests, called by its alias: `functions.api` of the compute module."
   type = object({
     alias      = string
     invoke_arn = string
@@ -46,19 +61,28 @@ variable "function" {
   nullable = false
 
   validation {
-    condition     = endswith(var.function.invoke_arn, ":${var.function.alias}/invocations")
-    error_message = "function.invoke_arn must be the one of the alias and end in :${var.function.alias}/invocations, not ${var.function.invoke_arn}."
+    condition = endswith(var.function.invoke_arn, ":${var.function.alias}/invocations")
+    error_message = join(" ", [
+      "function.invoke_arn must be the one of the alias and end in :${var.function.alias}/invocations,",
+      "not ${var.function.invoke_arn}.",
+    ])
   }
 }
 
 variable "log_retention_days" {
-  description = "Days that the access log is kept."
+  description = "Days to keep the access log."
   type        = number
   nullable    = false
 
   validation {
-    condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days)
-    error_message = "log_retention_days must be a number of days that CloudWatch knows (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400 ... 3653), not ${var.log_retention_days}."
+    condition = contains(
+      [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653],
+      var.log_retention_days
+    )
+    error_message = join(" ", [
+      "log_retention_days must be a number of days that CloudWatch knows",
+      "(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400 ... 3653), not ${var.log_retention_days}.",
+    ])
   }
 }
 
@@ -69,12 +93,12 @@ variable "name_prefix" {
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{1,38}[a-z0-9]$", var.name_prefix))
-    error_message = "name_prefix must be 3 to 40 lower-case letters, digits and hyphens, like image-pipeline-dev, not '${var.name_prefix}'."
+    error_message = "name_prefix must be 3 to 40 lower-case letters, digits and hyphens, not '${var.name_prefix}'."
   }
 }
 
 variable "region" {
-  description = "Region that the API is made in."
+  description = "Region of the API."
   type        = string
   nullable    = false
 
@@ -85,16 +109,22 @@ variable "region" {
 }
 
 variable "throttling" {
-  description = "Requests of all callers together: how many a second in the long run, and how many at once. More are answered with 429."
+  description = "Requests of all callers: sustained per second, and at once. The API answers more with 429."
   type = object({
     burst_limit = number
     rate_limit  = number
   })
   nullable = false
 
-  # A stage without limits gets zero for what is not set, and zero refuses everything.
+  # API Gateway reads a limit that is not set as zero, and zero refuses every request.
   validation {
-    condition     = var.throttling.burst_limit >= 1 && var.throttling.burst_limit <= 5000 && var.throttling.rate_limit >= 1 && var.throttling.rate_limit <= 10000
-    error_message = "throttling: burst_limit must be from 1 to 5000 and rate_limit from 1 to 10000, not ${var.throttling.burst_limit} and ${var.throttling.rate_limit}."
+    condition = (
+      var.throttling.burst_limit >= 1 && var.throttling.burst_limit <= 5000 &&
+      var.throttling.rate_limit >= 1 && var.throttling.rate_limit <= 10000
+    )
+    error_message = join(" ", [
+      "throttling: burst_limit must be from 1 to 5000 and rate_limit from 1 to 10000,",
+      "not ${var.throttling.burst_limit} and ${var.throttling.rate_limit}.",
+    ])
   }
 }

@@ -1,5 +1,5 @@
-# Who may deploy from CI: workflows of one repository on GitHub, in two roles, without any key that could be stolen.
-# This unit is an administrator's: neither role may change it, or the boundary that every role they make must carry.
+# Two roles for the workflows of one repository on GitHub, without access keys that could be stolen.
+# An administrator applies this unit: neither role may change it, nor the boundary of the roles that they create.
 
 locals {
   issuer = "token.actions.githubusercontent.com"
@@ -16,12 +16,12 @@ locals {
   ])
 
   roles = {
-    # Pull requests, and what runs on a schedule or after a merge to look for drift or to promote.
+    # Pull requests, and jobs on main that detect drift or promote.
     plan = {
       contexts = ["pull_request", "ref:refs/heads/main"]
       policies = [aws_iam_policy.ci["read"].arn]
     }
-    # Only jobs of the environment of this name on GitHub, which says who must approve them.
+    # Jobs of the GitHub environment of this name only, whose settings say who must approve them.
     apply = {
       contexts = ["environment:${var.environment}"]
       policies = [aws_iam_policy.ci["read"].arn, aws_iam_policy.ci["write"].arn, aws_iam_policy.ci["roles"].arn]
@@ -53,7 +53,7 @@ data "aws_iam_policy_document" "trust" {
       values   = ["sts.amazonaws.com"]
     }
 
-    # Whole subjects, no pattern: a pattern also fits what nobody has thought of.
+    # Whole subjects, no pattern: a pattern also matches subjects that nobody has thought of.
     condition {
       test     = "StringEquals"
       variable = "${local.issuer}:sub"

@@ -1,5 +1,5 @@
 variable "account_id" {
-  description = "Account that the roles are made in."
+  description = "Account of the roles."
   type        = string
   nullable    = false
 
@@ -10,14 +10,14 @@ variable "account_id" {
 }
 
 variable "create_oidc_provider" {
-  description = "Make GitHub's identity provider. An account has it once: where environments share an account, one of them makes it."
+  description = "Whether to create GitHub's identity provider. `true` in exactly one environment of an account."
   type        = bool
   default     = true
   nullable    = false
 }
 
 variable "environment" {
-  description = "Name of the environment, and of its environment on GitHub, whose jobs may apply."
+  description = "Name of the environment, and of the GitHub environment whose jobs may apply."
   type        = string
   nullable    = false
 
@@ -28,7 +28,7 @@ variable "environment" {
 }
 
 variable "github" {
-  description = "The repository whose workflows may take the roles, `owner/name`, and the ids of both, which `gh api repos/<owner>/<name>` tells."
+  description = "Repository whose workflows may assume the roles, and the ids in `gh api repos/<owner>/<name>`."
   type = object({
     owner_id      = optional(string)
     repository    = string
@@ -42,7 +42,10 @@ variable "github" {
   }
 
   validation {
-    condition     = alltrue([for id in [var.github.owner_id, var.github.repository_id] : can(regex("^[0-9]+$", id)) if id != null])
+    condition = alltrue([
+      for id in [var.github.owner_id, var.github.repository_id] :
+      can(regex("^[0-9]+$", id)) if id != null
+    ])
     error_message = "github.owner_id and github.repository_id must be numbers, not ${jsonencode(var.github)}."
   }
 
@@ -53,18 +56,18 @@ variable "github" {
 }
 
 variable "name_prefix" {
-  description = "What all names begin with, `<project>-<environment>`."
+  description = "Start of every name, `<project>-<environment>`."
   type        = string
   nullable    = false
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{1,38}[a-z0-9]$", var.name_prefix))
-    error_message = "name_prefix must be 3 to 40 lower-case letters, digits and hyphens, like image-pipeline-dev, not '${var.name_prefix}'."
+    error_message = "name_prefix must be 3 to 40 lower-case letters, digits and hyphens, not '${var.name_prefix}'."
   }
 }
 
 variable "region" {
-  description = "Region of what the roles manage."
+  description = "Region of the resources that the roles manage."
   type        = string
   nullable    = false
 
@@ -75,7 +78,7 @@ variable "region" {
 }
 
 variable "registry" {
-  description = "The image registry: its account, the repository's name, and whether the apply role manages it and pushes to it."
+  description = "Image registry: account, repository, and whether the apply role manages it and pushes to it."
   type = object({
     account_id = string
     manage     = optional(bool, false)
@@ -84,13 +87,16 @@ variable "registry" {
   nullable = false
 
   validation {
-    condition     = can(regex("^[0-9]{12}$", var.registry.account_id)) && can(regex("^[a-z0-9][a-z0-9._/-]*$", var.registry.name))
-    error_message = "registry must have an account of 12 digits and the name of a repository, not ${jsonencode(var.registry)}."
+    condition = (
+      can(regex("^[0-9]{12}$", var.registry.account_id)) &&
+      can(regex("^[a-z0-9][a-z0-9._/-]*$", var.registry.name))
+    )
+    error_message = "registry must be an account of 12 digits and a repository, not ${jsonencode(var.registry)}."
   }
 }
 
 variable "state" {
-  description = "Where the environment's state is: bucket, what its keys begin with, and the table of locks."
+  description = "Location of the environment's state: bucket, start of its keys, and lock table."
   type = object({
     bucket     = string
     lock_table = string
@@ -99,7 +105,13 @@ variable "state" {
   nullable = false
 
   validation {
-    condition     = alltrue([for part in values(var.state) : length(part) > 0 && !strcontains(part, "*")]) && !endswith(var.state.prefix, "/")
-    error_message = "state must have a bucket, a lock_table and a prefix without * or a slash at its end, not ${jsonencode(var.state)}."
+    condition = (
+      alltrue([for part in values(var.state) : length(part) > 0 && !strcontains(part, "*")]) &&
+      !endswith(var.state.prefix, "/")
+    )
+    error_message = join(" ", [
+      "state must have a bucket, a lock_table and a prefix without * or a slash at its end,",
+      "not ${jsonencode(var.state)}.",
+    ])
   }
 }

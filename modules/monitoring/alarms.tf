@@ -1,10 +1,13 @@
-# Alarms as data. Each stands for something that a person has to do, and its section in docs/operations.md has the same name.
-# Ten alarms are free, so an alarm watches one metric and there are no more than ten.
+# Alarms as data. Each asks a person to act, and docs/operations.md has a section of the same name.
+# Ten alarms are free, so there are no more than ten, and each watches one metric.
 
 locals {
   alarms = {
     announcer-age = {
-      summary   = "What became of images is told more than ${var.thresholds.announcer_age_seconds} s late; what is not told within 24 hours never is."
+      summary = join(" ", [
+        "Events about images are sent more than ${var.thresholds.announcer_age_seconds} s late;",
+        "those not sent within 24 hours are lost.",
+      ])
       metric    = local.metrics.announcer_age
       statistic = "Maximum"
       threshold = var.thresholds.announcer_age_seconds * 1000
@@ -31,7 +34,10 @@ locals {
     }
 
     dead-letters = {
-      summary   = "Images could not be processed and wait in the dead-letter queue: make failures says which and why, make redrive puts them back."
+      summary = join(" ", [
+        "Images could not be processed and wait in the dead-letter queue:",
+        "make failures shows which and why, make redrive sends them back.",
+      ])
       metric    = local.metrics.dead_letters
       statistic = "Maximum"
       threshold = 0
@@ -40,7 +46,7 @@ locals {
     }
 
     processor-duration = {
-      summary   = "The processor comes close to its timeout of ${var.functions.processor.timeout_seconds} s."
+      summary   = "The processor takes almost its timeout of ${var.functions.processor.timeout_seconds} s."
       metric    = local.metrics.processor_duration
       statistic = "p99"
       threshold = var.thresholds.processor_duration_share * var.functions.processor.timeout_seconds * 1000
@@ -49,7 +55,10 @@ locals {
     }
 
     processor-errors = {
-      summary   = "Calls of the processor fail as a whole: it crashes, runs out of memory or out of time, or cannot start. make failures says which images it was."
+      summary = join(" ", [
+        "Calls of the processor fail as a whole: it crashes, runs out of memory or time, or cannot start.",
+        "make failures shows the images.",
+      ])
       metric    = local.metrics.processor_errors
       statistic = "Sum"
       threshold = 0
@@ -58,7 +67,7 @@ locals {
     }
 
     processor-throttles = {
-      summary   = "Lambda refuses to run more processors at a time."
+      summary   = "Lambda refuses to run more processors at once."
       metric    = local.metrics.processor_throttles
       statistic = "Sum"
       threshold = 0
@@ -67,7 +76,10 @@ locals {
     }
 
     queue-age = {
-      summary   = "An upload has waited for longer than ${var.thresholds.queue_age_seconds} s; when it is over, make reconcile says whether anything was lost."
+      summary = join(" ", [
+        "An upload has waited longer than ${var.thresholds.queue_age_seconds} s.",
+        "Afterwards, make reconcile shows whether images were lost.",
+      ])
       metric    = local.metrics.queue_age
       statistic = "Maximum"
       threshold = var.thresholds.queue_age_seconds
@@ -76,7 +88,7 @@ locals {
     }
 
     table-read-throttles = {
-      summary   = "DynamoDB holds reads of image records back."
+      summary   = "DynamoDB throttles reads of image records."
       metric    = local.metrics.table_read_throttles
       statistic = "Sum"
       threshold = 0
@@ -85,7 +97,7 @@ locals {
     }
 
     table-write-throttles = {
-      summary   = "DynamoDB holds writes of image records back."
+      summary   = "DynamoDB throttles writes of image records."
       metric    = local.metrics.table_write_throttles
       statistic = "Sum"
       threshold = 0
@@ -112,6 +124,6 @@ resource "aws_cloudwatch_metric_alarm" "alarm" {
   alarm_actions       = [aws_sns_topic.alarms.arn]
   ok_actions          = [aws_sns_topic.alarms.arn]
 
-  # No traffic is no trouble.
+  # Without traffic there is no data, and no problem.
   treat_missing_data = "notBreaching"
 }

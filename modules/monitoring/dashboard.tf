@@ -1,4 +1,4 @@
-# The dashboard as rows of charts: what comes in and what becomes of it, how long it waits, how long it takes, who asks for it.
+# The dashboard as rows of charts: images and queue, processor, API and table.
 
 locals {
   rows = [
@@ -33,14 +33,16 @@ locals {
       {
         title = "Processor, per call (ms)"
         series = [
-          for percentile in ["p50", "p95", "p99"] : { label = percentile, metric = local.metrics.processor_duration, stat = percentile }
+          for percentile in ["p50", "p95", "p99"] :
+          { label = percentile, metric = local.metrics.processor_duration, stat = percentile }
         ]
         limit = local.alarms.processor-duration.threshold
       },
       {
         title = "Processor, per image (ms)"
         series = [
-          for percentile in ["p50", "p95", "p99"] : { label = percentile, metric = local.metrics.processing_time, stat = percentile }
+          for percentile in ["p50", "p95", "p99"] :
+          { label = percentile, metric = local.metrics.processing_time, stat = percentile }
         ]
       },
       {
@@ -64,7 +66,8 @@ locals {
       {
         title = "API, latency (ms)"
         series = [
-          for percentile in ["p50", "p95", "p99"] : { label = percentile, metric = local.metrics.api_latency, stat = percentile }
+          for percentile in ["p50", "p95", "p99"] :
+          { label = percentile, metric = local.metrics.api_latency, stat = percentile }
         ]
         limit = var.thresholds.api_latency_ms
       },
@@ -111,8 +114,10 @@ locals {
               [{ label = series.label, stat = series.stat }],
             )
           ]
-          yAxis       = { left = { min = 0 } }
-          annotations = { horizontal = [for limit in [try(chart.limit, null)] : { label = "alarm", value = limit } if limit != null] }
+          yAxis = { left = { min = 0 } }
+          annotations = {
+            horizontal = [for limit in try([chart.limit], []) : { label = "alarm", value = limit }]
+          }
         }
       }
     ]

@@ -1,5 +1,5 @@
-# What the people on call look at: one dashboard, few alarms, one topic. Everything it shows are metrics that the services
-# and the processor publish anyway; none is made from log lines.
+# One dashboard, ten alarms and one topic. All metrics are published by AWS's services or by the processor; none is
+# filtered from log lines.
 
 data "aws_partition" "current" {}
 
@@ -13,40 +13,79 @@ locals {
   topic_name = "${var.name_prefix}-alarms"
   topic_arn  = "arn:${data.aws_partition.current.partition}:sns:${var.region}:${var.account_id}:${local.topic_name}"
 
-  # One metric as it is counted: what both a widget and an alarm need to know of it.
-  metrics = {
-    announcer_age         = { namespace = "AWS/Lambda", name = "IteratorAge", dimensions = local.dimensions.announcer }
-    api_calls             = { namespace = "AWS/ApiGateway", name = "Count", dimensions = local.dimensions.api }
-    api_client_errors     = { namespace = "AWS/ApiGateway", name = "4xx", dimensions = local.dimensions.api }
-    api_errors            = { namespace = "AWS/ApiGateway", name = "5xx", dimensions = local.dimensions.api }
-    api_latency           = { namespace = "AWS/ApiGateway", name = "Latency", dimensions = local.dimensions.api }
-    dead_letters          = { namespace = "AWS/SQS", name = "ApproximateNumberOfMessagesVisible", dimensions = { QueueName = var.storage.dead_letter_queue.name } }
-    images_deleted        = { namespace = var.name_prefix, name = "ImagesDeleted", dimensions = local.dimensions.images }
-    images_failed         = { namespace = var.name_prefix, name = "ImagesFailed", dimensions = local.dimensions.images }
-    images_processed      = { namespace = var.name_prefix, name = "ImagesProcessed", dimensions = local.dimensions.images }
-    images_received       = { namespace = var.name_prefix, name = "ImagesReceived", dimensions = local.dimensions.images }
-    images_rejected       = { namespace = var.name_prefix, name = "ImagesRejected", dimensions = local.dimensions.images }
-    processing_time       = { namespace = var.name_prefix, name = "ProcessingTime", dimensions = local.dimensions.images }
-    processor_duration    = { namespace = "AWS/Lambda", name = "Duration", dimensions = local.dimensions.processor }
-    processor_errors      = { namespace = "AWS/Lambda", name = "Errors", dimensions = local.dimensions.processor }
-    processor_concurrency = { namespace = "AWS/Lambda", name = "ConcurrentExecutions", dimensions = local.dimensions.processor }
-    processor_throttles   = { namespace = "AWS/Lambda", name = "Throttles", dimensions = local.dimensions.processor }
-    queue_age             = { namespace = "AWS/SQS", name = "ApproximateAgeOfOldestMessage", dimensions = { QueueName = var.storage.queue.name } }
-    queue_in_flight       = { namespace = "AWS/SQS", name = "ApproximateNumberOfMessagesNotVisible", dimensions = { QueueName = var.storage.queue.name } }
-    queue_waiting         = { namespace = "AWS/SQS", name = "ApproximateNumberOfMessagesVisible", dimensions = { QueueName = var.storage.queue.name } }
-    table_read_throttles  = { namespace = "AWS/DynamoDB", name = "ReadThrottleEvents", dimensions = { TableName = var.storage.table.name } }
-    table_write_throttles = { namespace = "AWS/DynamoDB", name = "WriteThrottleEvents", dimensions = { TableName = var.storage.table.name } }
-  }
+  # Metrics by name: what a widget and an alarm need to know of them.
+  metrics = merge([
+    for source in local.metric_sources : {
+      for metric, name in source.metrics :
+      metric => { namespace = source.namespace, name = name, dimensions = source.dimensions }
+    }
+  ]...)
 
-  dimensions = {
-    announcer = { FunctionName = var.functions.announcer.name }
-    api       = { ApiId = var.api.api_id, Stage = var.api.stage }
-    images    = { service = "processor" }
-    processor = { FunctionName = var.functions.processor.name }
-  }
+  metric_sources = [
+    {
+      namespace  = "AWS/ApiGateway"
+      dimensions = { ApiId = var.api.api_id, Stage = var.api.stage }
+      metrics = {
+        api_calls         = "Count"
+        api_client_errors = "4xx"
+        api_errors        = "5xx"
+        api_latency       = "Latency"
+      }
+    },
+    {
+      namespace  = "AWS/DynamoDB"
+      dimensions = { TableName = var.storage.table.name }
+      metrics = {
+        table_read_throttles  = "ReadThrottleEvents"
+        table_write_throttles = "WriteThrottleEvents"
+      }
+    },
+    {
+      namespace  = "AWS/Lambda"
+      dimensions = { FunctionName = var.functions.announcer.name }
+      metrics    = { announcer_age = "IteratorAge" }
+    },
+    {
+      namespace  = "AWS/Lambda"
+      dimensions = { FunctionName = var.functions.processor.name }
+      metrics = {
+        processor_concurrency = "ConcurrentExecutions"
+        processor_duration    = "Duration"
+        processor_errors      = "Errors"
+        processor_throttles   = "Throttles"
+      }
+    },
+    {
+      namespace  = "AWS/SQS"
+      dimensions = { QueueName = var.storage.dead_letter_queue.name }
+      metrics    = { dead_letters = "ApproximateNumberOfMessagesVisible" }
+    },
+    {
+      namespace  = "AWS/SQS"
+      dimensions = { QueueName = var.storage.queue.name }
+      metrics = {
+        queue_age       = "ApproximateAgeOfOldestMessage"
+        queue_in_flight = "ApproximateNumberOfMessagesNotVisible"
+        queue_waiting   = "ApproximateNumberOfMessagesVisible"
+      }
+    },
+    # The processor's own: image_processor/telemetry.py writes them with its logs.
+    {
+      namespace  = var.name_prefix
+      dimensions = { service = "processor" }
+      metrics = {
+        images_deleted   = "ImagesDeleted"
+        images_failed    = "ImagesFailed"
+        images_processed = "ImagesProcessed"
+        images_received  = "ImagesReceived"
+        images_rejected  = "ImagesRejected"
+        processing_time  = "ProcessingTime"
+      }
+    },
+  ]
 }
 
-# Not encrypted with KMS: CloudWatch can publish to such a topic only under a key of one's own, and an alarm's text holds
+# Without KMS: CloudWatch can publish to an encrypted topic only with a key of the account, and an alarm's text holds
 # names and numbers, no image and no record.
 resource "aws_sns_topic" "alarms" {
   name = local.topic_name

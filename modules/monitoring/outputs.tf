@@ -9,12 +9,15 @@ output "dashboard_name" {
 }
 
 output "dashboard_url" {
-  description = "Where to look at it."
-  value       = "https://${var.region}.console.aws.amazon.com/cloudwatch/home?region=${var.region}#dashboards/dashboard/${aws_cloudwatch_dashboard.pipeline.dashboard_name}"
+  description = "URL of the dashboard in the AWS console."
+  value = join("", [
+    "https://${var.region}.console.aws.amazon.com/cloudwatch/home?region=${var.region}",
+    "#dashboards/dashboard/${aws_cloudwatch_dashboard.pipeline.dashboard_name}",
+  ])
 }
 
 output "topic_arn" {
-  description = "Topic that alarms are sent to, for other subscribers."
+  description = "Topic that carries alarms, for further subscribers."
   value       = aws_sns_topic.alarms.arn
   depends_on  = [aws_sns_topic_policy.alarms]
 }

@@ -1,5 +1,5 @@
 variable "account_id" {
-  description = "Account that is watched."
+  description = "Account of the watched resources."
   type        = string
   nullable    = false
 
@@ -10,14 +10,14 @@ variable "account_id" {
 }
 
 variable "alarm_emails" {
-  description = "Addresses that alarms are sent to. Each gets a mail first that asks to confirm."
+  description = "Addresses that get alarms, after they confirm a first e-mail."
   type        = list(string)
   default     = []
   nullable    = false
 
   validation {
     condition     = alltrue([for address in var.alarm_emails : can(regex("^[^@ ]+@[^@ ]+\\.[^@ ]+$", address))])
-    error_message = "alarm_emails must be mail addresses, like on-call@example.com, not ${jsonencode(var.alarm_emails)}."
+    error_message = "alarm_emails must be like on-call@example.com, not ${jsonencode(var.alarm_emails)}."
   }
 }
 
@@ -43,18 +43,18 @@ variable "functions" {
 }
 
 variable "name_prefix" {
-  description = "Start of every name and namespace of the processor's metrics, `<project>-<environment>`."
+  description = "Start of every name, and the namespace of the processor's metrics: `<project>-<environment>`."
   type        = string
   nullable    = false
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{1,38}[a-z0-9]$", var.name_prefix))
-    error_message = "name_prefix must be 3 to 40 lower-case letters, digits and hyphens, like image-pipeline-dev, not '${var.name_prefix}'."
+    error_message = "name_prefix must be 3 to 40 lower-case letters, digits and hyphens, not '${var.name_prefix}'."
   }
 }
 
 variable "region" {
-  description = "Region that is watched."
+  description = "Region of the watched resources."
   type        = string
   nullable    = false
 
@@ -65,14 +65,13 @@ variable "region" {
 }
 
 variable "runbook_url" {
-  description = "Where the runbook, docs/operations.md, can be read; alarms add `#<alarm>` to it."
+  description = "URL of docs/operations.md. Each alarm links to its section, `<runbook_url>#<alarm>`."
   type        = string
-  default     = "docs/operations.md"
   nullable    = false
 
   validation {
-    condition     = length(var.runbook_url) > 0 && !strcontains(var.runbook_url, "#")
-    error_message = "runbook_url must be an address without '#', because alarms add their own section, not '${var.runbook_url}'."
+    condition     = can(regex("^https://[^/#]+/[^#]+$", var.runbook_url))
+    error_message = "runbook_url must be an https URL without '#', to which alarms add one, not '${var.runbook_url}'."
   }
 }
 
@@ -87,7 +86,7 @@ variable "storage" {
 }
 
 variable "thresholds" {
-  description = "What is too much: age of what is not told yet and of the oldest message in seconds, share of its timeout that the processor takes, milliseconds that the API takes."
+  description = "Limits of alarms: ages of the stream and the queue, API latency, share of the processor's timeout."
   type = object({
     announcer_age_seconds    = optional(number, 900)
     api_latency_ms           = optional(number, 3000)
@@ -98,22 +97,34 @@ variable "thresholds" {
   nullable = false
 
   validation {
-    condition     = var.thresholds.announcer_age_seconds >= 60 && var.thresholds.announcer_age_seconds < 86400
-    error_message = "thresholds.announcer_age_seconds must be at least 60, the time between two measurements, and less than 86400, when the stream forgets, not ${var.thresholds.announcer_age_seconds}."
+    condition = var.thresholds.announcer_age_seconds >= 60 && var.thresholds.announcer_age_seconds < 86400
+    error_message = join(" ", [
+      "thresholds.announcer_age_seconds must be at least 60, the time between two measurements,",
+      "and less than 86400, when the stream drops records, not ${var.thresholds.announcer_age_seconds}.",
+    ])
   }
 
   validation {
-    condition     = var.thresholds.api_latency_ms >= 1 && var.thresholds.api_latency_ms <= 30000
-    error_message = "thresholds.api_latency_ms must be from 1 to 30000, when API Gateway gives up, not ${var.thresholds.api_latency_ms}."
+    condition = var.thresholds.api_latency_ms >= 1 && var.thresholds.api_latency_ms <= 30000
+    error_message = join(" ", [
+      "thresholds.api_latency_ms must be from 1 to 30000, when API Gateway gives up,",
+      "not ${var.thresholds.api_latency_ms}.",
+    ])
   }
 
   validation {
-    condition     = var.thresholds.processor_duration_share > 0 && var.thresholds.processor_duration_share < 1
-    error_message = "thresholds.processor_duration_share must be between 0 and 1, a share of the timeout, not ${var.thresholds.processor_duration_share}."
+    condition = var.thresholds.processor_duration_share > 0 && var.thresholds.processor_duration_share < 1
+    error_message = join(" ", [
+      "thresholds.processor_duration_share must be between 0 and 1, a share of the timeout,",
+      "not ${var.thresholds.processor_duration_share}.",
+    ])
   }
 
   validation {
-    condition     = var.thresholds.queue_age_seconds >= 60
-    error_message = "thresholds.queue_age_seconds must be at least 60, the time between two measurements, not ${var.thresholds.queue_age_seconds}."
+    condition = var.thresholds.queue_age_seconds >= 60
+    error_message = join(" ", [
+      "thresholds.queue_age_seconds must be at least 60, the time between two measurements,",
+      "not ${var.thresholds.queue_age_seconds}.",
+    ])
   }
 }

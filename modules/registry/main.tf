@@ -1,17 +1,19 @@
-# The one image registry. Images are pushed by its own account; environments in other accounts only read.
+# The only image registry. Its own account pushes; the accounts of the environments pull.
 
 data "aws_partition" "current" {}
 
 data "aws_region" "current" {}
 
 locals {
+  arn          = "arn:${data.aws_partition.current.partition}"
   pull_actions = ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
 
-  # ECR has no rule that says "keep". But an image that has the tags of one rule is never expired by a later one, so a
-  # first rule that never runs out protects what it names: https://docs.aws.amazon.com/AmazonECR/latest/userguide/LifecyclePolicies.html
+  # ECR has no rule that says "keep". But an image that matches the tags of one rule is never expired by a later one, so
+  # a first rule that never applies protects released images:
+  # https://docs.aws.amazon.com/AmazonECR/latest/userguide/LifecyclePolicies.html
   lifecycle_rules = [
     {
-      description = "Keep what is released: an environment may run it"
+      description = "Keep released images: an environment may run them"
       selection = {
         tagStatus     = "tagged"
         tagPrefixList = ["release-"]
@@ -30,7 +32,7 @@ locals {
       }
     },
     {
-      description = "Expire what has lost or never had a tag"
+      description = "Expire images without a tag"
       selection = {
         tagStatus   = "untagged"
         countType   = "sinceImagePushed"
@@ -74,11 +76,11 @@ data "aws_iam_policy_document" "pull" {
 
     principals {
       type        = "AWS"
-      identifiers = [for account_id in var.reader_account_ids : "arn:${data.aws_partition.current.partition}:iam::${account_id}:root"]
+      identifiers = [for account_id in var.reader_account_ids : "${local.arn}:iam::${account_id}:root"]
     }
   }
 
-  # ... and Lambda itself fetches it again whenever it has dropped its own copy.
+  # ... and so must Lambda, which fetches an image again when it has dropped its copy.
   statement {
     sid     = "AllowReaderFunctions"
     actions = local.pull_actions
@@ -93,7 +95,7 @@ data "aws_iam_policy_document" "pull" {
       variable = "aws:SourceArn"
       values = [
         for account_id in var.reader_account_ids :
-        "arn:${data.aws_partition.current.partition}:lambda:${data.aws_region.current.name}:${account_id}:function:*"
+        "${local.arn}:lambda:${data.aws_region.current.name}:${account_id}:function:*"
       ]
     }
   }

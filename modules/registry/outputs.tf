@@ -9,7 +9,7 @@ output "repository_name" {
 }
 
 output "repository_url" {
-  description = "Address to push to and to pull from."
+  description = "URL to push to and pull from."
   value       = aws_ecr_repository.images.repository_url
   depends_on  = [aws_ecr_lifecycle_policy.images, aws_ecr_repository_policy.pull]
 }

@@ -41,7 +41,7 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "images" {
   bucket = each.value.bucket
 
   rule {
-    # One data key per bucket and hour or so instead of one call to KMS per object.
+    # One data key serves a bucket for a while, so that not every object costs a call of KMS.
     bucket_key_enabled = var.customer_managed_key
 
     apply_server_side_encryption_by_default {
@@ -80,8 +80,8 @@ resource "aws_s3_bucket_policy" "images" {
   policy = data.aws_iam_policy_document.bucket[each.key].json
 }
 
-# The provider watches a new lifecycle configuration for 55 seconds: the longest wait of this module. It hangs on nothing
-# but the bucket, so that it starts at once; rules on noncurrent versions may be there before versioning is.
+# The provider watches a new lifecycle configuration for 55 seconds, the longest wait of this module. It depends on the
+# bucket alone, so that it starts at once; rules on noncurrent versions may exist before versioning does.
 resource "aws_s3_bucket_lifecycle_configuration" "images" {
   for_each = aws_s3_bucket.images
 
@@ -144,8 +144,7 @@ resource "aws_s3_bucket_notification" "uploads" {
   queue {
     id        = "uploads"
     queue_arn = aws_sqs_queue.uploads.arn
-    # An object that expires by a lifecycle rule is removed, too, but S3 tells it under another name.
+    # S3 announces an object that a lifecycle rule removes by an event of its own.
     events = ["s3:LifecycleExpiration:DeleteMarkerCreated", "s3:ObjectCreated:*", "s3:ObjectRemoved:*"]
-
   }
 }

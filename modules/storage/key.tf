@@ -1,4 +1,4 @@
-# One key for buckets, queues and table, where an environment asks for it: it costs a dollar a month at rest.
+# One key for buckets, queues and table, if customer_managed_key is set. It costs a dollar a month.
 
 resource "aws_kms_key" "storage" {
   count = var.customer_managed_key ? 1 : 0
@@ -17,7 +17,7 @@ resource "aws_kms_alias" "storage" {
 }
 
 data "aws_iam_policy_document" "key" {
-  # Who may use the key is said by IAM policies, as for everything else in the account.
+  # IAM policies decide who may use the key, as for everything else in the account.
   statement {
     sid       = "AllowIamPolicies"
     actions   = ["kms:*"]
@@ -29,7 +29,7 @@ data "aws_iam_policy_document" "key" {
     }
   }
 
-  # S3 encrypts what it sends to the queue in its own name; no IAM policy can allow that.
+  # S3 encrypts its messages to the queue as itself; no IAM policy can allow that.
   statement {
     sid       = "AllowUploadsBucketToSend"
     actions   = ["kms:Decrypt", "kms:GenerateDataKey"]

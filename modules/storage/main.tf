@@ -1,16 +1,19 @@
-# Where images land and where everything made of them is kept. One module, because the parts only work together: the bucket
-# announces to the queue, whose policy names the bucket, which may use the key.
+# Uploads, variants, records and the queues between them. One module, because the parts name each other: the bucket
+# sends to the queue, the queue's policy names the bucket, and both use the key.
 
 data "aws_partition" "current" {}
 
-# Names are known before anything exists, so ARNs are built from them. Policies can then be read in the plan, and a
-# resource waits for another only where AWS itself asks for that.
+# Names are known before any resource exists, so ARNs are built from them. Policies can then be read in the plan, and a
+# resource waits for another only where AWS requires it.
 locals {
   bucket_names = {
     for purpose in ["processed", "uploads"] :
     purpose => "${var.name_prefix}-${purpose}-${var.account_id}-${var.region}"
   }
-  bucket_arns = { for purpose, name in local.bucket_names : purpose => "arn:${data.aws_partition.current.partition}:s3:::${name}" }
+  bucket_arns = {
+    for purpose, name in local.bucket_names :
+    purpose => "arn:${data.aws_partition.current.partition}:s3:::${name}"
+  }
 
   queue_names = {
     backfill     = "${var.name_prefix}-backfill"

@@ -1,5 +1,5 @@
 output "backfill_queue" {
-  description = "Queue of images that are to be made again."
+  description = "Queue of images to be processed again."
   value = {
     arn  = aws_sqs_queue.backfill.arn
     name = aws_sqs_queue.backfill.name
@@ -28,7 +28,7 @@ output "processed_bucket" {
 }
 
 output "queue" {
-  description = "Queue of creations and removals in the upload bucket."
+  description = "Queue of events of the upload bucket: objects created and removed."
   value = {
     arn                        = aws_sqs_queue.uploads.arn
     max_receive_count          = var.queue.max_receive_count
@@ -51,11 +51,19 @@ output "table" {
 output "upload_bucket" {
   description = "Bucket that images are uploaded to."
   value       = local.buckets["uploads"]
-  depends_on  = [aws_s3_bucket_notification.uploads, aws_s3_bucket_policy.images, aws_s3_bucket_public_access_block.images]
+  depends_on = [
+    aws_s3_bucket_notification.uploads,
+    aws_s3_bucket_policy.images,
+    aws_s3_bucket_public_access_block.images,
+  ]
 }
 
 output "upload_bucket_name" {
   description = "Name of the upload bucket, for people and scripts."
   value       = aws_s3_bucket.images["uploads"].bucket
-  depends_on  = [aws_s3_bucket_notification.uploads, aws_s3_bucket_policy.images, aws_s3_bucket_public_access_block.images]
+  depends_on = [
+    aws_s3_bucket_notification.uploads,
+    aws_s3_bucket_policy.images,
+    aws_s3_bucket_public_access_block.images,
+  ]
 }

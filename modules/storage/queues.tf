@@ -1,6 +1,6 @@
-# Policies and redrive rules are attributes of the queues, not resources of their own: the provider watches every queue and
-# every such resource for 25 seconds, one after another where they depend on each other. SQS wants to see the
-# dead-letter queue before another queue names it, so two waits are the fewest there can be.
+# Policies and redrive rules are attributes of the queues, not resources of their own: the provider watches every queue
+# and every such resource for 25 seconds, one after another where they depend on each other. A dead-letter queue must
+# exist before another queue names it, so there are at least two waits.
 
 resource "aws_sqs_queue" "dead_letters" {
   name                      = local.queue_names.dead_letters
@@ -32,8 +32,8 @@ resource "aws_sqs_queue" "uploads" {
   depends_on = [aws_sqs_queue.dead_letters]
 }
 
-# Images that are to be made again, as many as there are: a queue of their own, so that no upload waits behind them. What
-# fails ends in the same dead-letter queue, the one place to look; its body says which queue it came from.
+# Images to be processed again have a queue of their own, so that no upload waits behind them. Failed messages end in
+# the same dead-letter queue, the one place to look; the body says which queue a message came from.
 resource "aws_sqs_queue" "backfill" {
   name                       = local.queue_names.backfill
   message_retention_seconds  = var.queue.retention_days * 86400

@@ -26,7 +26,7 @@ resource "aws_dynamodb_table" "images" {
     type = "S"
   }
 
-  # All images, newest first. Records leave it by losing `listing`, so that readers never page through tombstones.
+  # All images, newest first. A deleted image loses `listing`, so that readers never page through tombstones.
   global_secondary_index {
     name            = "newest"
     hash_key        = "listing"
@@ -50,7 +50,7 @@ resource "aws_dynamodb_table" "images" {
     enabled        = true
   }
 
-  # Without this block DynamoDB encrypts with a key of its own, which is free; `enabled` here means KMS.
+  # Without this block DynamoDB encrypts with its own key, which is free; `enabled` means KMS.
   dynamic "server_side_encryption" {
     for_each = var.customer_managed_key ? ["kms"] : []
 

@@ -1,5 +1,5 @@
 variable "account_id" {
-  description = "Account that everything is made in; part of the bucket names."
+  description = "Account of the resources; part of the bucket names."
   type        = string
   nullable    = false
 
@@ -10,21 +10,21 @@ variable "account_id" {
 }
 
 variable "customer_managed_key" {
-  description = "Encrypt buckets, queues and table with a KMS key of the account instead of keys that AWS manages. Costs a dollar a month and requests."
+  description = "Encrypt with a KMS key of the account, not with keys of AWS. Costs a dollar a month, and requests."
   type        = bool
   default     = false
   nullable    = false
 }
 
 variable "deletion_protection" {
-  description = "Refuse to delete the table."
+  description = "Whether DynamoDB refuses to delete the table."
   type        = bool
   default     = true
   nullable    = false
 }
 
 variable "expiry" {
-  description = "Days until parts of unfinished uploads, overwritten or deleted versions, and objects tagged `purpose=test-data` are removed."
+  description = "Days until S3 removes unfinished uploads, old versions, and objects tagged `purpose=test-data`."
   type = object({
     incomplete_upload_days  = optional(number, 7)
     noncurrent_version_days = optional(number, 30)
@@ -40,7 +40,7 @@ variable "expiry" {
 }
 
 variable "force_destroy" {
-  description = "Let a destroy delete buckets that still hold images."
+  description = "Whether `destroy` may delete buckets that still hold images."
   type        = bool
   default     = false
   nullable    = false
@@ -53,17 +53,20 @@ variable "name_prefix" {
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{1,38}[a-z0-9]$", var.name_prefix))
-    error_message = "name_prefix must be 3 to 40 lower-case letters, digits and hyphens, like image-pipeline-dev, not '${var.name_prefix}'."
+    error_message = "name_prefix must be 3 to 40 lower-case letters, digits and hyphens, not '${var.name_prefix}'."
   }
 
   validation {
-    condition     = length("${var.name_prefix}-processed-${var.account_id}-${var.region}") <= 63
-    error_message = "name_prefix is too long: ${var.name_prefix}-processed-${var.account_id}-${var.region} must have at most 63 characters to be a bucket name."
+    condition = length("${var.name_prefix}-processed-${var.account_id}-${var.region}") <= 63
+    error_message = join(" ", [
+      "name_prefix is too long: ${var.name_prefix}-processed-${var.account_id}-${var.region}",
+      "must have at most 63 characters to be a bucket name.",
+    ])
   }
 }
 
 variable "queue" {
-  description = "How long a message is hidden while it is worked on (at least six times the processor's timeout), how often it is tried, and how long it is kept, there and in the dead-letter queue."
+  description = "Visibility timeout (at least six times the processor's timeout), deliveries, and days of retention."
   type = object({
     dead_letter_retention_days = optional(number, 14)
     max_receive_count          = optional(number, 5)
@@ -74,29 +77,41 @@ variable "queue" {
   nullable = false
 
   validation {
-    condition     = var.queue.visibility_timeout_seconds >= 1 && var.queue.visibility_timeout_seconds <= 43200
-    error_message = "queue.visibility_timeout_seconds must be from 1 to 43200 (12 hours), not ${var.queue.visibility_timeout_seconds}."
+    condition = var.queue.visibility_timeout_seconds >= 1 && var.queue.visibility_timeout_seconds <= 43200
+    error_message = join(" ", [
+      "queue.visibility_timeout_seconds must be from 1 to 43200 (12 hours),",
+      "not ${var.queue.visibility_timeout_seconds}.",
+    ])
   }
 
   validation {
-    condition     = var.queue.max_receive_count >= 4 && var.queue.max_receive_count <= 1000
-    error_message = "queue.max_receive_count must be from 4 to 1000, not ${var.queue.max_receive_count}: an image may kill the processor three times, and the fourth delivery says so."
+    condition = var.queue.max_receive_count >= 4 && var.queue.max_receive_count <= 1000
+    error_message = join(" ", [
+      "queue.max_receive_count must be from 4 to 1000, not ${var.queue.max_receive_count}:",
+      "an image may kill the processor three times, and the fourth delivery records that.",
+    ])
   }
 
   validation {
-    condition     = var.queue.retention_days >= 1 && var.queue.dead_letter_retention_days <= 14
-    error_message = "queue: messages can be kept from 1 to 14 days, not ${var.queue.retention_days} and ${var.queue.dead_letter_retention_days}."
+    condition = var.queue.retention_days >= 1 && var.queue.dead_letter_retention_days <= 14
+    error_message = join(" ", [
+      "queue: messages can be kept from 1 to 14 days,",
+      "not ${var.queue.retention_days} and ${var.queue.dead_letter_retention_days}.",
+    ])
   }
 
-  # A message keeps its age when it moves: with equal retention it would be gone before anyone looks.
+  # A message keeps its age when it moves: with equal retention it would expire before anyone looks.
   validation {
-    condition     = var.queue.dead_letter_retention_days > var.queue.retention_days
-    error_message = "queue.dead_letter_retention_days must be more than queue.retention_days (${var.queue.retention_days}), not ${var.queue.dead_letter_retention_days}."
+    condition = var.queue.dead_letter_retention_days > var.queue.retention_days
+    error_message = join(" ", [
+      "queue.dead_letter_retention_days must be more than queue.retention_days (${var.queue.retention_days}),",
+      "not ${var.queue.dead_letter_retention_days}.",
+    ])
   }
 }
 
 variable "region" {
-  description = "Region that everything is made in; part of the bucket names."
+  description = "Region of the resources; part of the bucket names."
   type        = string
   nullable    = false
 

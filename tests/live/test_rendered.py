@@ -107,6 +107,14 @@ def test_registry_can_be_read_by_every_environments_account(units: dict[str, Any
     )
 
 
+def test_alarms_link_to_a_page_of_the_repository_that_deploys(units: dict[str, Any], root: Path) -> None:
+    repository = json.loads((root / "live/github.json").read_text())["repository"]
+    for environment in ENVIRONMENTS:
+        before, _, page = units[f"{environment}/monitoring"]["inputs"]["runbook_url"].partition("/blob/main/")
+        assert before == f"https://github.com/{repository}"
+        assert (root / page).is_file()
+
+
 def test_configuration_is_valid_and_formatted(root: Path) -> None:
     terragrunt("hcl", "validate", "--working-dir", "live", cwd=root)
     terragrunt("hcl", "fmt", "--check", "--working-dir", "live", cwd=root)

@@ -1,4 +1,4 @@
-# Who may call the function. The plan knows no id of an API that does not exist yet, so it is given one here.
+# Who may call the function. A plan does not know the id of a new API, so this test sets one.
 
 provider "aws" {
   region                      = "eu-west-1"
@@ -22,7 +22,7 @@ override_resource {
 variables {
   account_id         = "333333333333"
   cors               = { allow_origins = ["https://gallery.example.com"] }
-  function           = { alias = "live", invoke_arn = "arn:aws:apigateway:a:live/invocations", name = "image-pipeline-prod-api" }
+  function           = { alias = "live", invoke_arn = "arn:aws:apigateway:a:live/invocations", name = "api" }
   log_retention_days = 30
   name_prefix        = "image-pipeline-prod"
   region             = "eu-west-1"

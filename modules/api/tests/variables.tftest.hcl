@@ -1,4 +1,4 @@
-# Values that the module refuses. tests/modules runs them and looks for the words above each run in the message.
+# Values that the module refuses. Each message holds the words above its run: tests/modules checks that, too.
 
 provider "aws" {
   region                      = "eu-west-1"
@@ -48,7 +48,7 @@ run "cors_max_age_above_a_day" {
   expect_failures = [var.cors]
 }
 
-# HTTP methods in capitals
+# methods in capitals
 run "cors_method_in_small_letters" {
   command = plan
 

@@ -1,4 +1,4 @@
-# Values that the module refuses. tests/modules runs them and looks for the words above each run in the message.
+# Values that the module refuses. Each message holds the words above its run: tests/modules checks that, too.
 
 provider "aws" {
   region                      = "eu-west-1"
@@ -78,7 +78,7 @@ run "region_that_is_no_code" {
   expect_failures = [var.region]
 }
 
-# an account of 12 digits and the name of a repository
+# an account of 12 digits and a repository
 run "registry_account_by_name" {
   command = plan
 

@@ -1,4 +1,4 @@
-# Inputs that are right each by itself and wrong together: refused by the plan. The message holds the words above each run.
+# Inputs that are valid one by one and wrong together: the plan refuses them. The message holds the words above a run.
 
 provider "aws" {
   region                      = "eu-west-1"

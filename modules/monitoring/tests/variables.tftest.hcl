@@ -1,4 +1,4 @@
-# Values that the module refuses. tests/modules runs them and looks for the words above each run in the message.
+# Values that the module refuses. Each message holds the words above its run: tests/modules checks that, too.
 
 provider "aws" {
   region                      = "eu-west-1"
@@ -44,7 +44,7 @@ run "account_id_of_5_digits" {
   expect_failures = [var.account_id]
 }
 
-# mail addresses, like on-call@example.com
+# alarm_emails must be like on-call@example.com
 run "alarm_email_that_is_no_address" {
   command = plan
 
@@ -55,7 +55,7 @@ run "alarm_email_that_is_no_address" {
   expect_failures = [var.alarm_emails]
 }
 
-# less than 86400, when the stream forgets, not 86400
+# less than 86400, when the stream drops records, not 86400
 run "announcer_age_of_a_day" {
   command = plan
 
@@ -121,7 +121,18 @@ run "region_that_is_no_code" {
   expect_failures = [var.region]
 }
 
-# an address without '#'
+# an https URL without '#'
+run "runbook_url_that_is_a_path" {
+  command = plan
+
+  variables {
+    runbook_url = "docs/operations.md"
+  }
+
+  expect_failures = [var.runbook_url]
+}
+
+# an https URL without '#'
 run "runbook_url_with_a_section" {
   command = plan
 

@@ -1,4 +1,4 @@
-# Values that the module refuses. tests/modules runs them and looks for the words above each run in the message.
+# Values that the module refuses. Each message holds the words above its run: tests/modules checks that, too.
 
 provider "aws" {
   region                      = "eu-west-1"
@@ -26,7 +26,7 @@ run "name_with_a_space" {
   expect_failures = [var.name]
 }
 
-# accounts of 12 digits, at least one
+# accounts of 12 digits, not
 run "reader_account_of_3_digits" {
   command = plan
 
@@ -37,7 +37,7 @@ run "reader_account_of_3_digits" {
   expect_failures = [var.reader_account_ids]
 }
 
-# untagged_retention_days must be a whole number of at least 1, not 0
+# untagged_retention_days must be a whole number from 1, not 0
 run "untagged_retention_of_zero_days" {
   command = plan
 
