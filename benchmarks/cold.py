@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from image_processor.decoder.sandbox import MB_PER_VCPU
+from image_processor.handlers.queue import MB_PER_VCPU
 from imagepipe import localcloud
 from imagepipe.container import build
 from imagepipe.container.layout import Layout

@@ -61,8 +61,7 @@ class Ours:
         self.processes: list[int] = []
         if self._box:
             self._box.held()
-            assert self._box._worker
-            self.processes = [self._box._worker._process.pid]
+            self.processes = [self._box.process.pid]
 
     def prepare(self, data: bytes) -> Any:
         from image_processor.decoder import gate
@@ -76,7 +75,7 @@ class Ours:
         from image_processor.decoder import engine, gate, heic
 
         if self._box:
-            made = self._box.render(data, self._recipe)[1]
+            made = self._box.render(data, self._recipe).rendition
         else:
             header = gate.inspect(data, self._limits)
             if header.format == "heic":

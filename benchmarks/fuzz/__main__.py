@@ -22,9 +22,10 @@ from rich.progress import track
 from rich.table import Table
 from seeds import seeds
 
-from image_processor.decoder.gate import Reason, Rejected
-from image_processor.decoder.sandbox import Sandbox, Starved, WorkerFailed
+from image_processor.decoder.process import Starved, WorkerFailed
+from image_processor.decoder.sandbox import Sandbox
 from image_processor.recipe import Animation, Encoding, Limits, Recipe, ladder
+from image_processor.verdict import Reason, Rejected, Usage
 
 OUT = Path("build/fuzz")
 
@@ -81,17 +82,16 @@ def mutate(data: bytes, other: bytes, chance: random.Random) -> bytes:
     return bytes(mutant)
 
 
-def outcome(box: Sandbox, data: bytes) -> str:
+def outcome(box: Sandbox, data: bytes) -> tuple[str, Usage]:
     try:
-        box.render(data, RECIPE)
+        return "READY", box.render(data, RECIPE).usage
     except Rejected as rejected:
-        return rejected.reason
-    except Starved:
-        return "STARVED"  # of the machine, not of the file
+        return rejected.reason, rejected.usage
+    except Starved as starved:
+        return "STARVED", starved.usage  # a fault of the machine, not of the file
     except WorkerFailed as failed:
         print(failed, file=sys.stderr)
-        return "FAILED"
-    return "READY"
+        return "FAILED", failed.usage
 
 
 def minimise(box: Sandbox, data: bytes, bad: str, seconds: float) -> bytes:
@@ -101,7 +101,7 @@ def minimise(box: Sandbox, data: bytes, bad: str, seconds: float) -> bytes:
         place = 0
         while place < len(data) and time.monotonic() < end:
             shorter = data[:place] + data[place + size :]
-            if outcome(box, shorter) == bad:
+            if outcome(box, shorter)[0] == bad:
                 data = shorter
             else:
                 place += size
@@ -116,10 +116,10 @@ def fuzz(seed: int, seconds: float) -> Tally:
         while time.monotonic() < end:
             name, other = chance.choice(list(files)), chance.choice(list(files))
             data = mutate(files[name], files[other], chance)
-            result = outcome(box, data)
+            result, usage = outcome(box, data)
             tally.outcomes.setdefault(name.split("-")[0], Counter())[result] += 1
-            tally.slowest = max(tally.slowest, (round(box.usage.seconds, 3), name))
-            tally.largest = max(tally.largest, (box.usage.peak_bytes, name))
+            tally.slowest = max(tally.slowest, (round(usage.seconds, 3), name))
+            tally.largest = max(tally.largest, (usage.peak_bytes, name))
             if result in BAD:
                 tally.kept.append(keep(minimise(box, data, result, 30), f"{result.lower()}-{name}"))
     return tally

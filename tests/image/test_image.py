@@ -174,7 +174,7 @@ import os, resource
 from image_processor.handlers.queue import _processor
 sandbox = _processor()._sandbox
 sandbox.held()
-worker = f"/proc/{sandbox._worker._process.pid}"
+worker = f"/proc/{sandbox.process.pid}"
 variables = dict(entry.split("=", 1) for entry in open(f"{worker}/environ").read().split("\0") if entry)
 (address_space,) = (line.split()[3] for line in open(f"{worker}/limits") if line.startswith("Max address space"))
 print(variables["VIPS_CONCURRENCY"], variables["MALLOC_ARENA_MAX"], os.environ["MALLOC_ARENA_MAX"], address_space)

@@ -1,4 +1,4 @@
-"""What the engine makes of an image, as plain data: it crosses from the process that decodes to the one that stores."""
+"""The engine's results as plain data, which cross from the decoding process to the one that stores them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -22,19 +22,21 @@ class Variant:
 
     @property
     def content_type(self) -> str:
+        """Media type of the file."""
         return f"image/{self.format}"
 
     @property
     def file_name(self) -> str:
+        """Name with the format's extension."""
         return f"{self.name}.{_SUFFIXES.get(self.format, self.format)}"
 
 
 @dataclass(frozen=True)
 class Rendition:
-    """Everything that is made of one image. Width and height are the source's, upright.
+    """Everything made of one image. Width and height are the source's, upright.
 
-    `notes` says in words what was overlooked (a broken profile); `decoded` is the share of the rows that were there,
-    1.0 unless the recipe accepts truncated images.
+    `notes` names ignored faults (a broken profile). `decoded` is the share of the rows that the file has: 1.0 unless
+    the recipe accepts truncated images.
     """
 
     width: int
@@ -47,6 +49,6 @@ class Rendition:
     blurriness: float  # 0 to 1
     near_black: bool
     near_white: bool
-    exif: dict[str, Any]  # what `metadata.read` found
+    exif: dict[str, Any]  # as `metadata.read` returns it
     notes: tuple[str, ...] = ()
     decoded: float = 1.0

@@ -1,4 +1,4 @@
-"""The pipeline's engine on local files: `image-processor FILES|FOLDER --out DIR`, without AWS."""
+"""Runs the pipeline's engine on local files, without AWS: `image-processor FILES|FOLDER --out DIR`."""
 
 import argparse
 import hashlib
@@ -10,17 +10,20 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
 from typing import Any, NoReturn
 
-from image_processor.decoder import gate
-from image_processor.decoder.gate import Reason, Rejected
-from image_processor.decoder.sandbox import Sandbox, WorkerFailed
+from image_processor.decoder.process import WorkerFailed
+from image_processor.decoder.sandbox import Rendered, Sandbox
 from image_processor.recipe import Limits, Recipe
+from image_processor.rendition import Rendition
+from image_processor.sniff import judge_size
+from image_processor.verdict import Header, Reason, Rejected, Usage
 
-#: As often as a message is delivered before the queue gives it up.
+#: Tries of a file whose decoding process fails.
 _TRIES = 3
 
 _EPILOG = """\
@@ -32,12 +35,13 @@ Record = dict[str, Any]
 
 
 def main() -> NoReturn:
+    """Run the command and exit with its status."""
     arguments = _arguments()
     try:
         sys.exit(_run(arguments))
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:  # whoever read the records has seen enough
+    except BrokenPipeError:  # the reader of the records has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 
@@ -78,12 +82,12 @@ def _arguments() -> argparse.Namespace:
 
 
 def _places(paths: list[Path], out: Path) -> Iterator[tuple[Path, Path]]:
-    """Files, and the folder that each one's variants go to; no two the same."""
+    """Yield every file with the folder for its variants; no two folders are the same."""
     taken: Counter[str] = Counter()
     for path, relative in _files(paths, out.resolve()):
         taken[str(relative)] += 1
         again = taken[str(relative)]
-        # Names may be as long as the file system allows already.
+        # The name may already be as long as the file system allows.
         mark = f"~{again}"
         other = relative.with_name(os.fsdecode(os.fsencode(relative.name)[: 250 - len(mark)]) + mark)
         yield path, out / (relative if again == 1 else other)
@@ -130,54 +134,61 @@ class _Bench:
         self._mine, self._all = threading.local(), list[Sandbox]()
 
     def render(self, path: Path, folder: Path) -> Record:
-        """The record of one file. Raises nothing: whatever happens is told in it."""
+        """Return the record of one file. Every failure becomes part of the record; none is raised."""
         started = monotonic()
         record: Record = {"path": str(path), "status": "READY", "reason": None, "message": None}
         record |= {"source": {}, "variants": []}
-        sandbox: Sandbox | None = None
+        header: Header | None = None
+        usage = Usage()
         try:
             data = _read(path, self._limits)
             record["source"] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-            if not hasattr(self._mine, "sandbox"):
-                self._mine.sandbox = Sandbox(self._limits)
-                self._all.append(self._mine.sandbox)
-            sandbox = self._mine.sandbox
-            self._make(sandbox, data, folder, record)
+            rendered = self._rendered(data)
+            header, usage = rendered.header, rendered.usage
+            _write(rendered.rendition, folder, record)
         except Rejected as rejected:
+            header, usage = rejected.header, rejected.usage
             record |= {"status": "REJECTED", "reason": rejected.reason, "message": rejected.message}
         except Exception as error:
+            if isinstance(error, WorkerFailed):
+                header, usage = error.header, error.usage
             message = f"{type(error).__name__}: {error}"[:500]
             record |= {"status": "FAILED", "reason": Reason.PROCESSING_FAILED, "message": message}
-        if sandbox and sandbox.header:
-            record["source"] = asdict(sandbox.header) | record["source"]
+        if header:
+            record["source"] = asdict(header) | record["source"]
         record["seconds"] = round(monotonic() - started, 4)
-        record["peak_memory_bytes"] = sandbox.usage.peak_bytes if sandbox else 0
+        record["peak_memory_bytes"] = usage.peak_bytes
         return record
 
-    def _make(self, sandbox: Sandbox, data: bytes, folder: Path, record: Record) -> None:
-        for last in range(1, _TRIES + 1):
-            try:
-                _, rendition = sandbox.render(data, self._recipe)
-                break
-            except WorkerFailed:
-                if last == _TRIES:
-                    raise
-        folder.mkdir(parents=True, exist_ok=True)
-        for variant in rendition.variants:
-            path = folder / variant.file_name
-            path.write_bytes(variant.data)
-            size = {"width": variant.width, "height": variant.height, "bytes": len(variant.data)}
-            record["variants"].append({"name": variant.name, "path": str(path), "format": variant.format, **size})
-        facts = {name: value for name, value in vars(rendition).items() if name != "variants"}
-        record["source"] |= facts  # width and height among them: the upright ones
+    def _rendered(self, data: bytes) -> Rendered:
+        if not hasattr(self._mine, "sandbox"):
+            self._mine.sandbox = Sandbox(self._limits)
+            self._all.append(self._mine.sandbox)
+        sandbox: Sandbox = self._mine.sandbox
+        for _ in range(_TRIES - 1):
+            with suppress(WorkerFailed):
+                return sandbox.render(data, self._recipe)
+        return sandbox.render(data, self._recipe)
 
     def close(self) -> None:
         for sandbox in self._all:
             sandbox.close()
 
 
+def _write(rendition: Rendition, folder: Path, record: Record) -> None:
+    """Write the variants into a folder, and what they are into the record."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for variant in rendition.variants:
+        path = folder / variant.file_name
+        path.write_bytes(variant.data)
+        size = {"width": variant.width, "height": variant.height, "bytes": len(variant.data)}
+        record["variants"].append({"name": variant.name, "path": str(path), "format": variant.format, **size})
+    facts = {name: value for name, value in vars(rendition).items() if name != "variants"}
+    record["source"] |= facts  # including width and height, the upright ones
+
+
 def _read(path: Path, limits: Limits) -> bytes:
-    """The file's bytes, of which nothing but a file is ever waited for.
+    """Return the file's bytes. Never waits for a pipe or a device.
 
     Raises:
         Rejected: UNREADABLE, EMPTY or TOO_LARGE_BYTES.
@@ -186,16 +197,16 @@ def _read(path: Path, limits: Limits) -> bytes:
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise Rejected(Reason.UNREADABLE, "it is no file but a folder, pipe, device or socket")
-            gate.judge_size(status.st_size, limits)
+                raise Rejected(Reason.UNREADABLE, "not a regular file but a folder, pipe, device or socket")
+            judge_size(status.st_size, limits)
             return file.read(limits.max_bytes + 1)
     except OSError as error:
         raise Rejected(Reason.UNREADABLE, error.strerror or str(error)) from None
 
 
 def _line(record: Record) -> str:
-    """For people. What files are called is shown with its odd characters escaped, or it could move the cursor."""
-    name = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in record["path"])
+    """Return a line for people. Characters of a file name that a terminal would obey are escaped."""
+    name = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in record["path"])
     if record["status"] != "READY":
         return f"{record['status']:<9} {name}: {record['reason']}, {record['message']}"
     source, size = record["source"], sum(variant["bytes"] for variant in record["variants"])
@@ -205,7 +216,7 @@ def _line(record: Record) -> str:
 
 
 class _Progress:
-    """One line on standard error that is written over, where that is a terminal."""
+    """One progress line on standard error, where that is a terminal."""
 
     def __init__(self, total: int) -> None:
         self._total, self._on = total, sys.stderr.isatty()

@@ -12,8 +12,8 @@ from PIL import Image, ImageCms, ImageOps
 
 from image_processor.decoder import encode, engine, gate, light
 from image_processor.decoder.engine import Rendition, Variant
-from image_processor.decoder.gate import Reason, Rejected
 from image_processor.recipe import Animation, Encoding, Limits, Recipe, VariantSpec, ladder
+from image_processor.verdict import Reason, Rejected
 from imagepipe.images import samples
 
 #: Qualities so far apart that the modern format is the smaller one even at these sizes.

@@ -8,10 +8,12 @@ import zlib
 
 import pytest
 
+from image_processor import sniff
 from image_processor.decoder import gate
-from image_processor.decoder.gate import Reason, Rejected
 from image_processor.decoder.sandbox import Sandbox
+from image_processor.decoder.vips_errors import undecodable
 from image_processor.recipe import Limits, Recipe
+from image_processor.verdict import Reason, Rejected
 from imagepipe.images import samples
 
 PICTURE = samples.landscape(120, 80, 1)
@@ -112,7 +114,7 @@ def test_no_start_keeps_the_sniffer_busy(piece: bytes) -> None:
     start, before = piece * 1000, time.process_time()
     for prefix in (b"", b"<?xml", b"....ftypmif1"):
         with contextlib.suppress(Rejected):
-            gate.sniff(prefix + start)
+            sniff.sniff(prefix + start)
     assert time.process_time() - before < 1
 
 
@@ -142,9 +144,9 @@ def test_pyramid_in_a_tiff_is_a_picture() -> None:
 
 def test_size_is_judged_before_anything_is_read() -> None:
     with pytest.raises(Rejected) as raised:
-        gate.judge_size(1001, Limits(max_bytes=1000))
+        sniff.judge_size(1001, Limits(max_bytes=1000))
     assert raised.value.reason == Reason.TOO_LARGE_BYTES
-    gate.judge_size(1000, Limits(max_bytes=1000))
+    sniff.judge_size(1000, Limits(max_bytes=1000))
 
 
 @pytest.mark.parametrize(("width", "height"), [(20_000, 20_000), (29_000, 4_000)])
@@ -247,9 +249,9 @@ def test_brand_that_libvips_does_not_know_is_read_all_the_same(brand: bytes) -> 
     ],
 )
 def test_what_libraries_say_becomes_a_reason(words: str, reason: Reason) -> None:
-    found = gate.undecodable(samples.pyvips.Error(words))
-    assert found.reason == reason
-    assert "bad seek" not in found.message
+    refusal = undecodable(samples.pyvips.Error(words))
+    assert refusal.reason == reason
+    assert "bad seek" not in refusal.message
 
 
 #: Found by fuzzing and made small: libheif quotes a box's type that is no UTF-8, and pyvips cannot read what it says.
@@ -267,7 +269,7 @@ def test_message_that_is_no_text_is_a_broken_image(sandbox: Sandbox) -> None:
         with pytest.raises(Rejected, match="the error is unreadable") as raised:
             sandbox.render(UNSPEAKABLE, Recipe())
         assert raised.value.reason == Reason.UNDECODABLE
-    assert sandbox.render(bytes(PICTURE.jpegsave_buffer()), Recipe())[0].width == 120
+    assert sandbox.render(bytes(PICTURE.jpegsave_buffer()), Recipe()).header.width == 120
 
 
 def test_encoders_get_what_the_limit_leaves_beside_the_process_itself() -> None:

@@ -8,10 +8,10 @@ from PIL import Image
 from seeds import HEIC, HEIC_10_BIT_P3, HEIC_TURNED
 
 from image_processor.decoder import heic
-from image_processor.decoder.gate import Reason, Rejected
 from image_processor.decoder.sandbox import Sandbox
 from image_processor.recipe import Encoding, Limits, Recipe, VariantSpec
 from image_processor.rendition import Rendition
+from image_processor.verdict import Reason, Rejected
 
 RECIPE = Recipe(variants=(VariantSpec(64, (Encoding("png"),)),), graphic=())
 
@@ -27,14 +27,15 @@ def picture(rendition: Rendition) -> Image.Image:
 
 
 def test_heic_is_decoded_in_a_process_that_has_its_decoder(sandbox: Sandbox) -> None:
-    header, rendition = sandbox.render(HEIC, RECIPE)
+    rendered = sandbox.render(HEIC, RECIPE)
+    header, rendition = rendered.header, rendered.rendition
     assert (header.format, rendition.width, rendition.height) == ("heic", 64, 48)
     assert picture(rendition).size == (64, 48)
 
 
 def test_turned_heic_is_turned_once(sandbox: Sandbox) -> None:
     """The container says it by irot, EXIF again: a quarter clockwise, what was left is above."""
-    _, rendition = sandbox.render(HEIC_TURNED, RECIPE)
+    rendition = sandbox.render(HEIC_TURNED, RECIPE).rendition
     assert (rendition.width, rendition.height) == (48, 64)
     image = picture(rendition)
     assert near(image, (40, 8), (255, 0, 0))
@@ -45,7 +46,7 @@ def test_turned_heic_is_turned_once(sandbox: Sandbox) -> None:
 
 def test_primaries_without_a_profile_are_converted_and_ten_bits_are_read(sandbox: Sandbox) -> None:
     """Red of Display P3 lies outside of sRGB; so does its green, and clips to no red at all."""
-    image = picture(sandbox.render(HEIC_10_BIT_P3, RECIPE)[1])
+    image = picture(sandbox.render(HEIC_10_BIT_P3, RECIPE).rendition)
     assert near(image, (8, 8), (255, 0, 0))
     assert near(image, (8, 40), (0, 255, 0))
 

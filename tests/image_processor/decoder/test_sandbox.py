@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from image_processor.decoder.gate import Reason, Rejected
-from image_processor.decoder.sandbox import Sandbox, WorkerFailed, vcpus
+from image_processor.decoder.process import Process, WorkerFailed
+from image_processor.decoder.sandbox import Sandbox
+from image_processor.handlers.queue import vcpus
 from image_processor.recipe import Encoding, Limits, Recipe, ladder
+from image_processor.verdict import Reason, Rejected
 from imagepipe.images import samples
 
 SOURCE = str(Path(__file__).parents[3] / "lambda-image" / "src")
@@ -31,14 +33,13 @@ WHOLE = bytes(samples.pyvips.Image.black(6000, 6000, bands=3).pngsave_buffer(com
 
 @pytest.fixture
 def box() -> Iterator[Sandbox]:
-    with Sandbox(Limits()) as found:
-        found.held()
-        yield found
+    with Sandbox(Limits()) as sandbox:
+        sandbox.held()
+        yield sandbox
 
 
 def pid(box: Sandbox) -> int:
-    assert box._worker
-    return box._worker._process.pid
+    return box.process.pid
 
 
 def signalled_while_it_works(box: Sandbox, number: signal.Signals, times: int = 1) -> threading.Thread:
@@ -47,11 +48,11 @@ def signalled_while_it_works(box: Sandbox, number: signal.Signals, times: int = 
     def send() -> None:
         seen = set[int]()
         while len(seen) < times:
-            worker = box._worker
-            if worker and worker.images and worker._process.pid not in seen:
+            process = box._process
+            if process and process.images and process.pid not in seen:
                 time.sleep(0.1)
-                os.kill(worker._process.pid, number)
-                seen.add(worker._process.pid)
+                os.kill(process.pid, number)
+                seen.add(process.pid)
             time.sleep(0.005)
 
     thread = threading.Thread(target=send)
@@ -59,31 +60,39 @@ def signalled_while_it_works(box: Sandbox, number: signal.Signals, times: int = 
     return thread
 
 
-def reason(box: Sandbox, data: bytes) -> Reason:
+def refusal(box: Sandbox, data: bytes) -> Rejected:
     with pytest.raises(Rejected) as raised:
         box.render(data, Recipe())
-    return raised.value.reason
+    return raised.value
+
+
+def reason(box: Sandbox, data: bytes) -> Reason:
+    return refusal(box, data).reason
 
 
 def test_images_come_out_of_one_and_the_same_process(box: Sandbox) -> None:
     process = pid(box)
     for _ in range(2):
-        header, rendition = box.render(JPEG, Recipe())
-        assert (header.format, rendition.width, rendition.height) == ("jpeg", 320, 200)
+        rendered = box.render(JPEG, Recipe())
+        rendition = rendered.rendition
+        assert (rendered.header.format, rendition.width, rendition.height) == ("jpeg", 320, 200)
         for variant in rendition.variants:
             picture = samples.pyvips.Image.new_from_buffer(variant.data, "")
             assert (picture.width, picture.height) == (variant.width, variant.height)
     assert pid(box) == process
-    assert 0 < box.usage.seconds < 10
-    assert 20e6 < box.usage.peak_bytes < 400e6
+    assert 0 < rendered.usage.seconds < 10
+    assert 20e6 < rendered.usage.peak_bytes < 400e6
 
 
 def test_what_is_refused_is_refused_with_the_engines_own_reason(box: Sandbox) -> None:
-    assert reason(box, JPEG[: len(JPEG) // 2]) == Reason.TRUNCATED
-    assert box.header
-    assert box.header.width == 320
-    assert reason(box, b"Dear all,") == Reason.NOT_AN_IMAGE
-    assert box.header is None
+    truncated = refusal(box, JPEG[: len(JPEG) // 2])
+    assert truncated.reason == Reason.TRUNCATED
+    assert truncated.header
+    assert truncated.header.width == 320
+    assert truncated.usage.peak_bytes > 20e6
+    unknown = refusal(box, b"Dear all,")
+    assert unknown.reason == Reason.NOT_AN_IMAGE
+    assert unknown.header is None
 
 
 def test_the_process_holds_no_decoder_until_it_needs_one_and_the_parent_never() -> None:
@@ -98,7 +107,7 @@ def test_image_whose_decoder_crashes_is_tried_once_more_in_a_fresh_process(numbe
         box.render(JPEG, Recipe())
         first = pid(box)
         thread = signalled_while_it_works(box, number)
-        _, rendition = box.render(SLOW, Recipe())
+        rendition = box.render(SLOW, Recipe()).rendition
         thread.join()
         assert rendition.width == 6000
         assert pid(box) != first
@@ -108,7 +117,7 @@ def test_image_that_crashes_a_fresh_process_is_rejected_and_the_next_never_notic
     thread = signalled_while_it_works(box, signal.SIGSEGV)
     assert reason(box, SLOW) == Reason.DECODER_CRASHED
     thread.join()
-    assert box.render(JPEG, Recipe())[1].width == 320
+    assert box.render(JPEG, Recipe()).rendition.width == 320
 
 
 def test_process_killed_for_memory_is_out_of_memory(box: Sandbox) -> None:
@@ -125,7 +134,7 @@ def test_address_space_is_limited(box: Sandbox) -> None:
     # bytes crash or hang instead of saying so.
     resource.prlimit(pid(box), resource.RLIMIT_AS, (mapped + 60_000_000, hard))
     assert reason(box, WHOLE) == Reason.OUT_OF_MEMORY
-    assert box.render(JPEG, Recipe())[1].width == 320
+    assert box.render(JPEG, Recipe()).rendition.width == 320
 
 
 def test_image_that_takes_too_long_is_stopped_by_the_clock() -> None:
@@ -136,7 +145,7 @@ def test_image_that_takes_too_long_is_stopped_by_the_clock() -> None:
         with pytest.raises(Rejected, match="stopped after 1 s") as raised:
             box.render(photo, laborious)
         assert raised.value.reason == Reason.TOO_SLOW
-        assert box.render(JPEG, SMALL)[1].width == 320
+        assert box.render(JPEG, SMALL).rendition.width == 320
 
 
 def test_processor_time_is_limited_too(box: Sandbox) -> None:
@@ -152,25 +161,25 @@ def test_process_that_gets_no_processor_time_says_nothing_of_the_image() -> None
     with Sandbox(Limits(max_seconds=1)) as box:
         box.held()
         os.kill(pid(box), signal.SIGSTOP)
-        with pytest.raises(WorkerFailed, match=r"given the processor for 0\.0 s only"):
+        with pytest.raises(WorkerFailed, match=r"it got only 0\.0 s of CPU time"):
             box.render(JPEG, Recipe())
-        assert box.render(JPEG, SMALL)[1].width == 320
+        assert box.render(JPEG, SMALL).rendition.width == 320
 
 
 def test_image_that_its_decoder_hangs_on_is_told_from_a_machine_without_time(monkeypatch: pytest.MonkeyPatch) -> None:
     with Sandbox(Limits(max_seconds=1)) as box:
         box.held()
         # It waits for a message that never comes, as a deadlocked decoder does for its lock.
-        monkeypatch.setattr("image_processor.decoder.sandbox.socket.send_fds", lambda *_: None)
+        monkeypatch.setattr("image_processor.decoder.process.socket.send_fds", lambda *_: None)
         assert reason(box, JPEG) == Reason.DECODER_CRASHED
         monkeypatch.undo()
-        assert box.render(JPEG, SMALL)[1].width == 320
+        assert box.render(JPEG, SMALL).rendition.width == 320
 
 
 def test_process_that_died_idle_is_replaced(box: Sandbox) -> None:
     box.render(JPEG, Recipe())
     os.kill(pid(box), signal.SIGKILL)
-    assert box.render(JPEG, Recipe())[1].width == 320
+    assert box.render(JPEG, Recipe()).rendition.width == 320
 
 
 def test_nothing_is_left_behind() -> None:
@@ -237,12 +246,10 @@ except OSError as error:
 
 def test_answer_that_makes_no_sense_is_not_believed(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter([b"{", b"[]", json.dumps({"sizes": [10**9]}).encode(), json.dumps({"sizes": [], "x": 1}).encode()])
-    assert box._worker
-    kind = type(box._worker)
-    monkeypatch.setattr(kind, "_receive", lambda *_: (next(answers), [os.memfd_create("x")]))
-    monkeypatch.setattr(kind, "held", lambda _: [])
+    monkeypatch.setattr(Process, "_receive", lambda *_: (next(answers), [os.memfd_create("x")]))
+    monkeypatch.setattr(Process, "held", lambda _: [])
     for _ in range(4):
-        with pytest.raises(WorkerFailed, match="makes no sense"):
+        with pytest.raises(WorkerFailed, match="malformed answer"):
             box.render(JPEG, Recipe())
 
 
@@ -254,6 +261,5 @@ def test_threads_are_those_that_the_memory_size_buys(memory_mb: int, processors:
 def test_worker_keeps_to_its_threads() -> None:
     with Sandbox(Limits(), threads=1) as box:
         box.render(JPEG, SMALL)
-        assert box._worker
-        environment = Path(f"/proc/{box._worker._process.pid}/environ").read_bytes().split(b"\0")
+        environment = Path(f"/proc/{pid(box)}/environ").read_bytes().split(b"\0")
     assert b"VIPS_CONCURRENCY=1" in environment

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from image_processor.decoder.gate import Reason, Rejected
 from image_processor.decoder.sandbox import Sandbox
 from image_processor.events import image_id, parse
 from image_processor.intake.processor import GivenUp, Processor, Suspect
 from image_processor.rendition import Variant
+from image_processor.verdict import Reason, Rejected
 
 from ..conftest import PROCESSED, RECIPE, UPLOADS, Environment
 

@@ -102,7 +102,7 @@ def test_duplicate_is_not_decoded_again(
     created = environment.put("a.jpg", photo)
     handle(processor, environment, created)
     before = environment.record("a.jpg")
-    monkeypatch.setattr("image_processor.decoder.engine.render", lambda *_: pytest.fail("decoded twice"))
+    monkeypatch.setattr(Sandbox, "render", lambda *_: pytest.fail("decoded twice"))
     assert handle(processor, environment, created) == Outcome.SKIPPED
     assert environment.record("a.jpg") == before
 
@@ -398,7 +398,7 @@ def twins(processor: Processor, environment: Environment, photo: bytes, monkeypa
     """Two keys with one content, of which one was decoded."""
     handle(processor, environment, environment.put("a.jpg", photo))
     with monkeypatch.context() as patched:
-        patched.setattr(Processor, "_render", lambda *_: pytest.fail("decoded twice"))
+        patched.setattr(Sandbox, "render", lambda *_: pytest.fail("decoded twice"))
         assert handle(processor, environment, environment.put("b.jpg", photo)) == Outcome.LINKED
 
 
@@ -446,7 +446,7 @@ def test_content_made_by_another_recipe_is_made_anew(
 def killed(processor: Processor, environment: Environment, record: dict[str, Any], delivery: int) -> None:
     """A delivery in whose midst the process is gone: nothing runs any more, no handler of exceptions either."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Processor, "_render", _die)
+        patched.setattr(Sandbox, "render", _die)
         with pytest.raises(KeyboardInterrupt):
             processor.handle(environment.event(record), delivery)
 

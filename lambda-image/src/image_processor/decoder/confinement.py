@@ -1,7 +1,7 @@
-"""What the decoding process may not do any more, by its own and irrevocable choice. Linux only; no privilege is needed.
+"""Irrevocably drops the decoder process's privileges (rlimits, seccomp). Linux only; needs no root.
 
-Rlimits always hold. The system-call filter (seccomp-bpf) holds wherever the kernel allows a process to narrow itself:
-every Linux since 3.17, unless an outer sandbox forbids it. `confine` tells which of them hold.
+Rlimits always hold. The system-call filter (seccomp-bpf) holds wherever the kernel allows a process to confine itself:
+every Linux since 3.17, unless an outer sandbox forbids it. `confine` returns which of them hold.
 """
 
 import ctypes
@@ -29,7 +29,7 @@ _X32_BIT = 0x40000000
 
 _DENIED: dict[str, dict[str, int]] = {
     "x86_64": {
-        # files: what is needed has been opened
+        # files: everything needed is open by now
         **{"open": 2, "creat": 85, "openat": 257, "openat2": 437, "open_by_handle_at": 304, "truncate": 76},
         **{"rename": 82, "renameat": 264, "renameat2": 316, "link": 86, "linkat": 265, "symlink": 88},
         **{"symlinkat": 266, "unlink": 87, "unlinkat": 263, "rmdir": 84, "mkdir": 83, "mkdirat": 258},
@@ -41,7 +41,7 @@ _DENIED: dict[str, dict[str, int]] = {
         **{"execve": 59, "execveat": 322, "fork": 57, "vfork": 58, "ptrace": 101, "kill": 62, "tkill": 200},
         **{"process_vm_readv": 310, "process_vm_writev": 311, "pidfd_open": 434, "pidfd_getfd": 438},
         **{"pidfd_send_signal": 424, "setns": 308, "unshare": 272, "rt_sigqueueinfo": 129, "kcmp": 312},
-        # the limits themselves, and doors into the kernel that no decoder needs
+        # the limits themselves, and parts of the kernel that no decoder needs
         **{"setrlimit": 160, "bpf": 321, "perf_event_open": 298, "userfaultfd": 323, "io_uring_setup": 425},
         **{"add_key": 248, "request_key": 249, "keyctl": 250},
     },
@@ -67,9 +67,9 @@ _PARTLY: dict[str, dict[str, int]] = {
 
 
 def confine(memory_bytes: int, output_bytes: int) -> list[str]:
-    """Gives up everything a decoder does not need, and returns what holds from here on.
+    """Drop everything that a decoder does not need; return the names of the limits that hold.
 
-    memory_bytes is address space beyond what is mapped now, output_bytes the most that can be written to one file.
+    `memory_bytes` is address space beyond what is mapped now, `output_bytes` the largest file that can be written.
     """
     resource.setrlimit(resource.RLIMIT_AS, (address_space() + memory_bytes,) * 2)
     resource.setrlimit(resource.RLIMIT_FSIZE, (output_bytes,) * 2)
@@ -81,7 +81,7 @@ def confine(memory_bytes: int, output_bytes: int) -> list[str]:
 
 
 def address_space() -> int:
-    """Bytes of address space this process has mapped."""
+    """Return the bytes of address space that this process has mapped."""
     return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
 
@@ -95,7 +95,7 @@ def _filter_system_calls() -> bool:
     program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(buffer)))
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         return False
-    # For every thread there is, not only for this one: libvips may have started some.
+    # For all threads, not only this one: libvips may have started some.
     call = _SECCOMP[machine], _SECCOMP_SET_MODE_FILTER, _SECCOMP_FILTER_FLAG_TSYNC, ctypes.byref(program)
     return bool(libc.syscall(*call) == 0)
 
@@ -114,7 +114,7 @@ def _program(machine: str) -> bytes:
     for number in _DENIED[machine].values():
         code += [_step(_JUMP_EQUAL, number, 0, 1), _step(_RETURN, deny)]
     code += [_step(_JUMP_EQUAL, partly["clone3"], 0, 1), _step(_RETURN, no_such)]
-    # Each block runs for one number only and ends in a return; others jump over it.
+    # A block runs for one number only and ends in a return; other numbers jump over it.
     code += _if_number(partly["clone"], 0, _JUMP_ANY_BIT, _CLONE_THREAD, deny)
     code += _if_number(partly["tgkill"], 0, _JUMP_EQUAL, os.getpid(), deny)
     # The pointer to the new limit is 64 bits wide: both halves must be zero.

@@ -1,4 +1,4 @@
-"""From bytes to one upright picture in 8-bit sRGB, no larger than the largest variant needs. Decodes once."""
+"""Decodes bytes once, to an upright picture in 8-bit sRGB no larger than the largest variant needs."""
 
 import re
 import struct
@@ -7,19 +7,21 @@ from dataclasses import dataclass
 import pyvips
 
 from image_processor.decoder import light
-from image_processor.decoder.gate import Header, Reason, undecodable
+from image_processor.decoder.vips_errors import undecodable
 from image_processor.recipe import Recipe
+from image_processor.verdict import Header, Reason
 
-#: The decoder halves a JPEG for nothing, in gamma light and coarsely: only where as much again is left to shrink well.
+#: The JPEG decoder halves a picture for free, but coarsely and in gamma light. It may do so only where this factor is
+#: left for Lanczos.
 _LEFT_FOR_LANCZOS = 2
 
-#: Rows asked for at a time when it is looked for where a truncated image ends.
+#: Rows decoded at a time in the search for the end of a truncated image.
 _STRIP = 16
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """A picture in memory, 1.0 or the share of its rows that were there, and what was overlooked."""
+    """A picture in memory, the share of its rows that the file has (0 to 1), and notes on ignored faults."""
 
     picture: pyvips.Image
     share: float
@@ -28,11 +30,11 @@ class Decoded:
 
 
 def decode(data: bytes, header: Header, size: tuple[int, int], recipe: Recipe) -> Decoded:
-    """Decodes the first frame to an upright size in pixels, at most the source's own.
+    """Decode the first frame to an upright size in pixels, at most the source's own.
 
     Raises:
-        Rejected: TRUNCATED, unless the recipe takes a part and there is one.
-        pyvips.Error: anything else that cannot be decoded.
+        Rejected: TRUNCATED, unless the recipe accepts partial images and some rows are there.
+        pyvips.Error: any other fault of the bytes.
     """
     try:
         return _decode(data, header, size, recipe, 1.0)
@@ -46,7 +48,7 @@ def decode(data: bytes, header: Header, size: tuple[int, int], recipe: Recipe) -
 
 
 def frames(data: bytes, height: int) -> pyvips.Image:
-    """All frames of a height in pixels, one below the other, in memory in 8-bit sRGB; delays and loop stay attached."""
+    """Return all frames of a height in pixels, one below the other, in memory in 8-bit sRGB, with delays and loop."""
     strip, _ = _to_srgb(pyvips.Image.new_from_buffer(data, "", n=-1, fail_on="truncated"), False, [])
     strip = strip.copy_memory()
     if strip.height % height:
@@ -55,13 +57,13 @@ def frames(data: bytes, height: int) -> pyvips.Image:
 
 
 def first_frame(strip: pyvips.Image, height: int, size: tuple[int, int]) -> Decoded:
-    """The poster of a strip of frames, at a size in pixels."""
+    """Return the first frame of a strip as a still, at a size in pixels."""
     first = light.resize(strip.crop(0, 0, strip.width, height), *size).copy_memory()
     return Decoded(_visible(first), 1.0, (), False)
 
 
 def _visible(picture: pyvips.Image) -> pyvips.Image:
-    """Without its alpha channel where that hides nothing."""
+    """Drop an alpha channel that hides nothing."""
     return picture[:3] if picture.hasalpha() and picture[picture.bands - 1].min() == 255 else picture
 
 
@@ -70,7 +72,7 @@ def _decode(data: bytes, header: Header, size: tuple[int, int], recipe: Recipe, 
     image = _load(data, header, width, share)
     notes: list[str] = []
     if image.hasalpha():
-        # Colours must be light before they are premultiplied, and premultiplied before they are mixed.
+        # Colours must be linear before they are premultiplied, and premultiplied before they are averaged.
         image, wide = _to_srgb(image, recipe.wide_gamut, notes)
         image = light.resize(image, width, height) if width < image.width else image
     else:
@@ -78,8 +80,8 @@ def _decode(data: bytes, header: Header, size: tuple[int, int], recipe: Recipe, 
         image, wide = _to_srgb(image, recipe.wide_gamut, notes)
     picture = image.copy_memory()
     if header.format == "tiff" and picture.hasalpha() and not picture[picture.bands - 1].max():
-        # libtiff's way around kinds that libvips does not read itself fails without a word, and leaves nothing.
-        raise pyvips.Error("tiff: nothing to see, its kind of compression is not supported")
+        # libtiff's fall-back for kinds that libvips does not read fails silently and leaves an empty picture.
+        raise pyvips.Error("tiff: the picture is empty, its kind of compression is not supported")
     if header.orientation > 1:
         picture = picture.autorot().copy_memory()
     return Decoded(_visible(picture), share, tuple(notes), wide)
@@ -97,9 +99,9 @@ def _load(data: bytes, header: Header, width: int, share: float) -> pyvips.Image
 
 
 def _extra_sample(data: bytes) -> int | None:
-    """What a TIFF says of its one extra sample: 0 nothing (a mask that was saved along), 1 and 2 that it is alpha.
+    """Return the kind of a TIFF's one extra sample: 0 unspecified (a saved selection), 1 and 2 alpha.
 
-    libvips takes all of them for alpha and does not tell. TIFF 6.0, sections 2 and 18; BigTIFF has wider fields.
+    libvips takes all of them for alpha. Source: TIFF 6.0, sections 2 and 18; BigTIFF has wider fields.
     """
     order = "<" if data[:2] == b"II" else ">"
     first, count, entry, length = ("Q", "Q", 20, 12) if data[2:4] in (b"+\0", b"\0+") else ("I", "H", 12, 8)
@@ -117,7 +119,7 @@ def _extra_sample(data: bytes) -> int | None:
 
 
 def _share(data: bytes) -> float:
-    """How much of the height can be decoded before bytes are missing: 0 to 1, in steps of a few rows."""
+    """Measure the share of the height that decodes before bytes are missing: 0 to 1, in steps of a few rows."""
     image = pyvips.Image.new_from_buffer(data, "", access="sequential", fail_on="truncated")
     row = 0
     try:
@@ -130,10 +132,10 @@ def _share(data: bytes) -> float:
 
 
 def _to_srgb(image: pyvips.Image, keep_wide: bool, notes: list[str]) -> tuple[pyvips.Image, bool]:
-    """8-bit sRGB, or Display P3 if that is to be kept; and whether it was.
+    """Convert to 8-bit sRGB, or to Display P3 with `keep_wide`; also return whether it is Display P3.
 
-    Relative colorimetric with black-point compensation, as viewers do it. CMYK that does not say which goes through
-    libvips' own generic profile.
+    Relative colorimetric with black-point compensation, as viewers do it. CMYK without a profile goes through libvips'
+    own generic profile.
     """
     profile = bytes(image.get("icc-profile-data")) if "icc-profile-data" in image.get_fields() else b""
     cmyk = image.interpretation == "cmyk"
@@ -162,6 +164,6 @@ def _as_srgb(image: pyvips.Image) -> pyvips.Image:
 
 
 def _is_srgb(profile: bytes) -> bool:
-    """By its description: most cameras attach one, and converting from sRGB to sRGB is dear and changes nothing."""
+    """Recognise sRGB by the description: most cameras attach one, and a conversion would cost much for nothing."""
     text = profile.replace(b"\0", b"")
     return re.search(rb"sRGB(?: IEC61966-2[.-]1| built-in|2014| Profile)", text) is not None

@@ -1,4 +1,4 @@
-"""Pictures as bytes: which formats a picture is written in, and all of them side by side."""
+"""Encodes pictures: chooses the formats of a picture, and writes all of them side by side."""
 
 import os
 from collections.abc import Iterable
@@ -24,13 +24,13 @@ _WEBP_SIDE = 16_383
 #: burnt-out skies, screenshots and logos are above 0.8.
 _FLAT = 0.6
 
-#: Up to so many pixels lossless costs next to nothing, and lossy formats, which halve the resolution of colours, show.
+#: Up to so many pixels lossless costs hardly anything, and the halved colour resolution of lossy formats is visible.
 _ICON_PIXELS = 32 * 32
 
 
 @dataclass(frozen=True)
 class Job:
-    """One picture to be written in one format."""
+    """One picture to write in one format."""
 
     name: str
     picture: pyvips.Image
@@ -39,31 +39,34 @@ class Job:
 
     @property
     def pixels(self) -> int:
+        """Pixels of all frames."""
         return int(self.picture.width * self.picture.height)
 
     @property
     def cost(self) -> int:
+        """Relative CPU time; decides only the order."""
         return self.pixels * _COST[self.encoding.format] * (1 + self.encoding.effort)
 
     @property
     def memory(self) -> int:
+        """Bytes of working memory that the encoder takes."""
         return self.pixels * _MEMORY[self.encoding.format]
 
 
 def formats(spec: VariantSpec, picture: pyvips.Image, graphic: bool, recipe: Recipe) -> tuple[Encoding, ...]:
-    """Best to fallback, by what the picture shows; without WebP where it is too long for that, as whole pages are."""
+    """Choose the formats by what the picture shows, from best to fallback; no WebP for pictures too long for it."""
     if graphic and recipe.graphic:
         chosen = recipe.graphic
     else:
         chosen = recipe.alpha if picture.hasalpha() and recipe.alpha else spec.formats
-    fits = tuple(each for each in chosen if each.format != "webp" or max(picture.width, picture.height) <= _WEBP_SIDE)
+    fits = tuple(how for how in chosen if how.format != "webp" or max(picture.width, picture.height) <= _WEBP_SIDE)
     return fits or (Encoding("png", effort=3) if picture.hasalpha() else Encoding("jpeg"),)
 
 
 def is_graphic(picture: pyvips.Image) -> bool:
-    """Large areas of one colour: lossless formats are smaller there than lossy ones, and sharper. Looks at 64 rows.
+    """Return whether large areas have one colour, where lossless formats are smaller and sharper. Looks at 64 rows.
 
-    What is fully transparent is no area of a colour: else every cut-out photograph would be a graphic.
+    Fully transparent pixels do not count: otherwise every cut-out photograph would be a graphic.
     """
     if picture.width < 2:
         return True
@@ -77,20 +80,20 @@ def is_graphic(picture: pyvips.Image) -> bool:
 
 
 def has_few_colours(source: pyvips.Image) -> bool:
-    """Whether a file is an icon, or its header says that it has 16 colours at most, however they are strewn."""
+    """Return whether a file is an icon, or has at most 16 colours by its header."""
     bits = source.get("bits-per-sample") if "bits-per-sample" in source.get_fields() else 8
     return bool(source.width * source.height <= _ICON_PIXELS or bits <= 4)
 
 
 def encode(jobs: Iterable[Job], recipe: Recipe, wide_gamut: bool, threads: int | None, memory: int) -> list[Variant]:
-    """Dearest first, in as many threads as there are CPUs for this process and as the bytes of memory allow."""
+    """Encode the most expensive first, in as many threads as CPUs and the bytes of memory allow."""
     ordered = sorted(jobs, key=lambda job: job.cost, reverse=True)
     with ThreadPoolExecutor(_workers(ordered, threads or len(os.sched_getaffinity(0)), memory)) as pool:
         return list(pool.map(lambda job: _variant(job, recipe, wide_gamut), ordered))
 
 
 def _workers(jobs: list[Job], threads: int, memory: int) -> int:
-    """The most of the neediest that fit at the same time, at least one."""
+    """Number of the jobs with the largest needs that fit into memory together, at least one."""
     needs = sorted((job.memory for job in jobs), reverse=True)
     workers = 1
     while workers < min(threads, len(needs)) and sum(needs[: workers + 1]) <= memory:
@@ -105,6 +108,7 @@ def _variant(job: Job, recipe: Recipe, wide_gamut: bool) -> Variant:
 
 
 def save(picture: pyvips.Image, how: Encoding | Animation, recipe: Recipe, wide_gamut: bool = False) -> bytes:
+    """Encode one picture; with `wide_gamut` it keeps its Display P3 profile."""
     kinds = metadata.kept(picture) + (["icc"] if wide_gamut else [])
     keep: dict[str, object] = {"keep": "|".join(kinds) or "none", **({"profile": "p3"} if wide_gamut else {})}
     lossless = isinstance(how, Encoding) and how.lossless

@@ -1,18 +1,21 @@
-"""Bytes in, variants and facts out: one decode for the whole ladder. Pure: no AWS, no clock, no environment."""
+"""The engine: bytes in, variants and facts out. One decode for the whole ladder; no AWS, no clock, no environment."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pyvips
 
 from image_processor.decoder import facts, metadata
 from image_processor.decoder.decode import decode, first_frame, frames
 from image_processor.decoder.encode import Job, encode, formats, has_few_colours, is_graphic
-from image_processor.decoder.gate import Header, is_lossy, undecodable
-from image_processor.decoder.ladder import Point, Size, each_frame, pictures, sizes, top
+from image_processor.decoder.ladder import Point, Size, pictures, scale_frames, sizes, top
+from image_processor.decoder.vips_errors import undecodable
 from image_processor.recipe import Recipe
 from image_processor.rendition import Rendition, Variant
+from image_processor.sniff import is_lossy
+from image_processor.verdict import Header
 
-#: Nothing is processed twice, so what the operation cache keeps would only be memory gone.
+#: No operation is repeated, so the cache of operations would only cost memory.
 pyvips.cache_set_max(0)
 
 __all__ = ["Rendition", "Variant", "render"]
@@ -27,63 +30,94 @@ def render(
     threads: int | None = None,
     memory: int = 512 * 1024**2,
 ) -> Rendition:
-    """Decodes once, as small as the largest variant allows, and derives every other size from a larger one.
+    """Decode once, as small as the largest variant allows, and derive every other size from a larger one.
 
     `focal_point` is where the subject is, from 0 to 1 rightwards and downwards in the upright picture. Encoders run in
     `threads` (None: one per CPU) as far as `memory` bytes hold them.
 
     Raises:
-        Rejected: TRUNCATED or UNDECODABLE; half a picture is none unless the recipe says so.
+        Rejected: TRUNCATED or UNDECODABLE; half a picture counts only if the recipe says so (`partial`).
     """
-    width, height = (header.width, header.height)[:: -1 if header.orientation >= 5 else 1]
     try:
-        wanted = sizes(width, height, recipe)
-        strip = frames(data, header.height) if _moves(header, recipe) else None
-        size = top(width, height, wanted)
-        decoded = decode(data, header, size, recipe) if strip is None else first_frame(strip, header.height, size)
-        source = pyvips.Image.new_from_buffer(data, "", access="sequential")
-        rights = metadata.rights(source)
-        picture = metadata.attach(decoded.picture, rights)
-        lossy, few_colours = is_lossy(data, header.format), has_few_colours(source)
-        stills = [
-            [Job(f"{size.spec.name}-{encoding.format}", picture, encoding) for encoding in encodings]
-            for size, picture in pictures(picture, wanted, recipe, focal_point)
-            # A lossy encoder has smoothed photographs and frayed edges; at a small size no edge is what it was.
-            for graphic in [not lossy and (is_graphic(picture) or (few_colours and picture.width == width))]
-            for encodings in [formats(size.spec, picture, graphic, recipe)]
-        ]
-        moving = [] if strip is None else list(_moving(metadata.attach(strip, rights), header, wanted, recipe))
-        jobs = [job for jobs in (*stills, moving) for job in jobs]
-        variants = encode(jobs, recipe, decoded.wide_gamut, threads, memory)
-        return Rendition(
-            width=width,
-            height=height,
-            variants=_worth_keeping(variants, {jobs[-1].name for jobs in stills}, (width, height, len(data))),
-            **facts.look([jobs[0].picture for jobs in stills], recipe.background_rgb),
-            exif=metadata.read(source, recipe.gps),
-            notes=decoded.notes,
-            decoded=decoded.share,
-        )
+        return _render(data, header, recipe, focal_point, threads, memory)
     except pyvips.Error as error:
         raise undecodable(error, data) from None
 
 
-def _moves(header: Header, recipe: Recipe) -> bool:
+def _render(
+    data: bytes, header: Header, recipe: Recipe, focal_point: Point | None, threads: int | None, memory: int
+) -> Rendition:
+    """The pipeline, step by step."""
+    # 1. Which sizes?
+    width, height = header.upright
+    wanted = sizes(width, height, recipe)
+    # 2. Decode, once.
+    largest = top(width, height, wanted)
+    strip = frames(data, header.height) if _is_animation(header, recipe) else None
+    decoded = first_frame(strip, header.height, largest) if strip else decode(data, header, largest, recipe)
+    # 3. Keep the rights of the author, and no other metadata.
+    source = pyvips.Image.new_from_buffer(data, "", access="sequential")
+    rights = metadata.rights(source)
+    picture = metadata.attach(decoded.picture, rights)
+    # 4. Scale: stills first, then the animation.
+    ladder = pictures(picture, wanted, recipe, focal_point)
+    moving = list(_animations(metadata.attach(strip, rights), header, wanted, recipe)) if strip else []
+    # 5. Choose the formats by what the picture shows.
+    stills = _stills(ladder, _Source(width, is_lossy(data, header.format), has_few_colours(source)), recipe)
+    # 6. Encode everything side by side.
+    jobs = [job for size in stills for job in size] + moving
+    variants = encode(jobs, recipe, decoded.wide_gamut, threads, memory)
+    # 7. Drop what is larger than its fallback or the source.
+    fallbacks = {size[-1].name for size in stills}
+    variants = _worth_keeping(variants, fallbacks, (width, height, len(data)))
+    # 8. Describe the picture.
+    return Rendition(
+        width=width,
+        height=height,
+        variants=variants,
+        **facts.look([size[0].picture for size in stills], recipe.background_rgb),
+        exif=metadata.read(source, recipe.gps),
+        notes=decoded.notes,
+        decoded=decoded.share,
+    )
+
+
+@dataclass(frozen=True)
+class _Source:
+    width: int
+    lossy: bool
+    few_colours: bool
+
+
+def _stills(ladder: list[tuple[Size, pyvips.Image]], source: _Source, recipe: Recipe) -> list[list[Job]]:
+    """The still pictures to encode: one list per size, from the best format to the fallback."""
+    stills = []
+    for size, picture in ladder:
+        # A lossy encoder has smoothed photographs and frayed edges, and shrinking softens them: such pictures would be
+        # mistaken for graphics, or graphics for photographs.
+        as_it_was = source.few_colours and picture.width == source.width
+        graphic = not source.lossy and (is_graphic(picture) or as_it_was)
+        encodings = formats(size.spec, picture, graphic, recipe)
+        stills.append([Job(f"{size.spec.name}-{encoding.format}", picture, encoding) for encoding in encodings])
+    return stills
+
+
+def _is_animation(header: Header, recipe: Recipe) -> bool:
     return header.frames > 1 and header.format in ("gif", "webp") and header.frames <= recipe.animation.max_frames
 
 
-def _moving(strip: pyvips.Image, header: Header, wanted: list[Size], recipe: Recipe) -> Iterator[Job]:
-    """The animation at every plain width within its budget of pixels."""
+def _animations(strip: pyvips.Image, header: Header, wanted: list[Size], recipe: Recipe) -> Iterator[Job]:
+    """Yield the animation at every plain width within its budget of pixels."""
     for size in wanted:
         if size.spec.height is None and size.width * size.height * header.frames <= recipe.animation.max_pixels:
-            scaled = each_frame(strip, header.height, size.width, size.height)
+            scaled = scale_frames(strip, header.height, size.width, size.height)
             yield Job(f"{size.spec.name}-animated", scaled, recipe.animation, header.frames)
 
 
 def _worth_keeping(variants: list[Variant], fallbacks: set[str], source: tuple[int, int, int]) -> list[Variant]:
-    """Without those larger than their fallback, or than the source (width, height, bytes) at the same size.
+    """Drop variants larger than their fallback, or than the source (width, height, bytes) at the same size.
 
-    A fallback stays: without it, there would be something that some viewers see nothing of.
+    Fallbacks stay: some viewers can show nothing else.
     """
     width, height, size = source
     limit = {variant.name.split("-")[0]: len(variant.data) for variant in variants if variant.name in fallbacks}

@@ -1,4 +1,4 @@
-"""What can be told of a picture by looking at it, small: placeholder, colours, hash, and whether there is anything."""
+"""Computes facts from a small copy: placeholder, dominant colours, perceptual hash, whether it is blank."""
 
 import base64
 import math
@@ -10,10 +10,10 @@ from typing import Any
 
 import pyvips
 
-#: Longest side of what is looked at. A ThumbHash holds at most 7 × 7 frequencies, so 32 samples do.
+#: Longest side of the small copy, in pixels. A ThumbHash holds at most 7 × 7 frequencies, so 32 samples suffice.
 _SIDE = 32
 
-#: Longest side, or nearly, of the picture whose sharpness is measured: what is sharp there looks sharp on a screen.
+#: Approximate longest side, in pixels, of the picture whose sharpness is measured: a size that screens show.
 _SHARP_SIDE = 640
 
 #: The variance of the Laplacian below which a photograph is customarily taken for blurred (Pech-Pacheco et al., 2000).
@@ -26,14 +26,14 @@ _PALETTE = 5
 
 
 def look(pictures: Sequence[pyvips.Image], background: list[int]) -> dict[str, Any]:
-    """Facts by the names of the fields of a Rendition; of pictures of the same thing in 8-bit sRGB, of any sizes.
+    """Return facts by the names of the fields of a Rendition, from 8-bit sRGB pictures of one subject in any sizes.
 
     `placeholder` is a ThumbHash in base64; `palette` has up to five colours, of which `colour` is the first;
     `phash` has 64 bits: of near-duplicates, few differ. `blurriness` goes from 0 to 1, and a photograph is customarily
     taken for blurred from 0.5. Transparency counts as the background.
     """
-    smallest = min(pictures, key=lambda each: each.width * each.height)
-    near = min(pictures, key=lambda each: abs(math.log(max(each.width, each.height) / _SHARP_SIDE)))
+    smallest = min(pictures, key=lambda picture: picture.width * picture.height)
+    near = min(pictures, key=lambda picture: abs(math.log(max(picture.width, picture.height) / _SHARP_SIDE)))
     small = smallest.thumbnail_image(_SIDE, height=_SIDE, size="down").copy_memory()
     flat = small.flatten(background=background) if small.hasalpha() else small
     grey = flat.colourspace("b-w").copy_memory()
@@ -51,7 +51,7 @@ def look(pictures: Sequence[pyvips.Image], background: list[int]) -> dict[str, A
 
 
 def _palette(rgb: bytes) -> list[str]:
-    """The fullest of 16³ boxes of the sRGB cube, then whatever is fullest and farthest from what is there already."""
+    """The fullest of 16³ boxes of the sRGB cube; then the boxes that are fullest and farthest from those chosen."""
     boxes: dict[int, list[int]] = {}
     for red, green, blue in zip(rgb[::3], rgb[1::3], rgb[2::3], strict=True):
         box = boxes.setdefault((red & 240) << 4 | green & 240 | blue >> 4, [0, 0, 0, 0])
@@ -63,7 +63,7 @@ def _palette(rgb: bytes) -> list[str]:
     chosen: list[tuple[int, float, float, float]] = []
     far = [1.0] * len(colours)
     while len(chosen) < min(_PALETTE, len(colours)):
-        index = max(range(len(colours)), key=lambda each: colours[each][0] * far[each])
+        index = max(range(len(colours)), key=lambda place: colours[place][0] * far[place])
         if not far[index]:
             break
         _, r, g, b = colours[index]
@@ -97,7 +97,7 @@ def _phash(grey: pyvips.Image) -> str:
 
 
 def thumbhash(picture: pyvips.Image) -> str:
-    """A placeholder of 25 bytes, base64: colours, shape and alpha of a picture that is small already.
+    """Return a placeholder of 25 bytes in base64: colours, shape and alpha of an already small picture.
 
     Algorithm: Evan Wallace's ThumbHash, as published.
     """

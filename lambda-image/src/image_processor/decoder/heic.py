@@ -1,6 +1,6 @@
-"""HEIC, as phones write it: HEVC pictures in a HEIF container. libvips as it comes as a wheel has no HEVC decoder.
+"""Decodes HEIC, as phones write it: HEVC pictures in a HEIF container. The libvips wheel has no HEVC decoder.
 
-`pi-heif` brings one: libheif and libde265, both LGPL-3.0, linked dynamically; no encoder, so none of x265's GPL.
+`pi-heif` has one: libheif and libde265, both LGPL-3.0, linked dynamically; no encoder, so none of x265's GPL.
 Patents on HEVC may need a licence where you are: `Limits.formats` without "heic" keeps this module from being loaded.
 """
 
@@ -8,14 +8,14 @@ from typing import Any
 
 import pyvips
 
-from image_processor.decoder.gate import Reason, Rejected
+from image_processor.verdict import Reason, Rejected
 
 #: Colour primaries by their number in ITU-T H.273 that have a profile within libvips; others are taken as sRGB.
 _PROFILES = {11: "p3", 12: "p3"}
 
 
 def load_decoder() -> Any:
-    """Imports it, 120 ms the first time."""
+    """Import the decoder, which takes 120 ms the first time."""
     import pi_heif
 
     pi_heif.options.DECODE_THREADS = 4
@@ -23,7 +23,7 @@ def load_decoder() -> Any:
 
 
 def to_png(data: bytes) -> bytes:
-    """The primary picture as an uncompressed PNG, upright, with profile and metadata: what the engine can read.
+    """Return the primary picture as an uncompressed upright PNG with profile and metadata, which the engine can read.
 
     libheif applies rotation, mirroring and cropping (irot, imir, clap) and joins tiles. Pictures of more than 8 bits
     come as 16.
@@ -51,7 +51,7 @@ def to_png(data: bytes) -> bytes:
 
 
 def _as_png(image: pyvips.Image) -> bytes:
-    """Without compression. PNG takes no profile that is broken; the picture is worth more than that."""
+    """Encode without compression, and without the profile if it is broken: PNG does not take a broken one."""
     if "icc-profile-data" in image.get_fields():
         profile = bytes(image.get("icc-profile-data"))
         # Some phones write more bytes than the profile says it has, in its first four.
@@ -63,7 +63,7 @@ def _as_png(image: pyvips.Image) -> bytes:
 
 
 def _described(image: pyvips.Image, data: bytes, info: dict[str, Any], sample: int) -> pyvips.Image:
-    """With the right interpretation, profile and metadata; the header that libvips reads has all but nclx."""
+    """Attach interpretation, profile and metadata. libvips reads all of them from the header but nclx."""
     interpretation = {1: "b-w", 2: "srgb"}[sample]
     if image.bands >= 3:
         interpretation = {1: "srgb", 2: "rgb16"}[sample]
@@ -74,7 +74,7 @@ def _described(image: pyvips.Image, data: bytes, info: dict[str, Any], sample: i
     for name in source.get_fields():
         if name.endswith("-data") and name != "heif-thumbnail-data":
             image.set_type(source.get_typeof(name), name, source.get(name))
-    # EXIF repeats the rotation that the container has asked for and that is done already.
+    # EXIF repeats the rotation of the container, which libheif has already applied.
     image.set_type(pyvips.GValue.gint_type, "orientation", 1)
     primaries = info.get("nclx_profile", {}).get("color_primaries")
     if "icc-profile-data" not in image.get_fields() and primaries in _PROFILES:

@@ -1,4 +1,4 @@
-"""Which sizes a recipe makes of an image, and how each is derived from a larger one."""
+"""The sizes that a recipe makes of an image, and how each is derived from a larger one."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,11 @@ import pyvips
 from image_processor.decoder import light
 from image_processor.recipe import Recipe, VariantSpec
 
-#: Pictures narrower than this are shrunk in linear light: it is there that plain averages darken fine detail visibly.
-#: Above, plain values cost a seventh, because libvips has vector code for 8 bits only (`make bench` shows both).
+#: Pictures narrower than this are shrunk in linear light, because plain averages visibly darken fine detail there.
+#: Above, plain values cost a seventh: libvips has vector code for 8 bits only (`make bench-frontier` shows both).
 LINEAR_BELOW = 1280
 
-#: A picture is shrunk from the smallest plain width that is larger by this; nearer ones have lost too much already.
+#: A picture is shrunk from the smallest plain width larger by this factor; nearer ones have lost too much detail.
 _FROM = 1.4
 
 Point = tuple[float, float]
@@ -19,7 +19,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Size:
-    """What becomes of a spec for one image: the size it is scaled to, and the box that is cut or padded to."""
+    """A variant's size for one image: what it is scaled to, and the box it is then cropped or padded to."""
 
     spec: VariantSpec
     width: int
@@ -28,7 +28,7 @@ class Size:
 
 
 def sizes(width: int, height: int, recipe: Recipe) -> list[Size]:
-    """Largest first. Nothing is enlarged: a box larger than the source shrinks with its shape kept.
+    """Return the sizes, largest first. Nothing is enlarged: a box larger than the source shrinks and keeps its shape.
 
     Of plain widths those above the source's are not made; where the source ends between two rungs, the rung above
     holds the source at its own width, so that the widest always is the best there is.
@@ -38,15 +38,15 @@ def sizes(width: int, height: int, recipe: Recipe) -> list[Size]:
     above = [spec for spec in plain if spec.width > width][:1]
     if fitting and fitting[-1].width == width:
         above = []
-    found = [_scaled(spec, min(spec.width, width) / width, width, height) for spec in fitting + above]
+    result = [_scaled(spec, min(spec.width, width) / width, width, height) for spec in fitting + above]
     for spec in recipe.variants:
         if spec.height is not None:
-            found.append(_boxed(spec, spec.height, width, height))
-    return sorted(found, key=lambda size: size.width, reverse=True)
+            result.append(_boxed(spec, spec.height, width, height))
+    return sorted(result, key=lambda size: size.width, reverse=True)
 
 
 def top(width: int, height: int, wanted: list[Size]) -> tuple[int, int]:
-    """The size to decode to: that of the largest variant, but enough to shrink from in linear light."""
+    """Return the size to decode to: that of the largest variant, but large enough to shrink from in linear light."""
     scale = max(wanted[0].width, min(width, LINEAR_BELOW)) / width
     return max(1, round(width * scale)), max(1, round(height * scale))
 
@@ -72,7 +72,7 @@ def _boxed(spec: VariantSpec, box_height: int, width: int, height: int) -> Size:
 def pictures(
     top: pyvips.Image, wanted: list[Size], recipe: Recipe, focal_point: Point | None
 ) -> list[tuple[Size, pyvips.Image]]:
-    """Every size, in memory; `top` is at least as large as the first of them."""
+    """Scale every size, in memory; `top` is at least as large as the first of them."""
     plain, results = [top], []
     for size in wanted:
         source = min((p for p in plain if p.width >= _FROM * size.width), key=lambda p: p.width, default=top)
@@ -83,8 +83,8 @@ def pictures(
     return results
 
 
-def each_frame(strip: pyvips.Image, frame_height: int, width: int, height: int) -> pyvips.Image:
-    """A strip of frames scaled to a size in pixels, each by itself so that none bleeds into the next."""
+def scale_frames(strip: pyvips.Image, frame_height: int, width: int, height: int) -> pyvips.Image:
+    """Scale a strip of frames to a size in pixels, one by one, so that no frame bleeds into the next."""
     frames = [
         light.resize(strip.crop(0, top, strip.width, frame_height), width, height).copy_memory()
         for top in range(0, strip.height, frame_height)

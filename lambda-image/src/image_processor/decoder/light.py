@@ -1,4 +1,4 @@
-"""Resizing as light mixes: averages of sRGB values come out too dark wherever fine detail is bright beside dark.
+"""Resizes in linear light. Averaging sRGB values would darken fine bright detail.
 
 8-bit sRGB goes to 16-bit linear light and back through look-up tables, which costs a fraction of the exact conversion
 and loses nothing that eight bits can show. Formula of the curve: IEC 61966-2-1; Display P3 has the same.
@@ -12,19 +12,19 @@ MAX_LIGHT = 65535
 
 
 def resize(picture: pyvips.Image, width: int, height: int) -> pyvips.Image:
-    """8-bit sRGB to a size in pixels, in linear light; the result is computed when it is read."""
+    """Resize 8-bit sRGB to a size in pixels, in linear light. The result is computed when it is read."""
     return to_srgb(scale(from_srgb(picture), width, height))
 
 
 def scale(picture: pyvips.Image, width: int, height: int) -> pyvips.Image:
-    """Lanczos3 to a size in pixels, in whatever light the values are."""
+    """Resize to a size in pixels by Lanczos3, without converting the values."""
     if (picture.width, picture.height) == (width, height):
         return picture
     return picture.resize(width / picture.width, vscale=height / picture.height)
 
 
 def from_srgb(picture: pyvips.Image) -> pyvips.Image:
-    """8-bit sRGB as linear light, 0 to 65535; with alpha, premultiplied: what is invisible adds nothing."""
+    """Convert 8-bit sRGB to linear light, 0 to 65535. Alpha is premultiplied, so that invisible colours add nothing."""
     if not picture.hasalpha():
         return picture.maplut(_to_linear())
     colour = picture[:3].maplut(_to_linear())
@@ -33,7 +33,7 @@ def from_srgb(picture: pyvips.Image) -> pyvips.Image:
 
 
 def to_srgb(light: pyvips.Image) -> pyvips.Image:
-    """The way back: 8-bit sRGB, colours no longer premultiplied."""
+    """Convert linear light back to 8-bit sRGB; colours are no longer premultiplied."""
     if light.bands < 4:
         return light.maplut(_from_linear()).copy(interpretation="srgb")
     straight = light.unpremultiply(max_alpha=MAX_LIGHT).cast("ushort")

@@ -1,7 +1,7 @@
-"""What the file says of itself besides pixels: what is recorded of it, and the little that the variants keep.
+"""Reads the metadata of a file: facts for the record, and the rights that the variants keep.
 
-Kept in outputs: copyright, creator and credit. Everything else is left behind; where the picture was taken and the
-serial numbers of what took it are not even recorded, but for the place if the recipe asks for it.
+Variants keep copyright, creator and credit, and nothing else. The record has no serial numbers, and the place where the
+picture was taken only if the recipe asks for it.
 """
 
 import html
@@ -12,7 +12,7 @@ import pyvips
 
 Facts = dict[str, Any]
 
-#: EXIF fields that say how a picture was taken, and nothing of where or by whom; serial numbers identify their owner.
+#: EXIF fields about how a picture was taken, not where or by whom. Serial numbers would identify an owner.
 _EXIF = {
     "make": "exif-ifd0-Make",
     "model": "exif-ifd0-Model",
@@ -24,59 +24,59 @@ _EXIF = {
 }
 _NUMBERS = {"exposure_seconds", "aperture", "iso", "focal_length_mm"}
 
-#: Where each right stands: EXIF field; IPTC-IIM dataset of record 2; XMP property.
+#: Place of a right: EXIF field; IPTC-IIM dataset of record 2; XMP property.
 _RIGHTS = {
     "copyright": ("exif-ifd0-Copyright", 116, "dc:rights"),
     "creator": ("exif-ifd0-Artist", 80, "dc:creator"),
     "credit": (None, 110, "photoshop:Credit"),
 }
 
-#: As much of an XMP packet is looked at: editing histories can go on for megabytes.
+#: Bytes of an XMP packet that are searched: editing histories can take megabytes.
 _XMP_BYTES = 256 * 1024
 
 _LONGEST = 500
 
 
 def read(image: pyvips.Image, gps: bool = False) -> Facts:
-    """Facts of the shot by name; what is missing or unreadable is left out.
+    """Return facts about the shot by name, without those missing or unreadable.
 
-    `taken_at` is ISO 8601, with the offset from UTC where the camera wrote one. Where it was taken comes only if asked.
+    `taken_at` is ISO 8601, with the offset from UTC if the camera wrote one. The place is read only with `gps`.
     """
     present = set(image.get_fields())
-    found: Facts = {}
+    facts: Facts = {}
     for name, field in _EXIF.items():
         raw = _exif(image, present, field)
         value = _number(raw) if name in _NUMBERS else raw[:100]
         if value not in (None, ""):
-            found[name] = value
+            facts[name] = value
     if taken := _time(image, present):
-        found["taken_at"] = taken
+        facts["taken_at"] = taken
     if gps and (place := _place(image, present)):
-        found["gps"] = place
+        facts["gps"] = place
     if "gainmap-data" in present or b"hdrgm:Version" in _xmp(image, present) or b"HDRGainMap" in _xmp(image, present):
-        found["gain_map"] = True
+        facts["gain_map"] = True
     if "delay" in present and "n-pages" in present and image.get("n-pages") > 1:
-        found["duration_ms"] = sum(image.get("delay"))
-        found["loop"] = int(image.get("loop")) if "loop" in present else 0
-    return found | rights(image)
+        facts["duration_ms"] = sum(image.get("delay"))
+        facts["loop"] = int(image.get("loop")) if "loop" in present else 0
+    return facts | rights(image)
 
 
 def rights(image: pyvips.Image) -> dict[str, str]:
-    """Copyright, creator and credit, as far as EXIF, IPTC or XMP have them."""
+    """Return copyright, creator and credit, as far as EXIF, IPTC or XMP have them."""
     present = set(image.get_fields())
     xmp, iptc = _xmp(image, present), bytes(image.get("iptc-data")) if "iptc-data" in present else b""
-    found = {}
+    facts = {}
     for name, (field, dataset, prop) in _RIGHTS.items():
         # EXIF comes last, as it has no letters beyond ASCII.
         text = _from_xmp(xmp, prop) or _from_iptc(iptc, dataset) or (_exif(image, present, field) if field else "")
-        text = "".join(each for each in text if each.isprintable()).strip()
+        text = "".join(sign for sign in text if sign.isprintable()).strip()
         if text:
-            found[name] = text[:_LONGEST]
-    return found
+            facts[name] = text[:_LONGEST]
+    return facts
 
 
 def attach(picture: pyvips.Image, held: dict[str, str]) -> pyvips.Image:
-    """The picture with these rights in EXIF and XMP, and no other metadata; what is derived from it inherits them."""
+    """Return the picture with these rights in EXIF and XMP and no other metadata. Derived pictures inherit them."""
     picture = picture.copy()
     for name in picture.get_fields():
         if name.startswith("exif-") or name in {"iptc-data", "xmp-data", "photoshop-data"}:
@@ -93,7 +93,7 @@ def attach(picture: pyvips.Image, held: dict[str, str]) -> pyvips.Image:
 
 
 def kept(picture: pyvips.Image) -> list[str]:
-    """What an encoder is to keep of a picture that went through `attach`: libvips' names of kinds of metadata."""
+    """Return libvips' names of the metadata that an encoder keeps of a picture that went through `attach`."""
     return ["exif", "xmp"] if picture.get_typeof("xmp-data") else []
 
 
@@ -133,19 +133,19 @@ def _time(image: pyvips.Image, present: set[str]) -> str:
 
 def _place(image: pyvips.Image, present: set[str]) -> Facts:
     """Degrees north and east, metres above the sea."""
-    found: Facts = {}
+    facts: Facts = {}
     for name, field, negative in (("latitude", "GPSLatitude", "S"), ("longitude", "GPSLongitude", "W")):
         parts = [_number(part) for part in _exif(image, present, f"exif-ifd3-{field}").split()[:3]]
         if len(parts) == 3 and None not in parts:
             degrees = sum(float(part or 0) / 60**power for power, part in enumerate(parts))
             sign = -1 if _exif(image, present, f"exif-ifd3-{field}Ref").startswith(negative) else 1
-            found[name] = round(sign * degrees, 6)
-    if len(found) < 2:
+            facts[name] = round(sign * degrees, 6)
+    if len(facts) < 2:
         return {}
     if (altitude := _number(_exif(image, present, "exif-ifd3-GPSAltitude"))) is not None:
         below = _exif(image, present, "exif-ifd3-GPSAltitudeRef").startswith(("1", "Below"))
-        found["altitude_m"] = -altitude if below else altitude
-    return found
+        facts["altitude_m"] = -altitude if below else altitude
+    return facts
 
 
 def _xmp(image: pyvips.Image, present: set[str]) -> bytes:
@@ -153,7 +153,7 @@ def _xmp(image: pyvips.Image, present: set[str]) -> bytes:
 
 
 def _from_xmp(xmp: bytes, prop: str) -> str:
-    """By pattern, not by an XML parser: the packet is hostile, and three properties are all that is wanted."""
+    """Search by pattern, not with an XML parser: the packet is hostile, and only three properties are needed."""
     name = re.escape(prop.encode())
     for pattern in (
         rb"<" + name + rb">[^<]*<rdf:(?:Alt|Seq|Bag)>[^<]*<rdf:li[^>]*>([^<]*)<",

@@ -1,7 +1,7 @@
-"""The process that decodes: takes one image at a time from its parent, confined, and outlives no error that matters.
+"""The confined process: renders one image at a time for its parent.
 
-Speaks over a SOCK_SEQPACKET pair. In: JSON with the recipe, and the image as a memfd. Out: JSON with what became of it,
-and the variants one after the other in a memfd. Started by `isolation.Sandbox` as
+It speaks over a SOCK_SEQPACKET pair. In: JSON with the recipe, and the image as a memfd. Out: JSON with the result, and
+the variants one after the other in a memfd. `decoder.process.Process` starts it as
 `python -m image_processor.decoder.worker <descriptor of the pair> <limits as JSON> <1 if HEIC is to be decoded>`.
 """
 
@@ -17,10 +17,11 @@ from typing import Any
 import pyvips
 
 from image_processor.decoder import confinement, engine, gate
-from image_processor.decoder.gate import Header, Rejected
 from image_processor.recipe import Limits, Recipe
+from image_processor.sniff import readable
+from image_processor.verdict import Header, Reason, Rejected
 
-#: The most that one file written here may hold: the variants of an image together.
+#: Largest file that this process may write, in bytes: all variants of an image together.
 OUTPUT_BYTES = 512 * 1024 * 1024
 
 _MESSAGE_BYTES = 256 * 1024
@@ -39,9 +40,9 @@ def main() -> None:
         if not message:
             return
         with open(descriptors[0], "rb") as file:
-            data = gate.readable(file.read())
+            data = readable(file.read())
         memory.reset()
-        # Should the parent be gone or stopped, nobody else watches the clock. The default action is to die.
+        # If the parent is gone or stopped, nobody else watches the clock. SIGALRM ends the process.
         signal.setitimer(signal.ITIMER_REAL, 10 * limits.max_seconds)
         answer, variants = _process(data, json.loads(message), limits)
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -67,13 +68,13 @@ def _process(data: bytes, order: dict[str, Any], limits: Limits) -> tuple[dict[s
     except Rejected as rejected:
         answer = {"status": "rejected", "reason": rejected.reason, "message": rejected.message}
     except UnicodeDecodeError:
-        # pyvips cannot read what the library says of these bytes, because it quotes them; nor forget it by itself.
+        # The library quotes the bytes in its message, so pyvips can neither read the message nor clear it.
         pyvips.vips_lib.vips_error_clear()
         message = "the bytes are so broken that the error is unreadable"
-        answer = {"status": "rejected", "reason": gate.Reason.UNDECODABLE, "message": message}
+        answer = {"status": "rejected", "reason": Reason.UNDECODABLE, "message": message}
     except MemoryError:
-        answer = {"status": "rejected", "reason": gate.Reason.OUT_OF_MEMORY, "message": "no memory left to decode it"}
-    except Exception as error:  # a fault of ours, not of the image: the parent decides whether to try again
+        answer = {"status": "rejected", "reason": Reason.OUT_OF_MEMORY, "message": "no memory left to decode it"}
+    except Exception as error:  # a fault of ours: the parent decides whether to try again
         answer = {"status": "failed", "message": f"{type(error).__name__}: {error}"[:1000]}
     else:
         variants = [variant.data for variant in rendition.variants]
@@ -99,7 +100,7 @@ def _reply(channel: socket.socket, answer: dict[str, Any], variants: list[bytes]
 
 
 def _warm_up(with_heic: bool) -> None:
-    """Everything that opens files must have done so before that door is shut: lazy imports, the codecs' first steps."""
+    """Load everything that opens files before opening is forbidden: lazy imports, and the codecs' first use."""
     picture = (pyvips.Image.black(32, 32, bands=3) + 128).cast("uchar").copy(interpretation="srgb")
     seed = bytes(picture.jpegsave_buffer())
     engine.render(seed, gate.inspect(seed, Limits()), Recipe())
@@ -110,13 +111,13 @@ def _warm_up(with_heic: bool) -> None:
 
 
 class _Memory:
-    """Peak resident memory of one image, by /proc, whose files are opened while that is allowed."""
+    """Peak resident memory of one image from /proc, whose files are opened while that is still allowed."""
 
     def __init__(self) -> None:
         self._status = os.open("/proc/self/status", os.O_RDONLY)
         try:
             self._clear: int | None = os.open("/proc/self/clear_refs", os.O_WRONLY)
-        except OSError:  # not every kernel can reset the peak: it is that of the process then
+        except OSError:  # a kernel that cannot reset the peak: it stays that of the whole process
             self._clear = None
 
     def reset(self) -> None:
@@ -124,8 +125,8 @@ class _Memory:
             os.pwrite(self._clear, b"5", 0)
 
     def peak(self) -> int:
-        found = re.search(rb"VmHWM:\s+(\d+) kB", os.pread(self._status, 4096, 0))
-        return int(found[1]) * 1024 if found else 0
+        peak = re.search(rb"VmHWM:\s+(\d+) kB", os.pread(self._status, 4096, 0))
+        return int(peak[1]) * 1024 if peak else 0
 
 
 if __name__ == "__main__":

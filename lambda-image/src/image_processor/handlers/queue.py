@@ -1,12 +1,13 @@
 """The processor: takes batches of the upload queue and of the backfill queue."""
 
 import json
+import math
 import os
 from functools import cache
 from typing import Any
 
 from image_processor import aws, events
-from image_processor.decoder.sandbox import Sandbox, vcpus
+from image_processor.decoder.sandbox import Sandbox
 from image_processor.intake import batch
 from image_processor.intake.batch import Message, Queues
 from image_processor.intake.processor import GivenUp, Outcome, Processor, Result, Suspect
@@ -23,8 +24,17 @@ _METRICS = {
     Outcome.DELETED: "ImagesDeleted",
 }
 
-#: What another try would not help.
-_HOPELESS = (events.NotAnEvent, GivenUp)
+#: Memory in MB at which a function gets the time of one processor.
+#: https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
+MB_PER_VCPU = 1769
+
+
+def vcpus(memory_mb: int) -> int:
+    """Return the number of processors whose time a function of that size gets. Lambda shows more than it gives.
+
+    Six at most: https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
+    """
+    return min(6, math.ceil(memory_mb / MB_PER_VCPU))
 
 
 @cache
@@ -77,13 +87,26 @@ def _message(message: Message, risk: bool) -> None:
                 except Exception as error:  # of one event: those after it are done all the same
                     errors.append(error)
         if errors:
-            # A suspect has not been tried yet; what was given up can wait for what may still succeed.
-            raise min(errors, key=lambda error: (not isinstance(error, Suspect), isinstance(error, _HOPELESS)))
+            raise most_hopeful(errors)
     except events.NotAnEvent as error:
         logger.error(
             "the message is kept for the dead-letter queue", extra={"reason": str(error), "body": message.body[:500]}
         )
         raise
+
+
+def most_hopeful(errors: list[Exception]) -> Exception:
+    """Return the error of a message's events that decides when the message comes again.
+
+    A suspect has not been tried yet, and another failure may end well; a given-up image or a non-event never does.
+    """
+
+    def rank(error: Exception) -> int:
+        if isinstance(error, Suspect):
+            return 0
+        return 2 if isinstance(error, (events.NotAnEvent, GivenUp)) else 1
+
+    return min(errors, key=rank)
 
 
 def _event(event: events.ObjectEvent, message: Message, risk: bool) -> None:

@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from time import perf_counter
-from typing import Any
 
-from image_processor.decoder import gate
-from image_processor.decoder.gate import Header, Reason, Rejected
+from image_processor.decoder.process import WorkerFailed
 from image_processor.decoder.sandbox import Sandbox
 from image_processor.events import NotAnEvent, ObjectEvent
 from image_processor.recipe import Recipe, verdict_version
 from image_processor.records.items import Record
 from image_processor.records.store import SETTLED, Store, is_about, is_newer, tries
 from image_processor.rendition import Rendition
+from image_processor.sniff import judge_size
+from image_processor.verdict import Header, Reason, Rejected
 
 #: What a record tells of a picture, as its rendition has it.
 _FACTS = (
@@ -225,9 +225,9 @@ class Processor:
     def _read(self, event: ObjectEvent) -> tuple[bytes, Record]:
         """The object's bytes and what is known of them without looking into them."""
         if event.size is not None:
-            gate.judge_size(event.size, self._sandbox.limits)
+            judge_size(event.size, self._sandbox.limits)
         found = self._store.source(event)
-        gate.judge_size(found["ContentLength"], self._sandbox.limits)
+        judge_size(found["ContentLength"], self._sandbox.limits)
         data = found["Body"].read()
         digest = hashlib.sha256(data).hexdigest()
         source = {"bytes": len(data), "sha256": digest, "content_type": found["ContentType"]}
@@ -236,19 +236,16 @@ class Processor:
     def _made(self, work: "_Work", data: bytes, source: Record) -> Record:
         """Makes and writes the variants; returns the fields of the record that shows them."""
         work.source = source
-        header, rendition = self._render(data, source)
+        try:
+            rendered = self._sandbox.render(data, self._recipe, source.get("focal_point"))
+        except (Rejected, WorkerFailed) as error:
+            source.update(_format(error.header))
+            raise
+        rendition = rendered.rendition
         variants = self._store.put_variants(work.event.image_id, work.revision, rendition.variants)
         work.bytes_out = sum(variant["bytes"] for variant in variants.values())
-        source.update(_shape(header, rendition))
+        source.update(_format(rendered.header), **_shape(rendered.header, rendition))
         return {"source": source, "variants": variants, **{name: getattr(rendition, name) for name in _FACTS}}
-
-    def _render(self, data: bytes, source: dict[str, Any]) -> tuple[Header, Rendition]:
-        """Judges and decodes. Fills in what is known of the source as it comes to be known."""
-        try:
-            return self._sandbox.render(data, self._recipe, source.get("focal_point"))
-        finally:
-            if self._sandbox.header:
-                source["format"] = self._sandbox.header.format
 
     def _linked(self, work: "_Work", twin: str, source: Record) -> Record | None:
         """The fields of a record that shows copies of another image's variants, if that image has the same content."""
@@ -377,6 +374,10 @@ def _focal_point(metadata: dict[str, str]) -> Record:
         if max(point) <= 1:
             return {"focal_point": point}
     return {"focal_point_ignored": text[:50]}
+
+
+def _format(header: Header | None) -> Record:
+    return {"format": header.format} if header else {}
 
 
 def _shape(header: Header, rendition: Rendition) -> Record:

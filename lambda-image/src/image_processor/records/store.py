@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
 
-from image_processor.decoder.gate import Reason, Rejected
 from image_processor.events import SEQUENCER_DIGITS, ObjectEvent
 from image_processor.records.items import Record, from_item, to_item
 from image_processor.rendition import Variant
+from image_processor.verdict import Reason, Rejected
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

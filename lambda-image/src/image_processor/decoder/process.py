@@ -1,0 +1,221 @@
+"""The decoding process as its parent sees it: start, messages, time limits, and how it died.
+
+The child has none of the parent's environment (no credentials) and reaches no file, network or other process (see
+confinement.py). It answers in JSON, so that no answer can execute code here.
+"""
+
+import json
+import math
+import os
+import resource
+import select
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from image_processor.decoder.vips_errors import lacks_memory
+from image_processor.recipe import Limits
+from image_processor.verdict import Header, Reason, Usage
+
+_MESSAGE_BYTES = 1024 * 1024
+_START_SECONDS = 30
+
+#: TOO_SLOW needs a process that got at least _BUSY of its time limit as CPU time. A starved process gets up to
+#: _PATIENCE times the limit; then Starved is raised, and the image is tried again.
+_BUSY, _PATIENCE = 0.5, 3
+
+
+class WorkerFailed(Exception):
+    """A transient failure, or a fault of ours: another try may end differently. The message says what happened."""
+
+    def __init__(self, message: str, header: Header | None = None, usage: Usage | None = None) -> None:
+        super().__init__(message)
+        self.header, self.usage = header, usage or Usage()
+
+
+class Starved(WorkerFailed):
+    """The process got hardly any CPU time, or did not start in time."""
+
+
+class Died(Exception):
+    """The process died, hung or was stopped while it worked on an image."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason, self.message = reason, message
+
+
+class Process:
+    """One decoding process, from start to end."""
+
+    def __init__(self, limits: Limits, threads: int | None, with_heic: bool) -> None:
+        self.with_heic, self.images, self._limits = with_heic, 0, limits
+        self._held: list[str] | None = None
+        self._stderr = os.memfd_create("stderr")
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        inherited = {key: os.environ[key] for key in ("LD_LIBRARY_PATH", "SSL_CERT_DIR", "TZ") if key in os.environ}
+        arguments = [str(theirs.fileno()), json.dumps(asdict(limits)), str(int(with_heic))]
+        package = str(Path(__file__).resolve().parents[2])
+        with theirs:
+            self._process = subprocess.Popen(
+                # -S -P: no hooks of site packages, no current folder; PYTHONPATH holds the parent's own paths
+                [sys.executable, "-S", "-P", "-m", "image_processor.decoder.worker", *arguments],
+                cwd="/",
+                env={
+                    "PYTHONPATH": os.pathsep.join([package, *(path for path in sys.path if path)]),
+                    "PYTHONDONTWRITEBYTECODE": "1",
+                    "MALLOC_ARENA_MAX": "2",
+                    "VIPS_BLOCK_UNTRUSTED": "1",
+                    **({"VIPS_CONCURRENCY": str(threads)} if threads else {}),
+                    "VIPS_DISC_THRESHOLD": "100g",  # no temporary files: what does not fit in memory is refused
+                    **inherited,
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._stderr,
+                pass_fds=(theirs.fileno(),),
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def usable(self) -> bool:
+        return self._process.poll() is None
+
+    def held(self) -> list[str]:
+        """Wait until the process has started; return the names of what confines it.
+
+        Raises:
+            WorkerFailed: it does not start.
+        """
+        if self._held is None:
+            message, _ = self._receive(_START_SECONDS)
+            if message is None:
+                self.end()
+                raise Starved(f"the decoding process did not start in {_START_SECONDS} s")
+            if not message:
+                self._process.kill()
+                self._process.wait()
+                raise WorkerFailed(f"the decoding process does not start: {self._last_messages() or 'no error output'}")
+            self._held = list(json.loads(message)["held"])
+        return self._held
+
+    def render(self, data: bytes, order: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+        """Send an image; return the answer and the bytes of the variants.
+
+        Raises:
+            Died: the process ended, hung or ran out of time; with the reason as far as it is known.
+            WorkerFailed: the process did not start, or got no CPU time.
+        """
+        self.held()
+        os.ftruncate(self._stderr, 0)
+        os.lseek(self._stderr, 0, os.SEEK_SET)
+        before = self.cpu_seconds()
+        seconds = self._limits.max_seconds
+        allowed = math.ceil(before + seconds * (os.cpu_count() or 1)) + 1
+        resource.prlimit(self._process.pid, resource.RLIMIT_CPU, (allowed, resource.RLIM_INFINITY))
+        self.images += 1
+        image = os.memfd_create("image")
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(image, view) :]
+            os.lseek(image, 0, os.SEEK_SET)
+            socket.send_fds(self._channel, [json.dumps(order).encode()], [image])
+        except OSError:
+            raise self._post_mortem() from None
+        finally:
+            os.close(image)
+        for _ in range(_PATIENCE):
+            message, descriptors = self._receive(seconds)
+            used = self.cpu_seconds() - before
+            if message is not None or used >= _BUSY * seconds:
+                break
+            if self._sleeps():  # look once more: it may have answered just now
+                message, descriptors = self._receive(0)
+                if message is None:
+                    self.end()
+                    raise Died(Reason.DECODER_CRASHED, f"decoding it hangs the process: no answer in {seconds} s")
+                break
+        if message is None:
+            self.end()
+            if used < _BUSY * seconds:
+                text = f"no answer in {_PATIENCE * seconds} s, but it got only {used:.1f} s of CPU time"
+                raise Starved(text)
+            raise Died(Reason.TOO_SLOW, f"stopped after {seconds} s, the limit")
+        if not message:
+            raise self._post_mortem()
+        try:
+            answer = json.loads(message)
+            return answer, _read(descriptors[0], answer["sizes"])
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            self.end()
+            raise WorkerFailed(f"the decoding process sent a malformed answer: {error!r}") from None
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def end(self) -> None:
+        """Kill the process if it lives, and wait for it. May be called again."""
+        self._process.kill()
+        self._process.wait()
+        self._channel.close()
+        if self._stderr >= 0:
+            os.close(self._stderr)
+            self._stderr = -1
+
+    def _receive(self, seconds: float) -> tuple[bytes | None, list[int]]:
+        """Receive one message: None after so many seconds without one, empty after the process has ended."""
+        poll = select.poll()
+        poll.register(self._channel, select.POLLIN)
+        if not poll.poll(seconds * 1000):
+            return None, []
+        try:
+            message, descriptors, _, _ = socket.recv_fds(self._channel, _MESSAGE_BYTES, 1)
+        except ConnectionError:
+            return b"", []
+        return message, descriptors
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU time of the process so far, in seconds."""
+        stat = Path(f"/proc/{self._process.pid}/stat").read_text()
+        user, system = stat.rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+    def _sleeps(self) -> bool:
+        """Return whether every thread sleeps. The threads of a starved process are runnable or stopped."""
+        try:
+            stats = [path.read_text() for path in Path(f"/proc/{self._process.pid}/task").glob("*/stat")]
+        except OSError:  # a thread that has just ended
+            return False
+        return {stat.rpartition(")")[2].split()[0] for stat in stats} == {"S"}
+
+    def _post_mortem(self) -> Died:
+        code = self._process.wait()
+        messages = self._last_messages()
+        name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        # A SIGKILL that is not ours comes from the kernel when memory is exhausted; GLib traps when it gets none.
+        if code == -signal.SIGKILL or lacks_memory(messages) or "MemoryError" in messages:
+            return Died(Reason.OUT_OF_MEMORY, f"no memory left to decode it ({name})")
+        if code in (-signal.SIGXCPU, -signal.SIGALRM):
+            return Died(Reason.TOO_SLOW, f"stopped by its limit of processor time ({name})")
+        return Died(Reason.DECODER_CRASHED, f"decoding it kills the process ({name}) {messages[-200:]}".rstrip())
+
+    def _last_messages(self) -> str:
+        size = os.fstat(self._stderr).st_size
+        return os.pread(self._stderr, 2000, max(0, size - 2000)).decode(errors="replace").replace("\0", "").strip()
+
+
+def _read(descriptor: int, sizes: list[int]) -> list[bytes]:
+    """Read the variants from the memfd. It is never mapped: a file shortened meanwhile would kill this process."""
+    if sum(sizes) != os.fstat(descriptor).st_size or any(size < 0 for size in sizes):
+        raise ValueError("sizes of variants do not add up")
+    with open(os.dup(descriptor), "rb") as file:
+        file.seek(0)
+        return [file.read(size) for size in sizes]
