@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from . import harness
 from .conftest import MODULES
 from .harness import Change, called, examples
 
@@ -74,17 +75,53 @@ def test_tables_in_the_readme_match_the_code(module: Path, root: Path) -> None:
     assert finished.returncode == 0, f"{finished.stderr}Write them anew with make docs."
 
 
-def test_readme_says_something_itself_and_shows_how_to_call_the_module(module: Path) -> None:
-    readme = (module / "README.md").read_text()
-    prose, _, tables = readme.partition("<!-- BEGIN_TF_DOCS -->")
+def test_readme_says_something_before_its_tables(module: Path) -> None:
+    prose, _, tables = (module / "README.md").read_text().partition("<!-- BEGIN_TF_DOCS -->")
+    assert len(prose.partition("## Examples")[0].splitlines()) > 3
     assert tables.rstrip().endswith("<!-- END_TF_DOCS -->")
-    assert f'```hcl\nmodule "{called(module.name)}" {{' in prose
+
+
+def test_readme_quotes_every_example(module: Path) -> None:
+    """A section each: what it shows, a link, and the call of the module as a deployment would write it."""
+    sections = (module / "README.md").read_text().partition("## Examples\n")[2].partition("<!-- BEGIN_TF_DOCS -->")[0]
+    quoted = dict(re.findall(r"^### (.+?)\n(.*?)(?=^### |\Z)", sections, re.MULTILINE | re.DOTALL))
+    assert quoted.keys() == {*examples(module.name)}
+    for example, section in quoted.items():
+        assert f"(examples/{example}/main.tf)" in section
+        assert f"```hcl\n{in_a_deployment(module.name, example)}```" in section, f"{example} differs from its main.tf"
+
+
+def in_a_deployment(module: str, example: str) -> str:
+    """The call of an example, with other modules in place of the values that stand for them there."""
+    text = (harness.MODULES / module / "examples" / example / "main.tf").read_text()
+    (call,) = re.findall(rf'^module "{called(module)}" \{{.*?^\}}\n', text, re.MULTILINE | re.DOTALL)
+    call = call.replace('source = "../.."', f'source = "../modules/{module}"')
+    return re.sub(rf"\blocal\.({'|'.join(map(called, MODULES))})\b", r"module.\1", call)
 
 
 def test_versions_are_the_same_everywhere(root: Path) -> None:
-    files = [*root.glob("modules/*/versions.tf"), *root.glob("modules/*/examples/*/versions.tf")]
-    assert len(files) == 2 * len(MODULES)
-    assert len({file.read_text() for file in files}) == 1
+    folders = [*root.glob("modules/*"), *root.glob("modules/*/examples/*")]
+    assert len({(folder / "versions.tf").read_text() for folder in folders}) == 1
+
+
+def test_lines_fit_on_a_screen(root: Path) -> None:
+    """terraform fmt wraps no line: people must."""
+    files = [root / "terragrunt.hcl", *(root / "live").rglob("*.hcl"), *(root / "modules").rglob("*.tf*")]
+    long = [
+        f"{file.relative_to(root)}:{number}"
+        for file in files
+        if file.is_file() and not any(part.startswith(".terra") for part in file.parts)
+        for number, line in enumerate(file.read_text().splitlines(), start=1)
+        if len(line) > 120
+    ]
+    assert [place for place in long if "compute" not in place] == []
+
+
+@pytest.mark.parametrize(("name", "example"), [(name, example) for name in MODULES for example in examples(name)])
+def test_example_names_a_region_and_leaves_credentials_to_its_reader(root: Path, name: str, example: str) -> None:
+    """This is the provider's whole block, in whose place the tests put an offline one."""
+    text = (root / "modules" / name / "examples" / example / "main.tf").read_text()
+    assert text.startswith('provider "aws" {\n  region = "eu-west-1"\n}\n\n')
 
 
 @pytest.mark.parametrize(("name", "example"), [(name, example) for name in MODULES for example in examples(name)])

@@ -20,6 +20,6 @@ module "ci_access" {
 }
 
 output "plan_role_arn" {
-  description = "For the workflow that plans."
+  description = "Role for the workflow that plans."
   value       = module.ci_access.plan_role_arn
 }

@@ -6,12 +6,46 @@ module "compute" {
   source = "../.."
 
   account_id         = "333333333333"
-  image_uri          = "444444444444.dkr.ecr.eu-west-1.amazonaws.com/image-pipeline/processor@sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
   log_retention_days = 365
   name_prefix        = "image-pipeline-prod"
   region             = "eu-west-1"
+  storage            = local.storage
 
-  # In a deployment: the outputs of the storage unit, handed on whole.
+  image_uri = join("/", [
+    "444444444444.dkr.ecr.eu-west-1.amazonaws.com",
+    "image-pipeline/processor@sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef",
+  ])
+
+  processor = {
+    batch_size          = 8
+    maximum_concurrency = 50
+    memory_mb           = 1769
+    timeout_seconds     = 60
+
+    recipe = {
+      variants = [
+        { width = 640, formats = [{ format = "avif", quality = 60 }, { format = "jpeg" }] },
+        { width = 2560, formats = [{ format = "jpeg", quality = 82 }] },
+        {
+          name    = "card"
+          width   = 400
+          height  = 300
+          fit     = "cover"
+          crop    = "focal"
+          formats = [{ format = "webp" }, { format = "jpeg" }]
+        },
+      ]
+    }
+  }
+}
+
+output "image_digest" {
+  description = "Digest of the image that runs."
+  value       = module.compute.image_digest
+}
+
+# Stands for the modules that this one is deployed with.
+locals {
   storage = {
     backfill_queue = {
       arn = "arn:aws:sqs:eu-west-1:333333333333:image-pipeline-prod-backfill"
@@ -31,31 +65,11 @@ module "compute" {
       arn        = "arn:aws:dynamodb:eu-west-1:333333333333:table/image-pipeline-prod-images"
       indexes    = ["by-status", "newest"]
       name       = "image-pipeline-prod-images"
-      stream_arn = "arn:aws:dynamodb:eu-west-1:333333333333:table/image-pipeline-prod-images/stream/2026-01-01T00:00:00.000"
+      stream_arn = "arn:aws:dynamodb:eu-west-1:333333333333:table/image-pipeline-prod-images/stream/2026-01-01"
     }
     upload_bucket = {
       arn  = "arn:aws:s3:::image-pipeline-prod-uploads-333333333333-eu-west-1"
       name = "image-pipeline-prod-uploads-333333333333-eu-west-1"
     }
   }
-
-  processor = {
-    batch_size          = 8
-    maximum_concurrency = 50
-    memory_mb           = 1769
-    timeout_seconds     = 60
-
-    recipe = {
-      variants = [
-        { width = 640, formats = [{ format = "avif", quality = 60 }, { format = "jpeg" }] },
-        { width = 2560, formats = [{ format = "jpeg", quality = 82 }] },
-        { name = "card", width = 400, height = 300, fit = "cover", crop = "focal", formats = [{ format = "webp" }, { format = "jpeg" }] },
-      ]
-    }
-  }
-}
-
-output "image_digest" {
-  description = "Digest of the image that runs."
-  value       = module.compute.image_digest
 }

@@ -6,20 +6,30 @@ module "monitoring" {
   source = "../.."
 
   account_id  = "333333333333"
+  api         = local.api
+  functions   = local.compute.functions
   name_prefix = "image-pipeline-prod"
   region      = "eu-west-1"
+  runbook_url = "https://github.com/acme/images/blob/main/docs/operations.md"
+  storage     = local.storage
+}
 
-  # In a deployment these three are the outputs of the other units, handed on whole.
+output "dashboard_url" {
+  description = "Dashboard in the AWS console."
+  value       = module.monitoring.dashboard_url
+}
+
+# Stands for the modules that this one is deployed with.
+locals {
   api = {
     api_id = "a1b2c3d4e5"
     stage  = "$default"
   }
 
-  functions = {
-    announcer = { name = "image-pipeline-prod-announcer" }
-    processor = {
-      name            = "image-pipeline-prod-processor"
-      timeout_seconds = 60
+  compute = {
+    functions = {
+      announcer = { name = "image-pipeline-prod-announcer" }
+      processor = { name = "image-pipeline-prod-processor", timeout_seconds = 60 }
     }
   }
 
@@ -28,16 +38,4 @@ module "monitoring" {
     queue             = { name = "image-pipeline-prod-uploads" }
     table             = { name = "image-pipeline-prod-images" }
   }
-
-  alarm_emails = ["on-call@example.com"]
-  runbook_url  = "https://example.com/runbook"
-
-  thresholds = {
-    queue_age_seconds = 300
-  }
-}
-
-output "dashboard_url" {
-  description = "Where to look first."
-  value       = module.monitoring.dashboard_url
 }

@@ -6,11 +6,11 @@ module "registry" {
   source = "../.."
 
   name                    = "image-pipeline/processor"
-  reader_account_ids      = ["111111111111", "222222222222", "333333333333"]
+  reader_account_ids      = ["111111111111"]
   untagged_retention_days = 14
 }
 
 output "repository_url" {
-  description = "Where to push images."
+  description = "URL to push images to."
   value       = module.registry.repository_url
 }
