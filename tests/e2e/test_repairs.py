@@ -91,7 +91,7 @@ def upload(environment: Environment, tmp_path: Path) -> Callable[..., list[str]]
 def test_failed_images_are_shown_and_put_back(environment: Environment, upload: Callable[..., list[str]]) -> None:
     (key,) = upload("failed", 1)
     environment.set_status(key, "FAILED")
-    environment.send("uploads-dlq", messages.once_more(environment.record(key)))
+    environment.send("uploads-dlq", messages.original_event(environment.record(key)))
     environment.send("uploads-dlq", "what is this?")
 
     code, shown, _ = environment.run("failures", "--status", "FAILED", "--json")

@@ -19,15 +19,14 @@ from imagepipe.errors import PipelineError
 from imagepipe.live import environments
 from imagepipe.operations import failures, messages, orphans, redrive
 from imagepipe.operations.dead_letters import Drawer
-from imagepipe.operations.deployment import Deployment, Queue
 from imagepipe.operations.differences import Finding, Trouble
-from imagepipe.operations.inventory import Object
-from imagepipe.operations.journal import Journal
+from imagepipe.operations.inventory import StoredObject
+from imagepipe.operations.orphans import Repair
 from imagepipe.operations.pace import BACKLOG
 from imagepipe.operations.reconcile import Comparison
-from imagepipe.operations.redrive import Choice, Outcome, Redrive
-from imagepipe.operations.repair import Repair
-from imagepipe.operations.reprocess import Backfill
+from imagepipe.operations.redrive import Choice, Redrive, RedriveCounts
+from imagepipe.operations.reprocess import Backfill, Journal
+from imagepipe.operations.resources import Queue, Resources
 from imagepipe.operations.selection import Selection
 from imagepipe.terragrunt.target import Cloud as Kind
 from imagepipe.terragrunt.target import Target
@@ -39,7 +38,7 @@ ALL_FAILED, ALL_READY = Choice(), Selection()
 
 
 @pytest.fixture
-def deployment(cloud: Cloud) -> Deployment:
+def resources(cloud: Cloud) -> Resources:
     """Buckets, queues and table as the storage module makes them, empty."""
     name = f"ops-{uuid.uuid4().hex[:8]}"
     s3, sqs, dynamodb = (cloud.client(service) for service in ("s3", "sqs", "dynamodb"))
@@ -83,15 +82,15 @@ def deployment(cloud: Cloud) -> Deployment:
         "processed_bucket": {"name": f"{name}-processed"},
     }
     variables = cloud.local.environment(ACCOUNT, REGION)
-    return Deployment(Target(environments.load("dev"), Kind.LOCAL, variables, str(cloud.local.ca_bundle)), storage)
+    return Resources(Target(environments.load("dev"), Kind.LOCAL, variables, str(cloud.local.ca_bundle)), storage)
 
 
 @pytest.fixture
-def add_record(cloud: Cloud, deployment: Deployment) -> Callable[..., dict[str, Any]]:
+def add_record(cloud: Cloud, resources: Resources) -> Callable[..., dict[str, Any]]:
     """Writes a record as the processor would, of an event `age` hours ago."""
 
     def add(key: str, status: str = "READY", age: float = 48, **fields: Any) -> dict[str, Any]:
-        bucket = deployment.upload_bucket
+        bucket = resources.upload_bucket
         image_id = events.image_id(bucket, key)
         when = datetime.now(UTC) - timedelta(hours=age)
         record = {
@@ -106,37 +105,37 @@ def add_record(cloud: Cloud, deployment: Deployment) -> Callable[..., dict[str, 
             "source": {"bucket": bucket, "key": key},
             **fields,
         }
-        cloud.client("dynamodb").put_item(TableName=deployment.records.table, Item=to_item(record))
+        cloud.client("dynamodb").put_item(TableName=resources.records.table, Item=to_item(record))
         return record
 
     return add
 
 
-def put_variants(deployment: Deployment, image_id: str, revision: str, *names: str) -> dict[str, dict[str, str]]:
+def put_variants(resources: Resources, image_id: str, revision: str, *names: str) -> dict[str, dict[str, str]]:
     keys = {name: f"{image_id}/{revision}/{name}.avif" for name in names}
     for key in keys.values():
-        deployment.s3.put_object(Bucket=deployment.processed_bucket, Key=key, Body=b"x")
+        resources.s3.put_object(Bucket=resources.processed_bucket, Key=key, Body=b"x")
     return {name: {"key": key} for name, key in keys.items()}
 
 
 @pytest.fixture
-def add_image(deployment: Deployment, add_record: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+def add_image(resources: Resources, add_record: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
     """An object, its record and its variants, all in order."""
 
     def add(key: str, **fields: Any) -> dict[str, Any]:
-        put = deployment.s3.put_object(Bucket=deployment.upload_bucket, Key=key, Body=key.encode())
-        image_id = events.image_id(deployment.upload_bucket, key)
-        source = {"bucket": deployment.upload_bucket, "key": key, "version_id": put["VersionId"]}
+        put = resources.s3.put_object(Bucket=resources.upload_bucket, Key=key, Body=key.encode())
+        image_id = events.image_id(resources.upload_bucket, key)
+        source = {"bucket": resources.upload_bucket, "key": key, "version_id": put["VersionId"]}
         return add_record(
-            key, **{"source": source, "variants": put_variants(deployment, image_id, "r1", "w1", "w2"), **fields}
+            key, **{"source": source, "variants": put_variants(resources, image_id, "r1", "w1", "w2"), **fields}
         )
 
     return add
 
 
-def dead_letter(deployment: Deployment, *bodies: str) -> None:
+def dead_letter(resources: Resources, *bodies: str) -> None:
     for body in bodies:
-        deployment.sqs.send_message(QueueUrl=deployment.dead_letters.url, MessageBody=body)
+        resources.sqs.send_message(QueueUrl=resources.dead_letters.url, MessageBody=body)
 
 
 def visible(queue: Queue) -> list[str]:
@@ -157,67 +156,67 @@ NO_EVENT = '{"hello": "world"}'
 # --- the dead-letter queue --------------------------------------------------------------------------------------------
 
 
-def test_looking_hides_nothing(deployment: Deployment) -> None:
+def test_looking_hides_nothing(resources: Resources) -> None:
     bodies = sorted(f"message {number}" for number in range(25))
-    dead_letter(deployment, *bodies)
-    with Drawer(deployment) as drawer:
+    dead_letter(resources, *bodies)
+    with Drawer(resources) as drawer:
         seen = sorted(letter.body for letters in drawer for letter in letters)
     assert seen == bodies
-    assert visible(deployment.dead_letters) == bodies
+    assert visible(resources.dead_letters) == bodies
 
 
-def test_looking_that_is_broken_off_hides_nothing(deployment: Deployment) -> None:
-    dead_letter(deployment, *map(str, range(25)))
+def test_looking_that_is_broken_off_hides_nothing(resources: Resources) -> None:
+    dead_letter(resources, *map(str, range(25)))
 
     def look() -> None:
-        with Drawer(deployment) as drawer:
+        with Drawer(resources) as drawer:
             next(iter(drawer))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         look()
-    assert len(visible(deployment.dead_letters)) == 25
+    assert len(visible(resources.dead_letters)) == 25
 
 
 def test_every_message_comes_once_even_if_looking_takes_long(
-    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("imagepipe.operations.dead_letters.HIDDEN_SECONDS", 2)
-    dead_letter(deployment, *map(str, range(15)))
+    dead_letter(resources, *map(str, range(15)))
     seen = []
-    with Drawer(deployment) as drawer:
+    with Drawer(resources) as drawer:
         for letters in drawer:
             seen += [letter.body for letter in letters]
             time.sleep(2.5 if len(seen) <= 10 else 0)
     assert sorted(seen) == sorted(map(str, range(15)))
-    assert len(visible(deployment.dead_letters)) == 15
+    assert len(visible(resources.dead_letters)) == 15
 
 
 # --- failures ---------------------------------------------------------------------------------------------------------
 
 
-def test_event_of_another_bucket_is_none_of_ours(deployment: Deployment) -> None:
+def test_event_of_another_bucket_is_none_of_ours(resources: Resources) -> None:
     """The processor refuses it at every try: put back, it would only be here again."""
-    foreign = messages.created(Object("", "a.jpg", None, "e", 1, START), "another", "1")
-    dead_letter(deployment, foreign)
-    [group] = failures.group(failures.find(deployment), most_examples=1)
+    foreign = messages.creation_event(StoredObject("", "a.jpg", None, "e", 1, START), "another", "1")
+    dead_letter(resources, foreign)
+    [group] = failures.group(failures.find(resources), most_examples=1)
     assert (group.status, group.code, group.examples[0].message) == (
         "DEAD_LETTER", "NOT_AN_EVENT", "an event of another",
     )  # fmt: skip
-    assert run(deployment) == Outcome(not_events=1)
-    assert [letter.body for letter in redrive.not_events(deployment)] == [foreign]
+    assert run(resources) == RedriveCounts(not_events=1)
+    assert [letter.body for letter in redrive.not_events(resources)] == [foreign]
 
 
 def test_failures_are_records_and_messages_by_reason(
-    deployment: Deployment, add_record: Callable[..., dict[str, Any]]
+    resources: Resources, add_record: Callable[..., dict[str, Any]]
 ) -> None:
     for number in range(3):
         record = add_record(f"f{number}.jpg", "FAILED", reason={"code": "PROCESSING_FAILED", "message": "AccessDenied"})
     add_record("r.jpg", "REJECTED", reason={"code": "TRUNCATED", "message": "ends early"})
     add_record("fine.jpg")
-    lost = messages.created(Object("", "lost.jpg", None, "e", 1, START), deployment.upload_bucket, "1")
-    dead_letter(deployment, messages.once_more(record), lost, NO_EVENT)
-    groups = failures.group(failures.find(deployment), most_examples=2)
+    lost = messages.creation_event(StoredObject("", "lost.jpg", None, "e", 1, START), resources.upload_bucket, "1")
+    dead_letter(resources, messages.original_event(record), lost, NO_EVENT)
+    groups = failures.group(failures.find(resources), most_examples=2)
     assert {(each.status, each.code): (each.count, each.dead_letters) for each in groups} == {
         ("FAILED", "PROCESSING_FAILED"): (3, 1),
         ("DEAD_LETTER", "NO_VERDICT"): (1, 1),
@@ -230,56 +229,58 @@ def test_failures_are_records_and_messages_by_reason(
 # --- redrive ----------------------------------------------------------------------------------------------------------
 
 
-def run(deployment: Deployment, choice: Choice = ALL_FAILED, *, dry: bool = False) -> Outcome:
-    return Redrive(deployment, choice, 1000, lambda _: None, dry=dry).run(lambda _: None)
+def run(resources: Resources, choice: Choice = ALL_FAILED, *, dry: bool = False) -> RedriveCounts:
+    return Redrive(resources, choice, 1000, lambda _: None, dry=dry).run(lambda _: None)
 
 
 @pytest.fixture
-def failed(deployment: Deployment, add_image: Callable[..., dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def failed(resources: Resources, add_image: Callable[..., dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Three failed images, two of them with a message in the dead-letter queue; and a message that is no event."""
     reasons = {"a.jpg": "TIMEOUT", "b.jpg": "PROCESSING_FAILED", "silent.jpg": "PROCESSING_FAILED"}
     records = {key: add_image(key, status="FAILED", reason={"code": code}) for key, code in reasons.items()}
-    dead_letter(deployment, *(messages.once_more(records[key]) for key in ("a.jpg", "b.jpg")), NO_EVENT)
+    dead_letter(resources, *(messages.original_event(records[key]) for key in ("a.jpg", "b.jpg")), NO_EVENT)
     return records
 
 
-def test_redrive_puts_every_failed_image_back(deployment: Deployment, failed: dict[str, dict[str, Any]]) -> None:
-    assert run(deployment) == Outcome(moved=2, made=1, kept=0, not_events=1)
-    assert visible(deployment.uploads) == sorted(messages.once_more(failed[key]) for key in ("a.jpg", "b.jpg"))
-    assert visible(deployment.backfill) == [messages.once_more(failed["silent.jpg"])]
-    assert visible(deployment.dead_letters) == [NO_EVENT]
+def test_redrive_puts_every_failed_image_back(resources: Resources, failed: dict[str, dict[str, Any]]) -> None:
+    assert run(resources) == RedriveCounts(moved=2, made=1, kept=0, not_events=1)
+    assert visible(resources.uploads) == sorted(messages.original_event(failed[key]) for key in ("a.jpg", "b.jpg"))
+    assert visible(resources.backfill) == [messages.original_event(failed["silent.jpg"])]
+    assert visible(resources.dead_letters) == [NO_EVENT]
 
 
-def test_dry_run_changes_nothing(deployment: Deployment, failed: dict[str, dict[str, Any]]) -> None:
-    before = visible(deployment.dead_letters)
-    assert run(deployment, dry=True) == Outcome(moved=2, made=1, kept=0, not_events=1)
-    assert visible(deployment.dead_letters) == before
-    assert visible(deployment.uploads) == visible(deployment.backfill) == []
+def test_dry_run_changes_nothing(resources: Resources, failed: dict[str, dict[str, Any]]) -> None:
+    before = visible(resources.dead_letters)
+    assert run(resources, dry=True) == RedriveCounts(moved=2, made=1, kept=0, not_events=1)
+    assert visible(resources.dead_letters) == before
+    assert visible(resources.uploads) == visible(resources.backfill) == []
 
 
-def test_redrive_by_reason_leaves_the_others(deployment: Deployment, failed: dict[str, dict[str, Any]]) -> None:
-    assert run(deployment, Choice(reasons=frozenset({"TIMEOUT"}))) == Outcome(moved=1, made=0, kept=1, not_events=1)
-    assert visible(deployment.uploads) == [messages.once_more(failed["a.jpg"])]
-    assert messages.once_more(failed["b.jpg"]) in visible(deployment.dead_letters)
+def test_redrive_by_reason_leaves_the_others(resources: Resources, failed: dict[str, dict[str, Any]]) -> None:
+    assert run(resources, Choice(reasons=frozenset({"TIMEOUT"}))) == RedriveCounts(
+        moved=1, made=0, kept=1, not_events=1
+    )
+    assert visible(resources.uploads) == [messages.original_event(failed["a.jpg"])]
+    assert messages.original_event(failed["b.jpg"]) in visible(resources.dead_letters)
 
 
-def test_redrive_by_image_leaves_the_others(deployment: Deployment, failed: dict[str, dict[str, Any]]) -> None:
+def test_redrive_by_image_leaves_the_others(resources: Resources, failed: dict[str, dict[str, Any]]) -> None:
     chosen = failed["silent.jpg"]["image_id"]
-    assert run(deployment, Choice(image_ids=frozenset({chosen}))) == Outcome(moved=0, made=1, kept=2, not_events=1)
+    assert run(resources, Choice(image_ids=frozenset({chosen}))) == RedriveCounts(moved=0, made=1, kept=2, not_events=1)
 
 
 def test_message_of_the_backfill_goes_back_to_the_backfill(
-    deployment: Deployment, add_record: Callable[..., dict[str, Any]]
+    resources: Resources, add_record: Callable[..., dict[str, Any]]
 ) -> None:
-    body = messages.reprocess(add_record("a.jpg", "FAILED"))
-    dead_letter(deployment, body)
-    run(deployment)
-    assert visible(deployment.backfill) == [body]
-    assert visible(deployment.uploads) == []
+    body = messages.reprocess_request(add_record("a.jpg", "FAILED"))
+    dead_letter(resources, body)
+    run(resources)
+    assert visible(resources.backfill) == [body]
+    assert visible(resources.uploads) == []
 
 
 def test_redrive_killed_before_it_deletes_loses_nothing(
-    deployment: Deployment, failed: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    resources: Resources, failed: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killed(*_: Any) -> None:
         raise KeyboardInterrupt
@@ -287,18 +288,18 @@ def test_redrive_killed_before_it_deletes_loses_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(Drawer, "remove", killed)
         with pytest.raises(KeyboardInterrupt):
-            run(deployment)
-    assert len(visible(deployment.dead_letters)) == 3
-    run(deployment)
-    assert visible(deployment.dead_letters) == [NO_EVENT]
-    assert set(visible(deployment.uploads)) == {messages.once_more(failed[key]) for key in ("a.jpg", "b.jpg")}
+            run(resources)
+    assert len(visible(resources.dead_letters)) == 3
+    run(resources)
+    assert visible(resources.dead_letters) == [NO_EVENT]
+    assert set(visible(resources.uploads)) == {messages.original_event(failed[key]) for key in ("a.jpg", "b.jpg")}
 
 
 def test_discard_deletes_what_is_no_event_and_nothing_else(
-    deployment: Deployment, failed: dict[str, dict[str, Any]]
+    resources: Resources, failed: dict[str, dict[str, Any]]
 ) -> None:
-    assert redrive.discard(deployment, redrive.not_events(deployment)) == 1
-    assert visible(deployment.dead_letters) == sorted(messages.once_more(failed[key]) for key in ("a.jpg", "b.jpg"))
+    assert redrive.discard(resources, redrive.not_events(resources)) == 1
+    assert visible(resources.dead_letters) == sorted(messages.original_event(failed[key]) for key in ("a.jpg", "b.jpg"))
 
 
 # --- reprocess --------------------------------------------------------------------------------------------------------
@@ -309,58 +310,58 @@ def journal(tmp_path: Path) -> Journal:
     return Journal(tmp_path / "journal.json")
 
 
-def sent_keys(deployment: Deployment) -> list[str]:
-    return [json.loads(body)["reprocess"]["key"] for body in visible(deployment.backfill)]
+def sent_keys(resources: Resources) -> list[str]:
+    return [json.loads(body)["reprocess"]["key"] for body in visible(resources.backfill)]
 
 
-def backfill(deployment: Deployment, journal: Journal, selection: Selection = ALL_READY) -> Backfill:
-    return Backfill(deployment, selection, journal, "today")
+def backfill(resources: Resources, journal: Journal, selection: Selection = ALL_READY) -> Backfill:
+    return Backfill(resources, selection, journal, "today")
 
 
 def test_backfill_sends_every_image_of_the_selection_once(
-    deployment: Deployment, add_record: Callable[..., dict[str, Any]], journal: Journal
+    resources: Resources, add_record: Callable[..., dict[str, Any]], journal: Journal
 ) -> None:
     for number in range(30):
         add_record(f"old/{number:02}.jpg", pipeline={"recipe": "new" if number % 2 else "old"})
     add_record("old/rejected.jpg", "REJECTED")
-    job = backfill(deployment, journal, Selection(prefix="old/", not_recipe="new"))
+    job = backfill(resources, journal, Selection(prefix="old/", not_recipe="new"))
     assert job.measure(lambda: None).count == 15
     job.send(1000, lambda _: None, lambda _: None)
-    assert sorted(sent_keys(deployment)) == [f"old/{number:02}.jpg" for number in range(0, 30, 2)]
+    assert sorted(sent_keys(resources)) == [f"old/{number:02}.jpg" for number in range(0, 30, 2)]
 
 
 @pytest.mark.parametrize(
     ("since", "until", "keys"), [("30h", "", ["b", "c"]), ("", "30h", ["a"]), ("60h", "15h", ["a", "b"])]
 )
 def test_backfill_by_time(
-    deployment: Deployment, add_record: Callable[..., dict[str, Any]], journal: Journal, since: str, until: str,
+    resources: Resources, add_record: Callable[..., dict[str, Any]], journal: Journal, since: str, until: str,
     keys: list[str],
 ) -> None:  # fmt: skip
     for key, hours in (("a", 50), ("b", 20), ("c", 10)):
         add_record(key, age=hours)
-    backfill(deployment, journal, Selection(since=since, until=until)).send(1000, lambda _: None, lambda _: None)
-    assert sorted(sent_keys(deployment)) == keys
+    backfill(resources, journal, Selection(since=since, until=until)).send(1000, lambda _: None, lambda _: None)
+    assert sorted(sent_keys(resources)) == keys
 
 
 def test_what_todays_processor_has_made_again_is_not_sent_once_more(
-    deployment: Deployment, add_record: Callable[..., dict[str, Any]], journal: Journal
+    resources: Resources, add_record: Callable[..., dict[str, Any]], journal: Journal
 ) -> None:
     add_record("again.jpg", revision="r1-today")
     add_record("once.jpg", revision="r1")
-    job = backfill(deployment, journal)
+    job = backfill(resources, journal)
     sums = job.measure(lambda: None)
     assert (sums.count, sums.done) == (1, 1)
     job.send(1000, lambda _: None, lambda _: None)
-    assert sent_keys(deployment) == ["once.jpg"]
+    assert sent_keys(resources) == ["once.jpg"]
 
 
-def test_unknown_image_is_an_error_that_names_it(deployment: Deployment, journal: Journal) -> None:
+def test_unknown_image_is_an_error_that_names_it(resources: Resources, journal: Journal) -> None:
     with pytest.raises(PipelineError, match="no image 0123"):
-        backfill(deployment, journal, Selection(image_ids=("0123",))).measure(lambda: None)
+        backfill(resources, journal, Selection(image_ids=("0123",))).measure(lambda: None)
 
 
 def test_backfill_that_is_stopped_goes_on_where_it_was(
-    deployment: Deployment, add_record: Callable[..., dict[str, Any]], journal: Journal
+    resources: Resources, add_record: Callable[..., dict[str, Any]], journal: Journal
 ) -> None:
     for number in range(35):
         add_record(f"{number:02}.jpg", age=100 - number)
@@ -371,40 +372,40 @@ def test_backfill_that_is_stopped_goes_on_where_it_was(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        backfill(deployment, journal).send(1000, stop_after_20, lambda _: None)
-    again = backfill(deployment, journal)
+        backfill(resources, journal).send(1000, stop_after_20, lambda _: None)
+    again = backfill(resources, journal)
     assert (again.sent, again.measure(lambda: None).count) == (20, 15)
     again.send(1000, lambda _: None, lambda _: None)
-    assert sorted(sent_keys(deployment)) == [f"{number:02}.jpg" for number in range(35)]
+    assert sorted(sent_keys(resources)) == [f"{number:02}.jpg" for number in range(35)]
     assert journal.read().sent == 0
 
 
 def test_backfill_waits_while_its_queue_is_full(
-    deployment: Deployment, add_record: Callable[..., dict[str, Any]], journal: Journal
+    resources: Resources, add_record: Callable[..., dict[str, Any]], journal: Journal
 ) -> None:
-    deployment.backfill.sqs.get_queue_attributes(QueueUrl=deployment.backfill.url, AttributeNames=["All"])
+    resources.backfill.sqs.get_queue_attributes(QueueUrl=resources.backfill.url, AttributeNames=["All"])
     for _ in range(BACKLOG // 10 + 1):
         entries = [{"Id": str(place), "MessageBody": "x"} for place in range(10)]
-        deployment.sqs.send_message_batch(QueueUrl=deployment.backfill.url, Entries=entries)
+        resources.sqs.send_message_batch(QueueUrl=resources.backfill.url, Entries=entries)
     add_record("a.jpg")
     told: list[int | None] = []
 
     def make_room(waiting: int | None) -> None:
         told.append(waiting)
-        deployment.sqs.purge_queue(QueueUrl=deployment.backfill.url)
+        resources.sqs.purge_queue(QueueUrl=resources.backfill.url)
 
-    backfill(deployment, journal).send(1000, lambda _: None, make_room)
+    backfill(resources, journal).send(1000, lambda _: None, make_room)
     assert told[0] == BACKLOG + 10
-    assert sent_keys(deployment) == ["a.jpg"]
+    assert sent_keys(resources) == ["a.jpg"]
 
 
 # --- reconcile --------------------------------------------------------------------------------------------------------
 
 
-def compare(deployment: Deployment, min_age: timedelta = timedelta(hours=-1)) -> list[Finding]:
+def compare(resources: Resources, min_age: timedelta = timedelta(hours=-1)) -> list[Finding]:
     """An age in the future makes everything old enough."""
     with tempfile.TemporaryDirectory() as scratch:
-        return list(Comparison(deployment, min_age, Path(scratch), lambda *_: None).findings())
+        return list(Comparison(resources, min_age, Path(scratch), lambda *_: None).findings())
 
 
 def troubles(found: list[Finding]) -> set[tuple[str, str]]:
@@ -413,11 +414,11 @@ def troubles(found: list[Finding]) -> set[tuple[str, str]]:
 
 @pytest.fixture
 def wrecked(
-    cloud: Cloud, deployment: Deployment, add_image: Callable[..., dict[str, Any]],
+    cloud: Cloud, resources: Resources, add_image: Callable[..., dict[str, Any]],
     add_record: Callable[..., dict[str, Any]],
 ) -> set[tuple[str, str]]:  # fmt: skip
     """An environment with one difference of each kind; returns them."""
-    s3, uploads, processed = deployment.s3, deployment.upload_bucket, deployment.processed_bucket
+    s3, uploads, processed = resources.s3, resources.upload_bucket, resources.processed_bucket
     add_image("fine é.jpg")
     s3.put_object(Bucket=uploads, Key="unknown + new.jpg", Body=b"x")
     add_image("overwritten.jpg")
@@ -427,9 +428,9 @@ def wrecked(
     add_image("stuck.jpg", status="PROCESSING")
     s3.delete_object(Bucket=processed, Key=add_image("thin.jpg")["variants"]["w1"]["key"])
     left = add_image("left.jpg")["image_id"]
-    put_variants(deployment, left, "r0", "w1")
+    put_variants(resources, left, "r0", "w1")
     nobody = events.image_id(uploads, "nobody.jpg")
-    put_variants(deployment, nobody, "r9", "w1")
+    put_variants(resources, nobody, "r9", "w1")
     s3.put_object(Bucket=processed, Key="robots.txt", Body=b"x")
     return {
         ("MISSING_RECORD", "unknown + new.jpg"),
@@ -442,34 +443,32 @@ def wrecked(
     }
 
 
-def test_comparison_finds_each_difference_and_nothing_else(
-    deployment: Deployment, wrecked: set[tuple[str, str]]
-) -> None:
-    assert troubles(compare(deployment)) == wrecked
+def test_comparison_finds_each_difference_and_nothing_else(resources: Resources, wrecked: set[tuple[str, str]]) -> None:
+    assert troubles(compare(resources)) == wrecked
 
 
-def test_nothing_young_is_touched(deployment: Deployment, wrecked: set[tuple[str, str]]) -> None:
-    young = troubles(compare(deployment, timedelta(hours=1)))
+def test_nothing_young_is_touched(resources: Resources, wrecked: set[tuple[str, str]]) -> None:
+    young = troubles(compare(resources, timedelta(hours=1)))
     # What says of itself when it happened is old: its record. What was only just written to S3 is not.
     assert young == {each for each in wrecked if each[0] in {"OBJECT_GONE", "MISSING_VARIANTS"}}
 
 
 def test_variants_of_a_young_record_are_left_to_whoever_is_at_work(
-    deployment: Deployment, add_image: Callable[..., dict[str, Any]]
+    resources: Resources, add_image: Callable[..., dict[str, Any]]
 ) -> None:
     key = add_image("a.jpg", age=0.5)["variants"]["w1"]["key"]
-    deployment.s3.delete_object(Bucket=deployment.processed_bucket, Key=key)
-    assert compare(deployment, timedelta(hours=1)) == []
-    assert troubles(compare(deployment)) == {("MISSING_VARIANTS", "a.jpg")}
+    resources.s3.delete_object(Bucket=resources.processed_bucket, Key=key)
+    assert compare(resources, timedelta(hours=1)) == []
+    assert troubles(compare(resources)) == {("MISSING_VARIANTS", "a.jpg")}
 
 
-def test_repair_tells_the_processor_and_deletes_orphans(deployment: Deployment, wrecked: set[tuple[str, str]]) -> None:
-    found = compare(deployment)
-    repair = Repair(deployment, FUTURE, 1000, lambda _: None)
+def test_repair_tells_the_processor_and_deletes_orphans(resources: Resources, wrecked: set[tuple[str, str]]) -> None:
+    found = compare(resources)
+    repair = Repair(resources, FUTURE, 1000, lambda _: None)
     repair.mend(found, lambda _: None)
     assert repair.mended == len(wrecked)
     told = {}
-    for body in visible(deployment.backfill):
+    for body in visible(resources.backfill):
         (event,) = events.parse(body)
         told[event.key] = "created" if event.created else "removed"
     assert told == {
@@ -479,55 +478,55 @@ def test_repair_tells_the_processor_and_deletes_orphans(deployment: Deployment, 
         "stuck.jpg": "created",
         "thin.jpg": "created",
     }
-    assert not [each for each in compare(deployment) if each.trouble is Trouble.ORPHANED_VARIANTS]
+    assert not [each for each in compare(resources) if each.trouble is Trouble.ORPHANED_VARIANTS]
 
 
 def test_repair_that_is_stopped_says_how_far_it_came(
-    deployment: Deployment, wrecked: set[tuple[str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    resources: Resources, wrecked: set[tuple[str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def stop(*_: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(operate, "FOLDER", tmp_path)
-    monkeypatch.setattr(operate, "target_named", lambda *_: deployment.target)
-    monkeypatch.setattr(Deployment, "of", lambda _: deployment)
-    monkeypatch.setattr(orphans, "take_away", stop)
+    monkeypatch.setattr(operate, "target_named", lambda *_: resources.target)
+    monkeypatch.setattr(Resources, "of", lambda _: resources)
+    monkeypatch.setattr(orphans, "delete", stop)
     result = CliRunner().invoke(app, ["reconcile", "--repair", "--yes", "--json", "--min-age=0s", "--rate=1000"])
     assert result.exit_code == operate.INTERRUPTED
     assert "stopped: 5 of 7 are mended, and the rest is as it was" in " ".join(result.stderr.split())
-    assert len(visible(deployment.backfill)) == 5
+    assert len(visible(resources.backfill)) == 5
 
 
 def test_orphans_that_were_published_meanwhile_are_left(
-    deployment: Deployment, add_image: Callable[..., dict[str, Any]], add_record: Callable[..., dict[str, Any]]
+    resources: Resources, add_image: Callable[..., dict[str, Any]], add_record: Callable[..., dict[str, Any]]
 ) -> None:
     image = add_image("a.jpg")
-    variants = put_variants(deployment, image["image_id"], "r2", "w1")
-    assert [each.name for each in compare(deployment)] == [f"{image['image_id']}/r2/"]
+    variants = put_variants(resources, image["image_id"], "r2", "w1")
+    assert [each.name for each in compare(resources)] == [f"{image['image_id']}/r2/"]
     add_record("a.jpg", source=image["source"], variants=variants)
-    assert orphans.take_away(deployment, f"{image['image_id']}/r2/", FUTURE) == 0
-    assert deployment.s3.get_object(Bucket=deployment.processed_bucket, Key=variants["w1"]["key"])["Body"].read()
+    assert orphans.delete(resources, f"{image['image_id']}/r2/", FUTURE) == 0
+    assert resources.s3.get_object(Bucket=resources.processed_bucket, Key=variants["w1"]["key"])["Body"].read()
 
 
 def test_orphans_that_somebody_may_still_write_to_are_left(
-    deployment: Deployment, add_image: Callable[..., dict[str, Any]]
+    resources: Resources, add_image: Callable[..., dict[str, Any]]
 ) -> None:
     folder = f"{add_image('a.jpg')['image_id']}/r2/"
-    put_variants(deployment, folder.split("/")[0], "r2", "w1")
-    assert orphans.take_away(deployment, folder, datetime.now(UTC) - timedelta(minutes=30)) == 0
-    assert troubles(compare(deployment)) == {("ORPHANED_VARIANTS", folder)}
+    put_variants(resources, folder.split("/")[0], "r2", "w1")
+    assert orphans.delete(resources, folder, datetime.now(UTC) - timedelta(minutes=30)) == 0
+    assert troubles(compare(resources)) == {("ORPHANED_VARIANTS", folder)}
 
 
 def test_single_variants_beside_shown_ones_are_orphans(
-    deployment: Deployment, add_image: Callable[..., dict[str, Any]]
+    resources: Resources, add_image: Callable[..., dict[str, Any]]
 ) -> None:
     image = add_image("a.jpg")
-    put_variants(deployment, image["image_id"], "r1", "w9")
-    assert troubles(compare(deployment)) == {("ORPHANED_VARIANTS", f"{image['image_id']}/r1/")}
-    assert orphans.take_away(deployment, f"{image['image_id']}/r1/", FUTURE) == 1
-    assert compare(deployment) == []
+    put_variants(resources, image["image_id"], "r1", "w9")
+    assert troubles(compare(resources)) == {("ORPHANED_VARIANTS", f"{image['image_id']}/r1/")}
+    assert orphans.delete(resources, f"{image['image_id']}/r1/", FUTURE) == 1
+    assert compare(resources) == []
 
 
-def test_environment_of_an_older_release_is_an_error_that_names_the_fix(deployment: Deployment) -> None:
+def test_environment_of_an_older_release_is_an_error_that_names_the_fix(resources: Resources) -> None:
     with pytest.raises(PipelineError, match=r"no backfill_queue.*make apply ENV=dev"):
-        Deployment(deployment.target, {name: {} for name in deployment._storage if name != "backfill_queue"})
+        Resources(resources.target, {name: {} for name in resources._storage if name != "backfill_queue"})

@@ -28,17 +28,15 @@ from imagepipe.errors import PipelineError
 from imagepipe.live.environments import ROOT
 from imagepipe.operations import failures as failing
 from imagepipe.operations import redrive as redriving
-from imagepipe.operations.deployment import Deployment
 from imagepipe.operations.differences import Trouble
 from imagepipe.operations.estimate import estimate
-from imagepipe.operations.journal import Journal
-from imagepipe.operations.moments import duration
+from imagepipe.operations.orphans import Repair
 from imagepipe.operations.reconcile import KINDS, Comparison
-from imagepipe.operations.redrive import Choice, Outcome, Redrive
-from imagepipe.operations.repair import Repair
+from imagepipe.operations.redrive import Choice, Redrive, RedriveCounts
 from imagepipe.operations.report import Report
-from imagepipe.operations.reprocess import Backfill
-from imagepipe.operations.selection import STATUSES, Selection
+from imagepipe.operations.reprocess import Backfill, Journal
+from imagepipe.operations.resources import Resources
+from imagepipe.operations.selection import STATUSES, Selection, duration
 from imagepipe.terragrunt.target import Cloud
 
 PANEL = "Operations"
@@ -70,16 +68,16 @@ def failures(
 
     Exit code: 0 there are none, 3 there are some.
     """
-    deployment = Deployment.of(target_named(env, cloud))
+    resources = Resources.of(target_named(env, cloud))
     statuses = _statuses(status)
     with progress() as bar:
         task = bar.add_task("failures", total=None)
-        groups = failing.group(failing.find(deployment, statuses), examples, lambda: bar.advance(task))
+        groups = failing.group(failing.find(resources, statuses), examples, lambda: bar.advance(task))
     if as_json:
         print(json.dumps([group.as_json() for group in groups], indent=2, ensure_ascii=False))
     elif groups:
         console.print(failing.table(groups, f"not served in {env}"))
-        _print_next(failing.next_commands(deployment, groups))
+        _print_next(failing.next_commands(resources, groups))
     else:
         say(f"no image is {' or '.join(statuses)}, and the dead-letter queue is empty")
     raise typer.Exit(FOUND if groups else 0)
@@ -100,25 +98,25 @@ def redrive(
 
     Exit code: 0 done, 1 an error; what was not put back by then is where it was.
     """
-    deployment = Deployment.of(target_named(env, cloud))
+    resources = Resources.of(target_named(env, cloud))
     if discard:
-        _discard(deployment, yes)
+        _discard(resources, yes)
         return
     choice = Choice(frozenset(reason or ()), frozenset(image or ()))
     with progress() as bar:
         task = bar.add_task("redrive", total=None)
-        run = Redrive(deployment, choice, rate, _pausing(bar, task, "redrive"), dry=dry_run)
+        run = Redrive(resources, choice, rate, _pausing(bar, task, "redrive"), dry=dry_run)
         try:
             outcome = run.run(lambda count: bar.advance(task, count))
         except KeyboardInterrupt:
             bar.stop()
-            say(f"stopped: {run.outcome.moved + run.outcome.made} images are put back, and the rest is where it was")
+            say(f"stopped: {run.counts.moved + run.counts.made} images are put back, and the rest is where it was")
             raise typer.Exit(INTERRUPTED) from None
-    _print_next(_say_put_back(deployment, choice, outcome, dry=dry_run))
+    _print_next(_say_put_back(resources, choice, outcome, dry=dry_run))
 
 
-def _discard(deployment: Deployment, yes: bool) -> None:
-    useless = redriving.not_events(deployment)
+def _discard(resources: Resources, yes: bool) -> None:
+    useless = redriving.not_events(resources)
     bodies = Counter(letter.body[:200] for letter in useless)
     for body, count in bodies.most_common(SHOWN):
         console.print(f"{count} × {literal(body)}", highlight=False, soft_wrap=True)
@@ -126,10 +124,10 @@ def _discard(deployment: Deployment, yes: bool) -> None:
         console.print(f"and {len(bodies) - SHOWN} more")
     if useless:
         confirm(f"Delete {len(useless)} messages from the dead-letter queue?", yes)
-    say(f"{redriving.discard(deployment, useless)} messages deleted")
+    say(f"{redriving.discard(resources, useless)} messages deleted")
 
 
-def _say_put_back(deployment: Deployment, choice: Choice, outcome: Outcome, *, dry: bool) -> list[Step]:
+def _say_put_back(resources: Resources, choice: Choice, outcome: RedriveCounts, *, dry: bool) -> list[Step]:
     """Says how a redrive went, and returns what to type next."""
     done = outcome.moved + outcome.made
     steps = []
@@ -138,19 +136,19 @@ def _say_put_back(deployment: Deployment, choice: Choice, outcome: Outcome, *, d
         say(f"{done} images {verb}: {outcome.moved} from the dead-letter queue, {outcome.made} whose message was lost")
     else:
         say(f"no failed image can be put back{' for ' + ' '.join(choice.settings) if choice.settings else ''}")
-        steps.append((deployment.command("failures"), "what there is"))
+        steps.append((resources.command("failures"), "what there is"))
     if outcome.kept:
         say(f"{outcome.kept} messages were not chosen and stay where they are")
     if outcome.coming:
         say(f"{outcome.coming} images failed only just: their messages become dead letters in a few minutes")
-        steps.append((deployment.command("redrive", *choice.settings), "then"))
+        steps.append((resources.command("redrive", *choice.settings), "then"))
     if done and dry:
-        steps.append((deployment.command("redrive", *choice.settings), "put them back"))
+        steps.append((resources.command("redrive", *choice.settings), "put them back"))
     elif done:
-        steps.append((deployment.command("failures"), "in a few minutes: what still fails"))
+        steps.append((resources.command("failures"), "in a few minutes: what still fails"))
     if outcome.not_events:
         say(f"{outcome.not_events} messages are no events and stay: another try would not help them")
-        steps.append((deployment.command("redrive", "DISCARD=1"), "delete those"))
+        steps.append((resources.command("redrive", "DISCARD=1"), "delete those"))
     return steps
 
 
@@ -183,7 +181,7 @@ def reprocess(
             "say which images: ids, --outdated, --recipe, --prefix, --since, --until, --status, --reason, or --all of "
             "them (of make: IDS, OUTDATED=1, RECIPE, KEYS, SINCE, UNTIL, STATUS, REASON, or ALL=1)"
         )
-    deployment = Deployment.of(target_named(env, cloud))
+    resources = Resources.of(target_named(env, cloud))
     selection = _selection(
         status,
         image_ids=tuple(image_ids or ()),
@@ -191,33 +189,33 @@ def reprocess(
         since=since,
         until=until,
         recipe=recipe,
-        not_recipe=deployment.workers.recipe if outdated else None,
+        not_recipe=resources.workers.recipe if outdated else None,
         reason=reason,
     )
     journal = Journal(FOLDER / f"reprocess-{env}-{cloud}-{selection.name}.json")
-    run = Backfill(deployment, selection, journal, deployment.workers.verdict)
+    run = Backfill(resources, selection, journal, resources.workers.verdict)
     if restart:
         run.restart()
     elif run.sent:
         say(f"goes on after {run.sent} images that an earlier run has sent; RESTART=1 begins anew")
-    count = _measure(deployment, run, rate)
+    count = _measure(resources, run, rate)
     if count and not dry_run:
-        confirm(f"Make {count} images of {deployment.target.description} again?", yes)
-        _send(deployment, run, rate, count)
+        confirm(f"Make {count} images of {resources.target.description} again?", yes)
+        _send(resources, run, rate, count)
 
 
-def _measure(deployment: Deployment, run: Backfill, rate: float) -> int:
+def _measure(resources: Resources, run: Backfill, rate: float) -> int:
     """Says what a backfill takes, and returns how many images it sends."""
     with progress() as bar:
         task = bar.add_task("estimate", total=None)
         sums = run.measure(lambda: bar.advance(task))
     if sums.done:
         say(f"{sums.done} images were made again by today's recipe, limits and image already and are left out")
-    say(str(estimate(sums, deployment.workers, rate, deployment.replaced_variants_kept_days())))
+    say(str(estimate(sums, resources.workers, rate, resources.replaced_variants_kept_days())))
     return sums.count
 
 
-def _send(deployment: Deployment, run: Backfill, rate: float, count: int) -> None:
+def _send(resources: Resources, run: Backfill, rate: float, count: int) -> None:
     with progress() as bar:
         task = bar.add_task("reprocess", total=count)
         try:
@@ -227,7 +225,7 @@ def _send(deployment: Deployment, run: Backfill, rate: float, count: int) -> Non
             say(f"stopped: {run.sent} images are sent, and the same command goes on with the rest")
             raise typer.Exit(INTERRUPTED) from None
     say(f"{run.sent} images are sent; the last of them are being made")
-    _print_next([(deployment.command("failures"), "in a few minutes: whether any of them failed")])
+    _print_next([(resources.command("failures"), "in a few minutes: whether any of them failed")])
 
 
 @app.command(rich_help_panel=PANEL)
@@ -248,20 +246,20 @@ def reconcile(
 
     Exit code: 0 all matches or is being mended, 1 an error, 3 there are differences.
     """
-    deployment = Deployment.of(target_named(env, cloud))
-    again = partial(deployment.command, "reconcile", *_settings(ONLY=only, MIN_AGE=min_age))
-    settling = duration(min_age) if min_age else deployment.longest_work()
+    resources = Resources.of(target_named(env, cloud))
+    again = partial(resources.command, "reconcile", *_settings(ONLY=only, MIN_AGE=min_age))
+    settling = duration(min_age) if min_age else resources.longest_work()
     report = Report(FOLDER / f"reconcile-{env}-{cloud}.jsonl")
-    settled = _compare(deployment, settling, report, only)
-    _show_differences(deployment, report, examples, as_json=as_json)
+    settled = _compare(resources, settling, report, only)
+    _show_differences(resources, report, examples, as_json=as_json)
     if not report.count:
         say(f"objects, records and variants match; what changed in the last {settling} was left alone")
         return
     if not mend:
         _print_next([] if as_json else [(again("REPAIR=1"), "mend them")])
         raise typer.Exit(FOUND)
-    confirm(f"Mend {report.count} differences in {deployment.target.description}?", yes)
-    _repair(deployment, report, settled, rate)
+    confirm(f"Mend {report.count} differences in {resources.target.description}?", yes)
+    _repair(resources, report, settled, rate)
     _print_next([] if as_json else [(again(), "in a few minutes: whether all matches")])
 
 
@@ -270,31 +268,31 @@ def _settings(**values: str | None) -> list[str]:
     return [f"{name}={value}" for name, value in values.items() if value]
 
 
-def _compare(deployment: Deployment, settling: timedelta, report: Report, only: Trouble | None) -> datetime:
+def _compare(resources: Resources, settling: timedelta, report: Report, only: Trouble | None) -> datetime:
     """Writes the differences into the report; returns the time after which a change was left alone."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     with progress() as bar:
         tasks = {kind: bar.add_task(kind, total=None) for kind in KINDS}
-        comparison = Comparison(deployment, settling, FOLDER, lambda kind, count: bar.advance(tasks[kind], count))
+        comparison = Comparison(resources, settling, FOLDER, lambda kind, count: bar.advance(tasks[kind], count))
         report.write(finding for finding in comparison.findings() if not only or finding.trouble is only)
     return comparison.settled
 
 
-def _show_differences(deployment: Deployment, report: Report, examples: int, *, as_json: bool) -> None:
+def _show_differences(resources: Resources, report: Report, examples: int, *, as_json: bool) -> None:
     if as_json:
         for finding in report.read():
             print(json.dumps(finding.as_json(), ensure_ascii=False))
     elif report.count:
-        console.print(report.table(f"differences in {deployment.target.environment.name}", examples))
+        console.print(report.table(f"differences in {resources.target.environment.name}", examples))
         say(f"the whole list: {report.file.relative_to(ROOT)}")
-        if waiting := deployment.uploads.waiting():
+        if waiting := resources.uploads.waiting():
             say(f"{waiting} events wait in the upload queue; repaired now, what they tell of would be made twice")
 
 
-def _repair(deployment: Deployment, report: Report, settled: datetime, rate: float) -> None:
+def _repair(resources: Resources, report: Report, settled: datetime, rate: float) -> None:
     with progress() as bar:
         task = bar.add_task("repair", total=report.count)
-        repair = Repair(deployment, settled, rate, _pausing(bar, task, "repair"))
+        repair = Repair(resources, settled, rate, _pausing(bar, task, "repair"))
         try:
             repair.mend(report.read(), lambda count: bar.advance(task, count))
         except KeyboardInterrupt:

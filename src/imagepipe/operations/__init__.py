@@ -1,8 +1,9 @@
-"""What people on call do: see failures, put them back, make images again, compare what is there with what should be.
+"""What operators do: list failures, retry them, reprocess images, compare what is stored with what is recorded.
 
-failures ── redrive ── reprocess ── reconcile          one module per command; each is safe to repeat and to break off
-    │          │           │            └── inventory  objects, records and variants, joined on disk
-    │          │           └── selection, journal, estimate
+failures ── redrive ── reprocess ── reconcile          one module per command; each is safe to repeat and to stop
+    │          │           │            ├── inventory  objects, records and variants, joined on disk
+    │          │           │            └── orphans    variants of no record (sweep), and repairs
+    │          │           └── selection, estimate
     └──────────┴── dead_letters, messages, pace        the queues
-deployment ── records                                  where all of it is, and what the table holds
+resources ── records                                   where an environment keeps everything, and its table
 """

@@ -1,4 +1,4 @@
-"""The dead-letter queue, read without losing or hiding anything: what is not removed is put back at once."""
+"""Reads the dead-letter queue without losing or hiding messages: those not removed are put back at once."""
 
 import json
 from collections.abc import Iterator
@@ -9,13 +9,13 @@ from typing import Any, Self
 
 from image_processor import events
 from imagepipe.errors import PipelineError
-from imagepipe.operations.deployment import Deployment
 from imagepipe.operations.records import batches
+from imagepipe.operations.resources import Resources
 
-#: Seconds after which messages are back if this process is killed while it looks at them.
+#: Seconds after which messages are visible again if this process is killed while it reads.
 HIDDEN_SECONDS = 300
 
-#: Seconds that a receive waits for messages. More than 0 makes SQS ask all of its servers, not some.
+#: Seconds that a receive waits for messages. With 0, SQS would ask only a sample of its servers.
 WAIT_SECONDS = 1
 
 #: A queue may have 120,000 messages in flight; more cannot be received until some are put back.
@@ -34,24 +34,24 @@ class Letter:
     sent: datetime
     image_ids: tuple[str, ...]
     keys: tuple[str, ...]
-    problem: str | None  # why it is no event of ours, if it is none
+    problem: str | None  # why it is no event of this environment's bucket; None if it is one
 
     @property
     def of_backfill(self) -> bool:
-        """Whether it came from the backfill queue and not from S3."""
+        """Return whether the message came from the backfill queue and not from S3."""
         return self.problem is None and "reprocess" in json.loads(self.body)
 
 
 class Drawer:
-    """Every message of the queue once, in lists of up to ten, as long as this is open.
+    """Every message of the queue once, in lists of up to ten, while this is open.
 
-    with Drawer(deployment) as drawer:
+    with Drawer(resources) as drawer:
         for letters in drawer:
             drawer.remove(letters)
     """
 
-    def __init__(self, deployment: Deployment) -> None:
-        self._queue, self._bucket = deployment.dead_letters, deployment.upload_bucket
+    def __init__(self, resources: Resources) -> None:
+        self._queue, self._bucket = resources.dead_letters, resources.upload_bucket
         self._held: dict[str, str] = {}  # message id → its newest receipt
         self._seen: set[str] = set()
 
@@ -61,7 +61,7 @@ class Drawer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Puts back what was not removed; Ctrl-C on the way here included."""
+        """Put the messages back that were not removed, after Ctrl-C too."""
         for batch in batches(list(self._held.values()), BATCH):
             entries = [
                 {"Id": str(n), "ReceiptHandle": receipt, "VisibilityTimeout": 0} for n, receipt in enumerate(batch)
@@ -79,17 +79,18 @@ class Drawer:
                 yield [_letter(message, self._bucket) for message in fresh]
 
     def remove(self, letters: list[Letter]) -> None:
-        """Deletes messages for good.
+        """Delete messages.
 
         Raises:
-            PipelineError: SQS refused; then they are still in the queue.
+            PipelineError: SQS refused; the messages are still in the queue.
         """
         receipts = [self._held[letter.message_id] for letter in letters]
         entries = [{"Id": str(place), "ReceiptHandle": receipt} for place, receipt in enumerate(receipts)]
         for batch in batches(entries, BATCH):
             answer = self._queue.sqs.delete_message_batch(QueueUrl=self._queue.url, Entries=batch)
             if failed := answer.get("Failed"):
-                raise PipelineError(f"SQS would not delete {len(failed)} messages: {failed[0].get('Message')}")
+                reason = failed[0].get("Message")
+                raise PipelineError(f"SQS refused to delete {len(failed)} messages ({reason}): run the command again")
         for letter in letters:
             del self._held[letter.message_id]
 
@@ -107,9 +108,9 @@ class Drawer:
 def _letter(message: dict[str, Any], bucket: str) -> Letter:
     sent = datetime.fromtimestamp(int(message["Attributes"]["SentTimestamp"]) / 1000, UTC)
     try:
-        found = events.parse(message["Body"])
-        ours = [event for event in found if event.bucket == bucket]
-        problem = None if ours else f"an event of {found[0].bucket}" if found else "it tells of no object"
+        parsed = events.parse(message["Body"])
+        ours = [event for event in parsed if event.bucket == bucket]
+        problem = None if ours else f"an event of {parsed[0].bucket}" if parsed else "it names no object"
     except events.NotAnEvent as error:
         ours, problem = [], str(error)
     return Letter(

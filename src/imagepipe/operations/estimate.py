@@ -1,4 +1,4 @@
-"""What making images again will take, from what the very same images took the last time."""
+"""Estimates time and costs of a backfill, from what the same images took the last time."""
 
 import json
 from dataclasses import dataclass
@@ -6,34 +6,35 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from imagepipe.operations.deployment import Workers
 from imagepipe.operations.records import Record
+from imagepipe.operations.resources import Workers
 
 #: US dollars. docs/costs.md is made from the same file.
 PRICES: dict[str, Any] = json.loads(Path(__file__).with_name("prices.json").read_text())
 
-#: Send, receive, delete.
+#: Requests to SQS per image: send, receive, delete.
 SQS_REQUESTS = 3
 
-#: Four for the publishing write of 4 KB × (table + two indexes).
+#: Write units per image: four for the publishing write of 4 KB, times table and two indexes.
 WRITE_UNITS = 12
 
-#: Milliseconds per image where no record says how long it took: a 12-megapixel photograph on one vCPU.
+#: Milliseconds per image if no record says how long it took: a 12-megapixel photograph on one vCPU.
 USUAL_MS = 1000
 
 
 @dataclass
 class Sums:
-    """Added up over images, one at a time."""
+    """What images took when they were made, added up."""
 
     count: int = 0
-    done: int = 0  # made again already, and not in any of the other sums
+    done: int = 0  # made by the deployed processor already; not in any of the other sums
     timed: int = 0
     milliseconds: int = 0
     variants: int = 0
     variant_bytes: int = 0
 
     def add(self, record: Record) -> None:
+        """Add one image."""
         variants = (record.get("variants") or {}).values()
         timings = record.get("timings") or {}
         self.count += 1
@@ -45,21 +46,29 @@ class Sums:
 
 @dataclass(frozen=True)
 class Estimate:
-    count: int
-    seconds: float  # until the last one is done
+    """Time and costs of a backfill."""
+
+    count: int  # images
+    seconds: float  # until the last image is made
     dollars: float
 
     def __str__(self) -> str:
         if not self.count:
-            return "no image is left to make again"
+            return "no image is left to reprocess"
         time = timedelta(seconds=max(1, round(self.seconds)))
         dollars = f"{self.dollars:,.2f} US dollars" if self.dollars >= 0.01 else "less than a cent"
-        return f"{self.count} images to make again: about {time} (h:mm:ss) and {dollars}"
+        return f"{self.count} images to reprocess: about {time} (h:mm:ss) and {dollars}"
 
 
 def estimate(sums: Sums, workers: Workers, rate: float, kept_days: int) -> Estimate:
-    """Time is what the functions or the sending take, whichever is slower; dollars are requests, computing and the
-    variants that are replaced, which S3 keeps as old versions for `kept_days`.
+    """Estimate a backfill.
+
+    The time is that of the functions or of the sending, whichever is longer. The costs are requests, computing, and
+    the replaced variants, which S3 keeps as old versions.
+
+    Args:
+        rate: messages a second.
+        kept_days: days for which S3 keeps old versions.
     """
     busy_seconds = sums.count * (sums.milliseconds / sums.timed if sums.timed else USUAL_MS) / 1000
     per_image = (

@@ -1,8 +1,7 @@
-"""Everything that an environment holds, sorted by image: objects, records and variants, however many millions.
+"""Lists the objects, records and variants of an environment side by side, sorted by image, for millions of images.
 
-S3 lists uploads by key and variants by image, the table gives records in no order at all. SQLite sorts them in a file,
-in a few megabytes of memory; then all are read side by side. It is a picture of some minutes: what looks wrong in it is
-looked at again before anybody says so.
+S3 lists uploads by key and variants by image, and the table returns records in no order. SQLite sorts them in a file,
+with a few megabytes of memory. Filling an inventory takes minutes, so what differs in it must be checked again.
 """
 
 import sqlite3
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from image_processor.events import image_id
 from imagepipe.operations.records import Record, batches, since
@@ -23,7 +22,7 @@ Right = TypeVar("Right")
 #: Rows inserted at a time.
 ROWS = 1000
 
-#: No keys: rows are only added, and sorted in one go when they are read, which is many times faster than one by one.
+#: Tables without keys: sorting all rows once, when they are read, is many times faster than an index.
 _TABLES = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
@@ -35,7 +34,7 @@ CREATE TABLE published (folder TEXT, image_id TEXT, digest INT);
 
 
 @dataclass(frozen=True)
-class Object:
+class StoredObject:
     """The current version of an object in the upload bucket."""
 
     image_id: str
@@ -47,8 +46,8 @@ class Object:
 
 
 @dataclass(frozen=True)
-class Known:
-    """What a record says of its object."""
+class RecordedObject:
+    """The object in the upload bucket as a record describes it."""
 
     image_id: str
     key: str
@@ -58,7 +57,8 @@ class Known:
     since: datetime
 
     @classmethod
-    def of(cls, record: Record) -> "Known":
+    def of(cls, record: Record) -> Self:
+        """Take the object out of a record."""
         source = record["source"]
         return cls(
             record["image_id"], source["key"], source.get("version_id"), source.get("etag"), record["status"],
@@ -67,22 +67,23 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Folder:
+class VariantFolder:
     """The variants of one revision, in the processed bucket under <image id>/<revision>/."""
 
-    name: str  # with the slash at its end
+    name: str  # ends with a slash
     variants: int
-    digest: int  # of their keys
-    modified: datetime  # the youngest
+    digest: int  # of the variants' keys
+    modified: datetime  # of the newest variant
 
     @property
     def image_id(self) -> str:
+        """Return the image that the variants are of."""
         return self.name.partition("/")[0]
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A folder of variants as a record shows it."""
+class RecordedFolder:
+    """A folder of variants as a record describes it."""
 
     name: str
     image_id: str
@@ -90,38 +91,52 @@ class Shown:
 
 
 class Inventory:
-    """Fill it, then compare. The file is scratch: it may go at any time afterwards."""
+    """Objects and records of an environment in a scratch file: first add them, then read them side by side."""
 
     def __init__(self, file: Path) -> None:
         self._database = sqlite3.connect(file)
         self._database.executescript(_TABLES)
 
     def close(self) -> None:
+        """Close the file."""
         self._database.close()
 
-    def add_objects(self, objects: Iterable[Object], seen: Callable[[int], None]) -> None:
+    def add_objects(self, objects: Iterable[StoredObject], seen: Callable[[int], None]) -> None:
+        """Add objects of the upload bucket.
+
+        Args:
+            seen: called with the number of objects of each batch.
+        """
         rows = (
-            (each.image_id, each.key, each.version_id, each.etag, each.size, each.modified.isoformat())
-            for each in objects
+            (stored.image_id, stored.key, stored.version_id, stored.etag, stored.size, stored.modified.isoformat())
+            for stored in objects
         )
         self._insert("objects", 6, rows, seen)
 
     def add_records(self, records: Iterable[Record], bucket: str, seen: Callable[[int], None]) -> None:
-        """Records of objects in this bucket, and which folders they publish."""
+        """Add the records of objects in this bucket, and the folders of variants that they show.
+
+        Args:
+            seen: called with the number of records of each batch.
+        """
         for batch in batches((record for record in records if record["source"]["bucket"] == bucket), ROWS):
-            self._insert("records", 6, map(_record_row, map(Known.of, batch)), lambda _: None)
+            self._insert("records", 6, map(_record_row, map(RecordedObject.of, batch)), lambda _: None)
             self._insert("published", 3, (row for record in batch for row in _published_rows(record)), lambda _: None)
             seen(len(batch))
 
-    def side_by_side(self) -> Iterator[tuple[Known | None, Object | None]]:
-        """Record and object of every image that has either, by image id."""
-        records = map(_known, self._rows("records", "image_id"))
-        objects = map(_object, self._rows("objects", "image_id"))
-        return outer_join(records, objects, lambda record: record.image_id, lambda found: found.image_id)
+    def side_by_side(self) -> Iterator[tuple[RecordedObject | None, StoredObject | None]]:
+        """Return record and object of every image that has either, by image id."""
+        records = map(_recorded, self._rows("records", "image_id"))
+        objects = map(_stored, self._rows("objects", "image_id"))
+        return outer_join(records, objects, lambda recorded: recorded.image_id, lambda stored: stored.image_id)
 
-    def folders(self, listed: Iterable[Folder]) -> Iterator[tuple[Folder | None, Shown | None]]:
-        """Every folder that is there, which must come by name, beside what a record shows of it."""
-        shown = (Shown(*row) for row in self._rows("published", "folder"))
+    def folders(self, listed: Iterable[VariantFolder]) -> Iterator[tuple[VariantFolder | None, RecordedFolder | None]]:
+        """Return every folder in the bucket or in a record.
+
+        Args:
+            listed: folders of the bucket, in the order of their names.
+        """
+        shown = (RecordedFolder(*row) for row in self._rows("published", "folder"))
         return outer_join(listed, shown, lambda folder: folder.name, lambda folder: folder.name)
 
     def _rows(self, table: str, order: str) -> Iterator[Any]:
@@ -137,7 +152,7 @@ class Inventory:
 def outer_join(
     left: Iterable[Left], right: Iterable[Right], left_key: Callable[[Left], str], right_key: Callable[[Right], str]
 ) -> Iterator[tuple[Left | None, Right | None]]:
-    """Pairs of two streams that both ascend by a key, unique in each; what has no counterpart is paired with None."""
+    """Pair the items of two streams by a key, which ascends and is unique in each. The counterpart may be None."""
     lefts, rights = iter(left), iter(right)
     one, other = next(lefts, None), next(rights, None)
     while one is not None or other is not None:
@@ -152,37 +167,37 @@ def outer_join(
             one, other = next(lefts, None), next(rights, None)
 
 
-def list_objects(s3: Any, bucket: str) -> Iterator[Object]:
-    """The current version of every object; what is removed or overwritten is left out."""
+def list_objects(s3: Any, bucket: str) -> Iterator[StoredObject]:
+    """Return the current version of every object, without removed and overwritten ones."""
     for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
         for entry in page.get("Versions", []):
             if entry["IsLatest"]:
-                yield Object(
+                yield StoredObject(
                     image_id(bucket, entry["Key"]), entry["Key"], entry["VersionId"], entry["ETag"].strip('"'),
                     entry["Size"], entry["LastModified"],
                 )  # fmt: skip
 
 
-def list_folders(s3: Any, bucket: str) -> Iterator[Folder]:
-    """Folders of variants by name; objects that are none of ours, being in no folder of an image, are left out."""
+def list_folders(s3: Any, bucket: str) -> Iterator[VariantFolder]:
+    """Return the folders of variants by name. Objects outside such a folder are left out."""
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
     entries = (entry for page in pages for entry in page.get("Contents", []))
     for name, group in groupby(entries, key=lambda entry: _folder(entry["Key"])):
         if name:
             variants = list(group)
-            yield Folder(
+            yield VariantFolder(
                 name, len(variants), _digest(entry["Key"] for entry in variants),
                 max(entry["LastModified"] for entry in variants),
             )  # fmt: skip
 
 
 def shown_keys(record: Record | None) -> set[str]:
-    """Keys of the variants that a record shows."""
+    """Return the keys of the variants that a record shows."""
     return {variant["key"] for variant in ((record or {}).get("variants") or {}).values()}
 
 
 def _digest(keys: Iterable[str]) -> int:
-    """The same for the same keys in any order, and hardly ever for others."""
+    """Compute a checksum that does not depend on the order of the keys."""
     return sum(zlib.crc32(key.encode()) for key in keys)
 
 
@@ -193,18 +208,19 @@ def _folder(key: str) -> str:
     return f"{parts[0]}/{parts[1]}/" if is_variant else ""
 
 
-def _record_row(known: Known) -> tuple[Any, ...]:
-    return (known.image_id, known.key, known.version_id, known.etag, known.status, known.since.isoformat())
+def _record_row(recorded: RecordedObject) -> tuple[Any, ...]:
+    since = recorded.since.isoformat()
+    return (recorded.image_id, recorded.key, recorded.version_id, recorded.etag, recorded.status, since)
 
 
-def _known(row: tuple[Any, ...]) -> Known:
+def _recorded(row: tuple[Any, ...]) -> RecordedObject:
     image_id, key, version_id, etag, status, moment = row
-    return Known(image_id, key, version_id, etag, status, datetime.fromisoformat(moment))
+    return RecordedObject(image_id, key, version_id, etag, status, datetime.fromisoformat(moment))
 
 
-def _object(row: tuple[Any, ...]) -> Object:
+def _stored(row: tuple[Any, ...]) -> StoredObject:
     image_id, key, version_id, etag, size, moment = row
-    return Object(image_id, key, version_id, etag, size, datetime.fromisoformat(moment))
+    return StoredObject(image_id, key, version_id, etag, size, datetime.fromisoformat(moment))
 
 
 def _published_rows(record: Record) -> Iterator[tuple[str, str, int]]:

@@ -1,7 +1,7 @@
-"""Bodies of the messages that put an image to work again; the processor takes them like what S3 writes itself.
+"""Bodies of messages that make the processor handle an image again. It takes them like events of S3.
 
-Nothing here can overtake what really happens. A reprocess says which event its record must still be about. A made-up
-event has the sequencer right after the one that its record holds, and every later event of S3 has a greater one.
+No message here can overtake a real event. A reprocess request names the event that the record must still be about. A
+made-up event has the sequencer right after that of the record, and every later event of S3 has a greater one.
 """
 
 import hashlib
@@ -11,12 +11,12 @@ from typing import Any
 from urllib.parse import quote_plus
 
 from image_processor.events import SEQUENCER_DIGITS
-from imagepipe.operations.inventory import Object
+from imagepipe.operations.inventory import StoredObject
 from imagepipe.operations.records import Record
 
 
-def reprocess(record: Record) -> str:
-    """The same object version is made again, under a new revision."""
+def reprocess_request(record: Record) -> str:
+    """Return the request to make the same object version again, under a new revision."""
     source = record["source"]
     wanted = {
         "bucket": source["bucket"],
@@ -28,35 +28,41 @@ def reprocess(record: Record) -> str:
     return json.dumps({"reprocess": {name: value for name, value in wanted.items() if value is not None}})
 
 
-def once_more(record: Record) -> str:
-    """The event that a record is about, for when its message is lost. Coming twice it is the duplicate that it is."""
+def original_event(record: Record) -> str:
+    """Rebuild the S3 event of a record whose message was lost.
+
+    If the original arrives too, the processor drops it as a duplicate.
+    """
     source = record["source"]
     details = {"versionId": source.get("version_id"), "eTag": source.get("etag"), "size": source.get("bytes")}
     when = record["listed_at"].partition("#")[0]
     return _event("ObjectCreated:Put", source["bucket"], source["key"], record["sequencer"], when, details)
 
 
-def created(found: Object, bucket: str, sequencer: str) -> str:
-    """What S3 would have said of an object that is there."""
-    details = {"versionId": found.version_id, "eTag": found.etag, "size": found.size}
-    return _event("ObjectCreated:Put", bucket, found.key, sequencer, found.modified.isoformat(), details)
+def creation_event(stored: StoredObject, bucket: str, sequencer: str) -> str:
+    """Return the event that S3 would have sent for an object in the bucket."""
+    details = {"versionId": stored.version_id, "eTag": stored.etag, "size": stored.size}
+    return _event("ObjectCreated:Put", bucket, stored.key, sequencer, stored.modified.isoformat(), details)
 
 
-def removed(bucket: str, key: str, sequencer: str, when: datetime) -> str:
-    """What S3 would have said of an object that is gone while its record is not."""
+def removal_event(bucket: str, key: str, sequencer: str, when: datetime) -> str:
+    """Return the event that S3 would have sent for an object that was removed."""
     return _event("ObjectRemoved:DeleteMarkerCreated", bucket, key, sequencer, when.isoformat(), {})
 
 
-def successor(sequencer: str) -> str:
-    """The very next one. S3's own have some 18 digits and are padded on the right, so it has none as near."""
+def next_sequencer(sequencer: str) -> str:
+    """Return the sequencer right after this one.
+
+    S3's own have about 18 digits and are padded on the right, so none of them is as close.
+    """
     return f"{int(sequencer, 16) + 1:0{SEQUENCER_DIGITS}x}"
 
 
 def first_sequencer(version: str) -> str:
-    """For an object that no record tells of: less than any of S3's own, and another for every version.
+    """Return a sequencer for an object without a record: less than any of S3's own, and different for every version.
 
-    Whatever happens to the object from now on wins. So would an old event that S3 sends a second time, of a version
-    that was overwritten; then the next comparison finds the record outdated.
+    Every later event of the object wins over it. So does an old event of an overwritten version, if S3 sends one a
+    second time; then the next comparison reports the record as outdated.
     """
     digits = hashlib.sha256(version.encode()).hexdigest()[:8]
     return digits.rjust(SEQUENCER_DIGITS, "0")

@@ -1,45 +1,89 @@
-"""Variants that no record shows; see image_processor.sweep for why taking them is safe against running work."""
+"""Finds and deletes variants that no record shows, and repairs what a comparison has listed.
 
+A repair never writes a record. It sends the processor the event that S3 must have sent, and the processor puts that in
+order among everything else that happens to the image. Only variants that no record shows are deleted; `sweep` says why
+that is safe while the processor runs.
+"""
+
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from functools import cache
 
 from imagepipe.errors import PipelineError
 from imagepipe.operations import sweep
-from imagepipe.operations.deployment import Deployment
+from imagepipe.operations.differences import Finding
 from imagepipe.operations.inventory import shown_keys
+from imagepipe.operations.pace import BATCH, Sender
 from imagepipe.operations.records import batches
+from imagepipe.operations.resources import Resources
 from imagepipe.operations.sweep import Orphan
 
 #: Most versions that one DeleteObjects takes.
 DELETED_AT_A_TIME = 1000
 
 
-def find(deployment: Deployment, folder: str, settled: datetime) -> list[Orphan]:
-    """Orphans in a folder, as of now; none of them was written after `settled`."""
-    pages = deployment.s3.get_paginator("list_object_versions").paginate(
-        Bucket=deployment.processed_bucket, Prefix=folder
+def find(resources: Resources, folder: str, settled: datetime) -> list[Orphan]:
+    """Return the orphans in a folder that were written before `settled`."""
+    pages = resources.s3.get_paginator("list_object_versions").paginate(
+        Bucket=resources.processed_bucket, Prefix=folder
     )
     versions = [version for page in pages for version in sweep.versions(page)]
 
-    @cache  # of this folder, read after it was listed
+    @cache  # one folder is one image; its record is read after the folder was listed
     def shown(image_id: str) -> set[str]:
-        return shown_keys(deployment.records.get(image_id))
+        return shown_keys(resources.records.get(image_id))
 
     return list(sweep.orphans(versions, shown, settled, timedelta(0)))
 
 
-def take_away(deployment: Deployment, folder: str, settled: datetime) -> int:
-    """Deletes the orphans in a folder for good, and returns how many they were.
+def delete(resources: Resources, folder: str, settled: datetime) -> int:
+    """Delete every version of the orphans in a folder, and return the number of orphans.
 
     Raises:
-        PipelineError: S3 would not delete some.
+        PipelineError: S3 refused to delete some of them.
     """
-    found = find(deployment, folder, settled)
-    for batch in batches((version for orphan in found for version in orphan.versions), DELETED_AT_A_TIME):
-        answer = deployment.s3.delete_objects(
-            Bucket=deployment.processed_bucket,
-            Delete={"Objects": [{"Key": each.key, "VersionId": each.id} for each in batch], "Quiet": True},
+    orphans = find(resources, folder, settled)
+    for batch in batches((version for orphan in orphans for version in orphan.versions), DELETED_AT_A_TIME):
+        answer = resources.s3.delete_objects(
+            Bucket=resources.processed_bucket,
+            Delete={"Objects": [{"Key": version.key, "VersionId": version.id} for version in batch], "Quiet": True},
         )
         if errors := answer.get("Errors"):
-            raise PipelineError(f"{errors[0]['Key']} could not be deleted: {errors[0].get('Message')}")
-    return len(found)
+            raise PipelineError(
+                f"S3 refused to delete {errors[0]['Key']} ({errors[0].get('Message')}): "
+                "remove the cause and run the same command again"
+            )
+    return len(orphans)
+
+
+class Repair:
+    """Repairs findings one after another.
+
+    Args:
+        settled: variants written after this are left alone.
+        rate: messages a second.
+        waiting: see `Sender`.
+    """
+
+    def __init__(
+        self, resources: Resources, settled: datetime, rate: float, waiting: Callable[[int | None], None]
+    ) -> None:
+        self._resources, self._settled = resources, settled
+        self._sender = Sender(resources.backfill, rate, waiting)
+        #: Findings whose message is sent, or whose variants are deleted.
+        self.mended = 0
+
+    def mend(self, findings: Iterable[Finding], done: Callable[[int], None]) -> None:
+        """Repair all findings. Variants that a record shows by now are left alone and not counted.
+
+        Args:
+            done: called with the number of findings of each batch.
+        """
+        for batch in batches(findings, BATCH):
+            bodies = [finding.message for finding in batch if finding.message]
+            self._sender.send(bodies)
+            self.mended += len(bodies)
+            for finding in batch:
+                if not finding.message:
+                    self.mended += delete(self._resources, finding.name, self._settled) > 0
+            done(len(batch))

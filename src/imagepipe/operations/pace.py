@@ -1,32 +1,33 @@
-"""How fast messages are sent: so many a second, and never more than a few ahead of the functions that take them."""
+"""Limits how fast messages are sent: so many a second, and few ahead of the functions that receive them."""
 
 import time
 from collections.abc import Callable, Iterable
 
 from imagepipe.errors import PipelineError
-from imagepipe.operations.deployment import Queue
 from imagepipe.operations.records import batches
+from imagepipe.operations.resources import Queue
 
 #: Most messages that one SendMessageBatch takes.
 BATCH = 10
 
-#: Messages that may wait in the queue before sending pauses. It is how much work goes on after
-#: a stop, and how much stands before a fresh upload where both use one queue.
+#: Messages that may wait in the queue before sending pauses. So much work continues after a stop, and so much stands
+#: before a fresh upload where both use one queue.
 BACKLOG = 200
 
-#: Seconds between two looks at a queue that is full.
+#: Seconds between two looks at a full queue.
 LOOK_AGAIN = 1.0
 
-#: SQS counts waiting messages with some delay, so it is asked after so many messages and not for each.
+#: Messages between two looks at the queue. SQS counts waiting messages with some delay, so a look per message would
+#: tell no more.
 LOOK_EVERY = 100
 
 
 class Sender:
-    """Sends messages at a rate, as long as the queue is being worked off.
+    """Sends messages at a rate, and pauses while the queue is full.
 
     Args:
         rate: messages a second.
-        waiting: told how many messages wait while sending pauses for that, and None when it goes on.
+        waiting: called with the number of waiting messages while sending pauses, and with None when it continues.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class Sender:
         self._next, self._unlooked = clock(), LOOK_EVERY
 
     def send(self, bodies: Iterable[str]) -> None:
-        """Returns when SQS has taken every message.
+        """Send messages, and return when SQS has accepted all of them.
 
         Raises:
             PipelineError: SQS refused some; those before them are sent.
@@ -53,7 +54,8 @@ class Sender:
             entries = [{"Id": str(place), "MessageBody": body} for place, body in enumerate(batch)]
             answer = self._queue.sqs.send_message_batch(QueueUrl=self._queue.url, Entries=entries)
             if failed := answer.get("Failed"):
-                raise PipelineError(f"SQS refused {len(failed)} messages: {failed[0].get('Message') or failed[0]}")
+                reason = failed[0].get("Message") or failed[0]
+                raise PipelineError(f"SQS refused {len(failed)} messages: {reason}; run the same command again")
 
     def _let_pass(self, count: int) -> None:
         self._unlooked += count

@@ -1,4 +1,4 @@
-"""The table of image records, read in pages: nothing here holds more than one page, however many images there are."""
+"""Reads the table of image records page by page, so that memory does not grow with the number of images."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -17,36 +17,41 @@ Item = TypeVar("Item")
 #: Most keys that one BatchGetItem takes.
 BATCH = 100
 
-#: Seconds that items which DynamoDB holds back are asked for again before that is an error.
+#: Seconds for which unprocessed keys of BatchGetItem are requested again before that is an error.
 PATIENCE = 60
 
 
 class Records:
-    """What the table holds. Everything but `get` and `get_many` is eventually consistent, as indexes are."""
+    """The table of records. Only `get` and `get_many` read consistently; the others use indexes or a scan."""
 
     def __init__(self, dynamodb: Any, table: str) -> None:
         self._dynamodb, self.table = dynamodb, table
 
     def get(self, image_id: str) -> Record | None:
+        """Read the record of one image."""
         return self.get_many([image_id]).get(image_id)
 
     def get_many(self, image_ids: Iterable[str]) -> dict[str, Record]:
-        """Records by id, read consistently; an id without a record is left out."""
-        found: dict[str, Record] = {}
+        """Read records by id. An id without a record is left out.
+
+        Raises:
+            PipelineError: DynamoDB returned unprocessed keys for PATIENCE seconds.
+        """
+        records: dict[str, Record] = {}
         for batch in batches(dict.fromkeys(image_ids), BATCH):
             keys = [{"image_id": {"S": image_id}} for image_id in batch]
             wanted = {self.table: {"Keys": keys, "ConsistentRead": True}}
             deadline = time.monotonic() + PATIENCE
             while wanted:
                 answer = self._dynamodb.batch_get_item(RequestItems=wanted)
-                found |= {record["image_id"]: record for record in map(from_item, answer["Responses"][self.table])}
+                records |= {record["image_id"]: record for record in map(from_item, answer["Responses"][self.table])}
                 wanted = answer.get("UnprocessedKeys", {})
                 if wanted and time.monotonic() > deadline:
-                    raise PipelineError(f"DynamoDB has held reads of {self.table} back for {PATIENCE} s: try later")
-        return found
+                    raise PipelineError(f"DynamoDB has throttled reads of {self.table} for {PATIENCE} s: try later")
+        return records
 
     def with_status(self, status: str) -> Iterator[Record]:
-        """By the index `by-status`, so that a few failures among millions of images are a few reads."""
+        """Read the records with a status by the index `by-status`: a few failures among millions are a few reads."""
         query = {
             "IndexName": "by-status",
             "KeyConditionExpression": "#status = :status",
@@ -56,9 +61,12 @@ class Records:
         return self._items("query", query)
 
     def oldest_first(self, since: datetime | None, until: datetime | None, after: str = "") -> Iterator[Record]:
-        """Live images by the time of their last event, from after the one that was `listed_at` that.
+        """Read the records of images that are not deleted, by the time of their last event.
 
-        What is uploaded meanwhile comes last, so that a place in this order stays good for days.
+        Images that are uploaded meanwhile come last, so a place in this order stays valid for days.
+
+        Args:
+            after: `listed_at` of the record to continue after.
         """
         # `listed_at` is "<time>#<image id>"; "$" is the character after "#", and "!" comes before any in an id.
         start = max(_text(since) if since else "0", f"{after}!")
@@ -71,9 +79,9 @@ class Records:
         return self._items("query", query) if start <= end else iter(())
 
     def all(self, *attributes: str) -> Iterator[Record]:
-        """Every record, tombstones too, in no order, with these top-level attributes only.
+        """Read these top-level attributes of every record, also of deleted images, in no order.
 
-        What the table holds beside records, such as who has which content, has no source.
+        Items of the table that are no records have no `source` and are left out.
         """
         names = {f"#{place}": attribute for place, attribute in enumerate(attributes)}
         scan = {
@@ -89,21 +97,22 @@ class Records:
 
 
 def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Lists of up to `size` items (itertools.batched comes with Python 3.12)."""
+    """Split items into lists of up to `size` (itertools.batched comes with Python 3.12)."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
 
 
 def since(record: Record) -> datetime:
-    """When the image came into the status that it has; older releases did not write that down."""
-    return datetime.fromisoformat(record.get("status_since") or record["updated_at"])
+    """Return when the image got its status."""
+    return datetime.fromisoformat(record["status_since"])
 
 
 def reason_code(record: Record) -> str:
+    """Return the code of the reason why an image failed or was rejected, or NO_REASON."""
     return str((record.get("reason") or {}).get("code") or "NO_REASON")
 
 
 def _text(moment: datetime) -> str:
-    """As `listed_at` begins."""
+    """Format a moment as at the beginning of `listed_at`."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds")

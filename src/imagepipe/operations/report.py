@@ -1,4 +1,4 @@
-"""Differences, kept in a file and counted: there may be millions, and what is mended is what was listed."""
+"""Differences in a file, counted. There may be millions, and exactly the listed ones are repaired."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -13,7 +13,7 @@ from imagepipe.operations.differences import MEANINGS, Finding, Trouble
 
 
 class Report:
-    """One difference per line, as JSON."""
+    """A file with one difference per line, as JSON."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -21,10 +21,11 @@ class Report:
 
     @property
     def count(self) -> int:
+        """Return the number of differences."""
         return sum(self.counts.values())
 
     def write(self, findings: Iterable[Finding]) -> None:
-        """Replaces what the file held."""
+        """Replace the content of the file."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with self.file.open("w") as lines:
             for finding in findings:
@@ -32,6 +33,7 @@ class Report:
                 lines.write(json.dumps(asdict(finding), default=datetime.isoformat) + "\n")
 
     def read(self) -> Iterator[Finding]:
+        """Read the differences back, in the order in which they were written."""
         with self.file.open() as lines:
             for line in lines:
                 fields = json.loads(line)
@@ -39,6 +41,7 @@ class Report:
                 yield Finding(trouble=trouble, since=since, **fields)
 
     def table(self, title: str, most_examples: int) -> Table:
+        """Return a row per kind of difference: count, examples and what a repair does."""
         examples: dict[Trouble, list[str]] = {}
         for finding in self.read():
             names = examples.setdefault(finding.trouble, [])
@@ -48,7 +51,7 @@ class Report:
         result = Table(title=title, title_justify="left")
         result.add_column("difference", overflow="fold")
         result.add_column("count", justify="right")
-        result.add_column("for example", overflow="fold")
+        result.add_column("examples", overflow="fold")
         result.add_column("repair", overflow="fold")
         for trouble in filter(self.counts.__contains__, Trouble):
             meaning, repair = MEANINGS[trouble]

@@ -1,13 +1,13 @@
-"""What lies in the processed bucket and belongs to no record: left behind by a process that was killed at its work.
+"""Which objects of the processed bucket belong to no record, left behind by a process that was killed while it worked.
 
 A sweep never takes anything from running work, for three reasons that hold together:
 
-1.  It looks at objects only that are older than any work that could have written them: Lambda ends a function after
-    15 minutes at the latest, so a writer of that time is dead or done, and what it published is in the record.
-2.  It reads the record, consistently, after it saw the object. If the record does not show the object's key then, that
+1.  It looks only at objects that are older than any work that could have written them: Lambda ends a function after
+    15 minutes at the latest, so their writer is dead or done, and what it published is in the record.
+2.  It reads the record, consistently, after it saw the object. If the record does not show the object's key then, the
     writer published nothing, and nothing else refers to what it wrote.
 3.  It deletes versions, by their ids. Another delivery of the same event may write the same key again at any moment,
-    even between the look at the record and the deletion: that is a new version, and it stays.
+    even between reading the record and the deletion: that is a new version, and it stays.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 
-#: Lambda's longest timeout and as much again for clocks that differ.
+#: Lambda's longest timeout (15 minutes), and as much again for clocks that differ.
 GRACE = timedelta(minutes=30)
 
 
@@ -34,37 +34,42 @@ class Version:
 
 @dataclass(frozen=True)
 class Orphan:
-    """A key that no record shows, with all versions under it: with the newest gone, an older one would come back."""
+    """A key that no record shows, with all its versions: if only the newest went, an older one would come back."""
 
     key: str
     versions: tuple[Version, ...]
 
     @property
     def size(self) -> int:
+        """Return the bytes of all versions."""
         return sum(version.size for version in self.versions)
 
 
 def versions(page: dict[str, Any]) -> list[Version]:
-    """What one page of ListObjectVersions holds, in the order of its keys."""
-    found = [
+    """Return what one page of ListObjectVersions holds, in the order of its keys."""
+    entries = [
         Version(
             entry["Key"], entry["VersionId"], entry["LastModified"], entry.get("Size", 0), entry["IsLatest"], marker
         )
         for kind, marker in (("Versions", False), ("DeleteMarkers", True))
         for entry in page.get(kind, [])
     ]
-    return sorted(found, key=lambda version: version.key)
+    return sorted(entries, key=lambda version: version.key)
 
 
 def orphans(
-    found: Iterable[Version], shown: Callable[[str], set[str]], now: datetime, grace: timedelta = GRACE
+    sorted_versions: Iterable[Version], shown: Callable[[str], set[str]], now: datetime, grace: timedelta = GRACE
 ) -> Iterator[Orphan]:
-    """Keys that can be deleted, out of versions in the order of their keys.
+    """Return the keys that can be deleted.
 
-    `shown` reads, consistently, the keys that the record of an image shows; it is asked after the versions were listed.
     Keys that are deleted already, under a marker, are left to the bucket's lifecycle.
+
+    Args:
+        sorted_versions: in the order of their keys.
+        shown: reads, consistently, the keys that the record of an image shows. Called after the versions were listed.
+        grace: keys written within this time before `now` are left alone.
     """
-    for key, group in groupby(found, key=lambda version: version.key):
+    for key, group in groupby(sorted_versions, key=lambda version: version.key):
         all_of_key = tuple(group)
         if any(version.latest and version.marker for version in all_of_key):
             continue

@@ -20,16 +20,22 @@ from imagepipe.errors import PipelineError
 from imagepipe.live import environments
 from imagepipe.operations import messages
 from imagepipe.operations.dead_letters import Letter
-from imagepipe.operations.deployment import Deployment, Workers
-from imagepipe.operations.differences import Finding, Trouble, finding, judge, retold
+from imagepipe.operations.differences import Finding, Trouble, judge, make_finding, replacement_event
 from imagepipe.operations.estimate import Estimate, Sums, estimate
 from imagepipe.operations.failures import Failure, group
-from imagepipe.operations.inventory import Folder, Inventory, Known, Object, list_folders, outer_join
-from imagepipe.operations.journal import Journal, Progress
-from imagepipe.operations.moments import duration, moment
+from imagepipe.operations.inventory import (
+    Inventory,
+    RecordedObject,
+    StoredObject,
+    VariantFolder,
+    list_folders,
+    outer_join,
+)
 from imagepipe.operations.pace import BACKLOG, LOOK_EVERY, Sender
 from imagepipe.operations.report import Report
-from imagepipe.operations.selection import Selection
+from imagepipe.operations.reprocess import Journal, Progress
+from imagepipe.operations.resources import Resources, Workers
+from imagepipe.operations.selection import Selection, duration, moment
 from imagepipe.terragrunt.target import Cloud, Target
 
 NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
@@ -55,19 +61,19 @@ def record(**changes: Any) -> dict[str, Any]:
     }
 
 
-def known(status: str = "READY", since: datetime = OLD, version: str | None = "v1", etag: str = "e1") -> Known:
-    return Known(ID, "a+b/ü.jpg", version, etag, status, since)
+def known(status: str = "READY", since: datetime = OLD, version: str | None = "v1", etag: str = "e1") -> RecordedObject:
+    return RecordedObject(ID, "a+b/ü.jpg", version, etag, status, since)
 
 
-def thing(modified: datetime = OLD, version: str | None = "v1", etag: str = "e1") -> Object:
-    return Object(ID, "a+b/ü.jpg", version, etag, 7, modified)
+def thing(modified: datetime = OLD, version: str | None = "v1", etag: str = "e1") -> StoredObject:
+    return StoredObject(ID, "a+b/ü.jpg", version, etag, 7, modified)
 
 
 # --- messages ---------------------------------------------------------------------------------------------------------
 
 
 def test_lost_event_is_made_again_as_the_one_that_it_was() -> None:
-    (event,) = events.parse(messages.once_more(record()))
+    (event,) = events.parse(messages.original_event(record()))
     assert (event.image_id, event.key, event.version_id, event.size) == (ID, "a+b/ü.jpg", "v1", 7)
     assert event.sequencer == record()["sequencer"]
     assert event.time == OLD
@@ -76,7 +82,7 @@ def test_lost_event_is_made_again_as_the_one_that_it_was() -> None:
 @given(s3_sequencers, s3_sequencers)
 def test_made_up_event_comes_after_the_recorded_one_and_before_any_later(one: str, other: str) -> None:
     earlier, later = sorted(_sequencer(each) for each in (one, other))
-    made_up = _sequencer(messages.successor(earlier))
+    made_up = _sequencer(messages.next_sequencer(earlier))
     assert earlier < made_up
     assert earlier == later or made_up < later or int(later, 16) - int(earlier, 16) == 1
 
@@ -92,7 +98,7 @@ def test_two_versions_of_an_unrecorded_object_have_two_revisions() -> None:
 
 def _sequencer(text: str) -> str:
     """As the processor reads it out of an event."""
-    body = messages.created(thing(), BUCKET, text)
+    body = messages.creation_event(thing(), BUCKET, text)
     return events.parse(body)[0].sequencer
 
 
@@ -115,7 +121,7 @@ def _sequencer(text: str) -> str:
         (known("FAILED"), thing(), None),
     ],
 )
-def test_verdict(known: Known | None, found: Object | None, trouble: Trouble | None) -> None:
+def test_verdict(known: RecordedObject | None, found: StoredObject | None, trouble: Trouble | None) -> None:
     assert judge(known, found, SETTLED) is trouble
 
 
@@ -123,7 +129,7 @@ def test_verdict(known: Known | None, found: Object | None, trouble: Trouble | N
     ("known", "found"),
     [(None, thing(YOUNG)), (known("PROCESSING", YOUNG), thing()), (known(version="v0"), thing(YOUNG))],
 )
-def test_nothing_young_is_judged(known: Known | None, found: Object | None) -> None:
+def test_nothing_young_is_judged(known: RecordedObject | None, found: StoredObject | None) -> None:
     assert judge(known, found, SETTLED) is None
 
 
@@ -147,12 +153,12 @@ def test_repair_of_missing_variants_is_news_of_the_same_version() -> None:
 
 
 def test_what_failed_and_was_overwritten_since_is_told_of_the_new_version() -> None:
-    (event,) = events.parse(retold(BUCKET, record(status="FAILED"), thing(version="v2")))
+    (event,) = events.parse(replacement_event(BUCKET, record(status="FAILED"), thing(version="v2")))
     assert event.version_id == "v2"
 
 
 def test_what_failed_and_was_removed_since_is_told_of_the_removal() -> None:
-    (event,) = events.parse(retold(BUCKET, record(status="FAILED"), None))
+    (event,) = events.parse(replacement_event(BUCKET, record(status="FAILED"), None))
     assert not event.created
 
 
@@ -161,8 +167,8 @@ def test_repair_of_a_stuck_image_is_its_own_event_again() -> None:
     assert event.sequencer == record()["sequencer"]
 
 
-def _repair(trouble: Trouble, known: dict[str, Any] | None, found: Object | None) -> str:
-    message = finding(trouble, BUCKET, known, found).message
+def _repair(trouble: Trouble, known: dict[str, Any] | None, found: StoredObject | None) -> str:
+    message = make_finding(trouble, BUCKET, known, found).message
     assert message
     return message
 
@@ -188,7 +194,7 @@ def inventory(tmp_path: Path) -> Iterator[Inventory]:
 
 
 def test_inventory_puts_record_beside_object(inventory: Inventory) -> None:
-    other = Object("f" * 32, "z", None, "e", 1, OLD)
+    other = StoredObject("f" * 32, "z", None, "e", 1, OLD)
     inventory.add_objects([other, thing()], lambda _: None)
     inventory.add_records([record(), record(image_id="0" * 32)], BUCKET, lambda _: None)
     sides = {(one or two).image_id: (bool(one), bool(two)) for one, two in inventory.side_by_side()}  # type: ignore[union-attr]
@@ -204,7 +210,7 @@ def show(*keys: str) -> dict[str, dict[str, str]]:
     return {key: {"key": key} for key in keys}
 
 
-def folder(name: str, *files: str) -> Folder:
+def folder(name: str, *files: str) -> VariantFolder:
     (found,) = list_folders(FakeBucket(*(name + file for file in files)), BUCKET)
     return found
 
@@ -346,10 +352,10 @@ def test_operations_know_what_the_processor_has_made_again() -> None:
     functions.list_event_source_mappings.return_value = {"EventSourceMappings": [{"FunctionArn": "processor:live"}]}
     functions.get_function_configuration.return_value = {"MemorySize": 1024, "Environment": {"Variables": variables}}
     units = ("queue", "backfill_queue", "dead_letter_queue", "table", "upload_bucket", "processed_bucket")
-    deployment = Deployment(Mock(client=lambda _: functions), {unit: {"arn": unit} for unit in units})
+    resources = Resources(Mock(client=lambda _: functions), {unit: {"arn": unit} for unit in units})
     sandbox = Mock(limits=Limits.parse(limits).within(1024))
     processor = Processor(Mock(), Recipe.parse(recipe), sandbox, digest, "uploads")
-    assert deployment.workers.verdict == processor.verdict_version
+    assert resources.workers.verdict == processor.verdict_version
 
 
 WORKERS = Workers(concurrency=2, memory_mb=1024, architecture="arm64", recipe="r1", verdict="v1")
@@ -381,10 +387,10 @@ def test_dollars_are_computing_requests_and_old_versions() -> None:
 
 def test_estimate_says_what_it_takes() -> None:
     assert str(Estimate(1200, 3725.0, 12.345)) == (
-        "1200 images to make again: about 1:02:05 (h:mm:ss) and 12.35 US dollars"
+        "1200 images to reprocess: about 1:02:05 (h:mm:ss) and 12.35 US dollars"
     )
     assert str(Estimate(1, 0.2, 0.00001)).endswith("about 0:00:01 (h:mm:ss) and less than a cent")
-    assert str(Estimate(0, 0, 0)) == "no image is left to make again"
+    assert str(Estimate(0, 0, 0)) == "no image is left to reprocess"
 
 
 # --- pace -------------------------------------------------------------------------------------------------------------
@@ -446,12 +452,12 @@ def test_report_reads_back_what_was_found(tmp_path: Path) -> None:
 
 
 def test_letter_knows_which_queue_it_is_of() -> None:
-    bodies = [messages.reprocess(record()), messages.once_more(record())]
+    bodies = [messages.reprocess_request(record()), messages.original_event(record())]
     assert [Letter("m", body, OLD, (ID,), ("k",), None).of_backfill for body in bodies] == [True, False]
 
 
 def test_reprocess_names_the_event_that_the_record_must_still_be_about() -> None:
-    wanted = json.loads(messages.reprocess(record()))["reprocess"]
+    wanted = json.loads(messages.reprocess_request(record()))["reprocess"]
     assert wanted == {
         "bucket": BUCKET,
         "key": "a+b/ü.jpg",
@@ -463,7 +469,7 @@ def test_reprocess_names_the_event_that_the_record_must_still_be_about() -> None
 
 @pytest.mark.parametrize("key", ["a b+c&d=e%20f.jpg", "日本語.png", "a/../b", 'quote"s'])
 def test_key_survives_the_way_through_a_made_up_event(key: str) -> None:
-    body = messages.created(Object(ID, key, None, "e", 1, OLD), BUCKET, "1")
+    body = messages.creation_event(StoredObject(ID, key, None, "e", 1, OLD), BUCKET, "1")
     assert quote_plus(key, safe="/") in body
     assert events.parse(body)[0].key == key
 
@@ -478,7 +484,7 @@ def test_key_survives_the_way_through_a_made_up_event(key: str) -> None:
 def test_next_command_is_for_the_same_environment_in_the_same_cloud(cloud: Cloud, command: str) -> None:
     units = ("queue", "backfill_queue", "dead_letter_queue", "table", "upload_bucket", "processed_bucket")
     target = Target(environments.load("prod"), cloud, {})
-    assert Deployment(target, dict.fromkeys(units)).command("redrive", "IMAGE=1") == command
+    assert Resources(target, dict.fromkeys(units)).command("redrive", "IMAGE=1") == command
 
 
 def test_times_are_written_as_people_write_them() -> None:
