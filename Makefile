@@ -37,14 +37,14 @@ image-tools: runtime
 	@$(install) --image
 
 ## Start here
-setup: ## Put tools (.tools) and Python packages (.venv) into this clone, where missing
+setup: ## Install missing tools (.tools) and Python packages (.venv) into this clone
 	@$(install)
 
 .PHONY: demo test
 demo: $(functions) ## Deploy dev on the local cloud and send images through [IMAGES=<folder>, FUNCTIONS=image]
 	@$(imagepipe) demo $(if $(IMAGES),"$(IMAGES)")
 
-test: setup ## Run every test, longest first, but the long way of a release [JOBS=2: so many at a time]
+test: setup ## Run all tests but the long rehearsal of a release [JOBS=2: tests at the same time]
 	@pytest -m "not rehearsal" -n $(JOBS) --no-loadscope-reorder tests/e2e tests/chaos tests/image tests/local tests/modules tests/live tests/image_processor tests/imagepipe tests/scripts tests/docs
 
 ## Local cloud
@@ -55,10 +55,10 @@ up: $(functions) ## Start the local cloud of this clone [FUNCTIONS=source|image:
 down: runtime ## Stop it; its state is kept
 	@$(imagepipe) down
 
-status: runtime ## Say whether it runs, and where
+status: runtime ## Show whether it runs, and where
 	@$(imagepipe) status
 
-logs: runtime ## Show what it and the functions on it wrote [FOLLOW=1]
+logs: runtime ## Show its logs and those of the functions on it [FOLLOW=1]
 	@$(imagepipe) logs $(if $(FOLLOW),--follow)
 
 env: runtime ## Print shell lines for plain terragrunt, aws and curl: eval "$(make env)"
@@ -66,123 +66,123 @@ env: runtime ## Print shell lines for plain terragrunt, aws and curl: eval "$(ma
 
 ## Environments [ENV=<folder of live/>|all, CLOUD=local|aws]
 .PHONY: bootstrap affected plan drift apply smoke destroy output
-bootstrap: runtime ## Make the state bucket and the lock table
+bootstrap: runtime ## Create the state bucket and the lock table
 	@$(imagepipe) bootstrap $(deploy)
 
-affected: runtime ## Units that a change reaches [BASE=<ref>, JSON=1]
+affected: runtime ## List the units that a change affects [BASE=<ref>, JSON=1]
 	@$(imagepipe) affected $(call option,BASE,base) $(call flag,JSON,json)
 
-plan: runtime ## Show what would change [UNITS=affected|<unit>,…, BUNDLE=<file> to be applied, BASE=<ref>, LABELS]
+plan: runtime ## Show what an apply would change [UNITS=affected|<unit>,…, BUNDLE=<file> for apply, BASE=<ref>, LABELS]
 	@$(imagepipe) plan $(deploy) $(call option,UNITS,units) $(call option,BASE,base) $(call option,BUNDLE,bundle) $(call option,LABELS,labels)
 
-drift: runtime ## Show where what is deployed differs from the files [JSON=1]
+drift: runtime ## Compare what is deployed with the configuration [JSON=1]
 	@$(imagepipe) drift $(deploy) $(call flag,JSON,json)
 
-apply: runtime ## Bring an environment to what its files say, or apply what was planned [BUNDLE=<file>, YES=1]
+apply: runtime ## Apply the configuration of an environment, or the plans of a bundle [BUNDLE=<file>, YES=1]
 	@$(imagepipe) apply $(deploy) $(call option,BUNDLE,bundle) $(yes)
 
-smoke: runtime ## Send an image through an environment, read it by the API, remove it
+smoke: runtime ## Test a deployed environment: upload an image, read it by the API, remove it
 	@$(imagepipe) smoke $(deploy)
 
-destroy: runtime ## Remove everything an environment consists of [YES=1]
+destroy: runtime ## Destroy everything in an environment except the state bucket [YES=1]
 	@$(imagepipe) destroy $(deploy) $(yes)
 
-output: runtime ## Print upload bucket, API and dashboard of an environment
+output: runtime ## Print the upload bucket and the addresses of the API and the dashboard
 	@$(imagepipe) outputs $(deploy)
 
 ## Releases
 .PHONY: promote promote-check rollback rehearse-release release
-promote: runtime ## Branch that releases what really runs in one environment to the next [FROM=dev TO=staging]
+promote: runtime ## Create a branch that releases what runs in one environment to the next one [FROM=dev TO=staging]
 	@$(imagepipe) promote --cloud $(CLOUD) $(call option,FROM,from) $(call option,TO,to)
 
 promote-check: runtime ## Check a pull request that changes a release file [BASE=<ref>]
 	@$(imagepipe) promote-check --cloud $(CLOUD) $(call option,BASE,base)
 
-rollback: runtime ## Branch that takes an environment back to a release it ran before [ENV=prod TO=<ref>|previous]
+rollback: runtime ## Create a branch that takes an environment back to an earlier release [ENV=prod TO=<ref>|previous]
 	@$(imagepipe) rollback $(deploy) $(call option,TO,to)
 
-rehearse-release: setup ## Three environments on the local cloud: a change on its way to prod and back, every step shown
+rehearse-release: setup ## Take a change through three environments of the local cloud to prod and back, and show every step
 	@PYTHONPATH=tests FUNCTIONS=image pytest -m "not aside" -p story --exitfirst --quiet --no-header --tb=short \
 		tests/e2e/test_deployment.py::test_plan_saved_with_mock_outputs_cannot_be_applied tests/e2e/test_access.py tests/e2e/test_releases.py
 
-release: runtime ## Tag a version that the changelog speaks of [VERSION=x.y.z]
+release: runtime ## Tag a version listed in CHANGELOG.md [VERSION=x.y.z]
 	@$(imagepipe) release "$(VERSION)"
 
-## Operations [ENV, CLOUD; DRY_RUN=1 only says, YES=1 does not ask, RATE=<messages a second>]
+## Operations [ENV, CLOUD; DRY_RUN=1 changes nothing, YES=1 does not ask, RATE=<messages per second>]
 .PHONY: failures redrive reprocess reconcile
-failures: runtime ## Show which images are not served, why and since when [STATUS=FAILED|REJECTED, JSON=1]
+failures: runtime ## List images that are not served, grouped by reason [STATUS=FAILED|REJECTED, JSON=1]
 	@$(imagepipe) failures $(deploy) $(call option,STATUS,status) $(call flag,JSON,json) $(found)
 
-redrive: runtime ## Put failed images back to work [REASON=<code>, IMAGE=<id>, DISCARD=1 deletes what is no event]
+redrive: runtime ## Retry failed images [REASON=<code>, IMAGE=<id>, DISCARD=1 deletes messages that are no events]
 	@$(imagepipe) redrive $(deploy) $(call option,REASON,reason) $(call option,IMAGE,image) $(call option,RATE,rate) \
 		$(call flag,DRY_RUN,dry-run) $(call flag,DISCARD,discard) $(yes)
 
-reprocess: runtime ## Make images again [OUTDATED=1, ALL=1, IDS, KEYS=<prefix>, SINCE, UNTIL, RECIPE, STATUS, REASON, RESTART=1]
+reprocess: runtime ## Process images again [OUTDATED=1, ALL=1, IDS, KEYS=<prefix>, SINCE, UNTIL, RECIPE, STATUS, REASON, RESTART=1]
 	@$(imagepipe) reprocess $(IDS) $(deploy) $(call flag,OUTDATED,outdated) $(call flag,ALL,all) $(call option,KEYS,prefix) \
 		$(call option,SINCE,since) $(call option,UNTIL,until) $(call option,RECIPE,recipe) $(call option,STATUS,status) \
 		$(call option,REASON,reason) $(call option,RATE,rate) $(call flag,RESTART,restart) $(call flag,DRY_RUN,dry-run) $(yes)
 
-reconcile: runtime ## Compare bucket, records and variants [REPAIR=1, ONLY=<difference>, MIN_AGE=15m, JSON=1]
+reconcile: runtime ## Compare uploaded objects, records and variants [REPAIR=1, ONLY=<difference>, MIN_AGE=15m, JSON=1]
 	@$(imagepipe) reconcile $(deploy) $(call flag,REPAIR,repair) $(call option,ONLY,only) $(call option,MIN_AGE,min-age) \
 		$(call option,RATE,rate) $(call flag,JSON,json) $(yes) $(found)
 
 ## Benchmarks [IMAGES=<folder of camera JPEGs>]
 .PHONY: bench bench-frontier bench-isolation
-bench: setup ## Ours beside sharp and Pillow: build/bench/engine.{json,svg}
+bench: setup ## Compare the engine with sharp and Pillow: build/bench/engine.{json,svg}
 	@python benchmarks/engine.py $(if $(IMAGES),--images "$(IMAGES)")
 
-bench-isolation: setup ## What decoding in a confined process costs: build/bench/isolation.json
+bench-isolation: setup ## Measure what decoding in a confined process costs: build/bench/isolation.json
 	@PYTHONPATH=lambda-image/src:src python benchmarks/isolation.py
 
-bench-frontier: setup ## Encoders by width and content: build/bench/frontier.{json,svg}
+bench-frontier: setup ## Compare encoders by width and content: build/bench/frontier.{json,svg}
 	@python benchmarks/frontier.py $(if $(IMAGES),--images "$(IMAGES)")
 
-## Image [ENV=…, or PLATFORM=linux/amd64|linux/arm64]
+## Container image [ENV=…, or PLATFORM=linux/amd64|linux/arm64]
 .PHONY: base build build-push bench-cold
-base: image-tools ## Pin the newest digest of the public base, or make a stand-in [BASE=<image>]
+base: image-tools ## Pin the newest digest of the public base image, or make a stand-in [BASE=<image>]
 	@$(imagepipe) base --env $(ENV) $(if $(BASE),--image $(BASE))
 
-build: image-tools ## Build the image, with Docker or without; the same source gives the same digest
+build: image-tools ## Build the container image, with or without Docker; the same source gives the same digest
 	@$(imagepipe) build --env $(ENV)
 
 build-push: image-tools ## Build, push by digest, scan, attach the SBOM, write live/<ENV>/release.json [DIRTY=1, REGISTRY=host:port]
 	@$(imagepipe) build-push $(deploy)
 
-bench-cold: image-tools ## How fast the image starts, beside one written by hand → build/bench/cold.json [ROUNDS=15]
+bench-cold: image-tools ## Compare cold starts with those of a Dockerfile written by hand: build/bench/cold.json [ROUNDS=15]
 	@python benchmarks/cold.py --rounds $(ROUNDS)
 
 ## Proof
 .PHONY: chaos bench-pipeline
-chaos: setup ## Faults between all services, and an oracle [EVENTS=2000, SEED=n, SEEDS=1]: build/chaos.json
+chaos: setup ## Inject faults between all services, and check every result [EVENTS=2000, SEED=n, SEEDS=1]: build/chaos.json
 	@PYTHONPATH=tests python -m chaos $(if $(EVENTS),--events $(EVENTS)) $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS))
 
-bench-pipeline: setup ## Requests per image and events per second: build/bench/pipeline.json
+bench-pipeline: setup ## Measure requests per image and events per second: build/bench/pipeline.json
 	@PYTHONPATH=tests python -m chaos.bench
 
 ## Development
 .PHONY: test-unit test-modules test-live test-local test-image test-e2e fuzz lint format docs docs-pictures requirements
-test-unit: setup ## Engine, handlers, command line: seconds
+test-unit: setup ## Test engine, handlers and command line, in seconds
 	@pytest tests/image_processor tests/imagepipe tests/scripts tests/docs
 
-test-modules: setup ## Terraform modules, planned against the provider
+test-modules: setup ## Test the Terraform modules by plans
 	@pytest tests/modules
 
-test-live: setup ## Terragrunt layer: rendered, compared, never applied
+test-live: setup ## Test the Terragrunt layer: render it and compare, apply nothing
 	@pytest tests/live
 
-test-local: setup ## Local cloud and function host
+test-local: setup ## Test the local cloud and its function host
 	@pytest tests/local
 
-test-image: setup ## The image: built twice, looked into, pushed to a registry on loopback
+test-image: setup ## Test the container image: build it twice, inspect it, push it to a registry on this machine
 	@pytest tests/image
 
-test-e2e: setup ## Three environments on the local cloud, from bootstrap to destroy, the long way of a release too [FUNCTIONS=source]
+test-e2e: setup ## Test three environments on the local cloud from bootstrap to destroy, with the long rehearsal of a release [FUNCTIONS=source]
 	@pytest tests/e2e
 
 fuzz: setup ## Send mutated images of every format through the processor [SECONDS=60]
 	@PYTHONPATH=lambda-image/src:src python benchmarks/fuzz --seconds $(or $(SECONDS),60)
 
-lint: setup ## Formatters, linters and type checkers, changing nothing
+lint: setup ## Check format, lint and types; change nothing
 	@ruff check && ruff format --check
 	@mypy
 	@terraform fmt -check -recursive modules && terragrunt hcl fmt --check --working-dir live
@@ -196,7 +196,7 @@ format: setup ## Reformat Python and HCL
 	@ruff check --fix; ruff format
 	@terraform fmt -recursive modules; terragrunt hcl fmt --working-dir live
 
-docs: setup ## Write the tables that follow from code and data: modules' READMEs, docs/
+docs: setup ## Write the tables made from code and data: modules' READMEs, docs/
 	@python docs/tables.py
 	@for module in modules/*/; do terraform-docs --config .terraform-docs.yml "$$module"; done
 

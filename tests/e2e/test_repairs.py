@@ -105,7 +105,7 @@ def test_failed_images_are_shown_and_put_back(environment: Environment, upload: 
 
     code, _, said = environment.run("redrive")
     assert code == 0
-    assert "1 images put back" in said
+    assert "1 images are retried" in said
     assert eventually(lambda: environment.record(key)["status"] == "READY")
 
     code, shown, _ = environment.run("redrive", "--discard", "--yes")
@@ -120,7 +120,7 @@ def test_reprocess_makes_an_image_again_under_a_new_revision(
     before = environment.record(key)
     code, _, said = environment.run("reprocess", before["image_id"], "--yes")
     assert code == 0
-    assert re.search(r"1 images to make again: about 0:00:\d\d .* less than a cent", said)
+    assert re.search(r"1 images to reprocess: about 0:00:\d\d .* less than a cent", said)
     assert eventually(lambda: environment.record(key)["revision"] != before["revision"])
 
     after = environment.record(key)
@@ -132,7 +132,7 @@ def test_reprocess_makes_an_image_again_under_a_new_revision(
     assert {entry["Key"] for entry in listed["Contents"]} == {each["key"] for each in after["variants"].values()}
 
     _, _, said = environment.run("reprocess", before["image_id"], "--yes")
-    assert "no image is left to make again" in said
+    assert "no image is left to reprocess" in said
 
 
 def test_fresh_upload_does_not_wait_for_a_backfill(environment: Environment) -> None:

@@ -493,7 +493,7 @@ def test_repair_that_is_stopped_says_how_far_it_came(
     monkeypatch.setattr(orphans, "delete", stop)
     result = CliRunner().invoke(app, ["reconcile", "--repair", "--yes", "--json", "--min-age=0s", "--rate=1000"])
     assert result.exit_code == operate.INTERRUPTED
-    assert "stopped: 5 of 7 are mended, and the rest is as it was" in " ".join(result.stderr.split())
+    assert "stopped: 5 of 7 are repaired, and the others are unchanged" in " ".join(result.stderr.split())
     assert len(visible(resources.backfill)) == 5
 
 

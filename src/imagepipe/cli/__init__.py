@@ -1,4 +1,4 @@
-"""The `imagepipe` command: what the Makefile calls, and what people call to work with images in any environment."""
+"""Deploy the image pipeline, and work with its images, in any environment. The Makefile calls this command."""
 
 import errno
 import sys
@@ -16,7 +16,7 @@ app.add_typer(ci.app, name="ci", rich_help_panel="Workflows")
 
 
 def main() -> None:
-    """Run the command. An error that people can act on becomes one line and exit code 1."""
+    """Run the command. An error that the user can act on becomes one line and exit code 1."""
     try:
         app()
     except PipelineError as error:
@@ -26,4 +26,4 @@ def main() -> None:
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        sys.exit(f"imagepipe: the disk is full: make room and run it again ({error.filename or 'no file named'})")
+        sys.exit(f"imagepipe: the disk is full: free some space and run it again ({error.filename or 'unknown file'})")

@@ -17,7 +17,7 @@ from imagepipe.errors import PipelineError
 from imagepipe.live import environments
 from imagepipe.terragrunt.target import Cloud
 
-PANEL = "Image"
+PANEL = "Container image"
 
 app = typer.Typer()
 
@@ -28,9 +28,9 @@ app = typer.Typer()
 def base(
     env: EnvironmentOption = "dev",
     platform: PlatformOption = None,
-    image: Annotated[str, typer.Option(help="The public image to pin; without, the one that is named now.")] = "",
+    image: Annotated[str, typer.Option(help="Public image to pin. Default: the one that the Dockerfile names.")] = "",
 ) -> None:
-    """Pin the newest digest of the public base, or make a stand-in where its registry is out of reach."""
+    """Pin the newest digest of the public base image. If its registry is out of reach, make a stand-in."""
     from imagepipe.container.base import make, pin, pinned
 
     wanted = platform or environments.load(env).platform
@@ -45,7 +45,7 @@ def base(
 
 @app.command(rich_help_panel=PANEL)
 def build(env: EnvironmentOption = "dev", platform: PlatformOption = None) -> None:
-    """Build the image; with nothing changed, only say which it is."""
+    """Build the container image. If nothing changed, only print its digest."""
     from imagepipe.container.build import image as build_image
 
     image = build_image(platform or environments.load(env).platform, say)
@@ -63,13 +63,13 @@ def build_push(
     dirty: DirtyOption = False,
     registry: RegistryOption = "",
 ) -> None:
-    """Build the image, push it by digest, and write it into an environment's release.json."""
+    """Build the container image, push it by digest, and write the digest into an environment's release.json."""
     from imagepipe.releases import publish_image
 
     environment = environments.load(env)
     if environment.release is None:
-        raise PipelineError(f"{env} runs no image: ENV is one of {', '.join(environments.road())}")
+        raise PipelineError(f"{env} runs no container image: set ENV to one of {', '.join(environments.road())}")
     shared = target_named(environments.SHARED, cloud)
-    # On AWS, credentials are of one account, and it is the registry's that are needed.
+    # On AWS, credentials belong to one account, and the push needs those of the registry's account.
     runs = target_named(env, cloud) if cloud is Cloud.LOCAL else None
     publish_image.build_push(environment, shared, runs, dirty=dirty, host=registry, say=say)

@@ -55,7 +55,7 @@ app = typer.Typer()
 
 @app.command(rich_help_panel=DEPLOYMENTS)
 def bootstrap(env: EnvironmentOption = "dev", cloud: CloudOption = Cloud.LOCAL) -> None:
-    """Make the state bucket and the lock table of an environment's account and region."""
+    """Create the state bucket and the lock table in an environment's account and region."""
     for target in targets_named(env, cloud):
         terragrunt.bootstrap(target, print)
         say(f"state bucket and lock table of {target.description} are there")
@@ -63,7 +63,7 @@ def bootstrap(env: EnvironmentOption = "dev", cloud: CloudOption = Cloud.LOCAL) 
 
 @app.command(rich_help_panel=DEPLOYMENTS)
 def affected(base: BaseOption = "", as_json: JsonOption = False) -> None:
-    """Name the units that a change reaches, with the first thing through which it does."""
+    """List the units that a change affects, each with the first reason."""
     reached = changes.since(base or repository.main_branch())
     removed = changes.removed(base or repository.main_branch())
     if as_json:
@@ -80,12 +80,14 @@ def affected(base: BaseOption = "", as_json: JsonOption = False) -> None:
 def plan(
     env: EnvironmentOption = "dev",
     cloud: CloudOption = Cloud.LOCAL,
-    units: Annotated[str, typer.Option(help="Some units, with commas; affected: those that BASE..HEAD reaches.")] = "",
+    units: Annotated[
+        str, typer.Option(help="Units to plan, separated by commas, or affected: those that differ from BASE.")
+    ] = "",
     base: BaseOption = "",
-    file: Annotated[Path | None, typer.Option("--bundle", help="Seal the plans in this file.")] = None,
-    labels: Annotated[str, typer.Option(envvar="LABELS", help="Of the pull request, with commas.")] = "",
+    file: Annotated[Path | None, typer.Option("--bundle", help="File to seal the plans in, for apply.")] = None,
+    labels: Annotated[str, typer.Option(envvar="LABELS", help="Labels of the pull request, separated by commas.")] = "",
 ) -> None:
-    """Show what would change, and count it per unit. With a bundle, that is what apply may then apply."""
+    """Show what an apply would change, counted per unit. With --bundle, seal the plans for apply."""
     for target in targets_named(env, cloud):
         say(f"planning {target.description}")
         if file is None and not units:
@@ -138,7 +140,7 @@ def _chosen(target: Target, units: str, base: str) -> list[str]:
 
 @app.command(rich_help_panel=DEPLOYMENTS)
 def plan_key() -> None:
-    """Print a new key for bundles of plans: PLAN_KEY, a secret of the repository."""
+    """Print a new key that seals bundles of plans. Store it as the repository secret PLAN_KEY."""
     print(seal.new_key())
 
 
@@ -148,12 +150,13 @@ def drift(
     cloud: CloudOption = Cloud.LOCAL,
     as_json: JsonOption = False,
     report: Annotated[
-        Path | None, typer.Option(help="Write it as Markdown into this file, which is empty where nothing differs.")
+        Path | None,
+        typer.Option(help="Write the differences to this file as Markdown. Without differences the file is empty."),
     ] = None,
 ) -> None:
-    """Show where what is deployed differs from the files, by resource and attribute. Changes nothing.
+    """Compare what is deployed with the configuration, by resource and attribute. Changes nothing.
 
-    Exit code: 0 nowhere, 1 an error, 2 somewhere.
+    Exit code: 0 no differences, 1 an error, 2 differences.
     """
     differences: dict[str, list[comparison.Difference]] = {}
     for target in targets_named(env, cloud):
@@ -175,12 +178,12 @@ def drift(
 def apply(
     env: EnvironmentOption = "dev",
     cloud: CloudOption = Cloud.LOCAL,
-    file: Annotated[Path | None, typer.Option("--bundle", help="Apply these plans, and nothing else.")] = None,
+    file: Annotated[Path | None, typer.Option("--bundle", help="Apply exactly the plans in this file.")] = None,
     yes: YesOption = False,
 ) -> None:
-    """Bring an environment to what its files say, or apply what was planned. Asks where env.hcl says ask_first.
+    """Apply the configuration of an environment, or the plans of a bundle. Asks first where env.hcl says ask_first.
 
-    Exit code: 0 done, 1 an error, 3 the bundle is applied, and what depends on it is to be planned now.
+    Exit code: 0 done, 1 an error, 3 the bundle is applied and more units can be planned now.
     """
     for target in targets_named(env, cloud):
         if target.environment.ask_first:
@@ -206,7 +209,7 @@ def _apply(target: Target, file: Path) -> int:
 
 @app.command(rich_help_panel=DEPLOYMENTS)
 def smoke(env: EnvironmentOption = "dev", cloud: CloudOption = Cloud.LOCAL) -> None:
-    """Send an image through an environment, read it back by the API and remove it."""
+    """Test a deployed environment: upload an image, read it by the API, remove it."""
     target = target_named(env, cloud)
     seconds = smoke_test.test(Pipeline(target))
     say(f"{target.environment.name}: an image went in, came out by the API and was removed, in {seconds:.1f} s")
@@ -218,7 +221,7 @@ def smoke(env: EnvironmentOption = "dev", cloud: CloudOption = Cloud.LOCAL) -> N
 
 @app.command(rich_help_panel=DEPLOYMENTS)
 def destroy(env: EnvironmentOption = "dev", cloud: CloudOption = Cloud.LOCAL, yes: YesOption = False) -> None:
-    """Remove everything an environment consists of. Asks first; the state bucket stays."""
+    """Destroy everything in an environment except the state bucket. Asks first."""
     for target in reversed(targets_named(env, cloud)):
         confirm(f"Destroy {target.description} with every image in it?", yes)
         terragrunt.destroy(target, print)
@@ -227,7 +230,7 @@ def destroy(env: EnvironmentOption = "dev", cloud: CloudOption = Cloud.LOCAL, ye
 
 @app.command(rich_help_panel=DEPLOYMENTS)
 def outputs(env: EnvironmentOption = "dev", cloud: CloudOption = Cloud.LOCAL, as_json: JsonOption = False) -> None:
-    """Print where an environment is: upload bucket, API, dashboard."""
+    """Print the upload bucket and the addresses of the API and the dashboard."""
     values = {target.environment.name: _outputs(target) for target in targets_named(env, cloud)}
     if as_json:
         print(json.dumps(values if len(values) > 1 else next(iter(values.values())), indent=2))
@@ -247,11 +250,11 @@ def _outputs(target: Target) -> dict[str, Any]:
 
 @app.command(rich_help_panel=RELEASES)
 def promote(
-    source: Annotated[str, typer.Option("--from", envvar="FROM", help="The environment that runs it.")],
-    to: Annotated[str, typer.Option("--to", envvar="TO", help="The environment that comes next.")],
+    source: Annotated[str, typer.Option("--from", envvar="FROM", help="Environment that runs the release.")],
+    to: Annotated[str, typer.Option("--to", envvar="TO", help="Environment to release to: the next one in order.")],
     cloud: CloudOption = Cloud.LOCAL,
 ) -> None:
-    """Make the branch that releases to one environment what really runs in the one before it."""
+    """Create a branch that releases what runs in one environment to the next one."""
     road = environments.road()
     for name in (source, to):
         if name not in road:
@@ -268,7 +271,7 @@ def promote(
 
 @app.command(rich_help_panel=RELEASES)
 def promote_check(base: BaseOption = "", cloud: CloudOption = Cloud.LOCAL) -> None:
-    """Check a change of a release file: nothing else changes, and it is what runs in the environment before."""
+    """Check a change of a release file: it changes nothing else, and the environment before runs that release."""
     statements = promotion.check(base or repository.main_branch(), cloud)
     for statement in statements:
         say(statement.replace("`", ""))
@@ -278,12 +281,12 @@ def promote_check(base: BaseOption = "", cloud: CloudOption = Cloud.LOCAL) -> No
 @app.command(rich_help_panel=RELEASES)
 def rollback(
     to: Annotated[
-        str, typer.Option("--to", envvar="TO", help="A commit or tag at which its release file says it; or previous.")
+        str, typer.Option("--to", envvar="TO", help="Commit or tag whose release file to go back to, or previous.")
     ],
     env: EnvironmentOption = "",
     cloud: CloudOption = Cloud.LOCAL,
 ) -> None:
-    """Make the branch that takes an environment back to a release that it ran before. Without ENV: the last one."""
+    """Create a branch that takes an environment back to an earlier release. Default of --env: the last environment."""
     road = environments.road()
     name = env or road[-1]
     if name not in road:
@@ -318,7 +321,7 @@ def _plan_of(name: str, cloud: Cloud, release: Release) -> str:
 
 
 @app.command(rich_help_panel=RELEASES)
-def release(version: Annotated[str, typer.Argument(help="Like 1.4.0.")]) -> None:
-    """Tag the checkout as a version that the changelog speaks of; release files may name the tag."""
+def release(version: Annotated[str, typer.Argument(help="Version, like 1.4.0.")]) -> None:
+    """Tag this commit with a version listed in CHANGELOG.md. Release files can then name the tag."""
     print(releases.tag(version))
     say(f"tagged v{version}; git push origin v{version} publishes it")

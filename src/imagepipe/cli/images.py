@@ -1,4 +1,4 @@
-"""Commands that work with the pictures of an environment: upload, list, download, remove."""
+"""Commands for the images in an environment: upload, list, download, remove."""
 
 import json
 from datetime import datetime
@@ -24,25 +24,25 @@ app = typer.Typer()
 
 @app.command(rich_help_panel="Deployments")
 def dashboard(env: EnvironmentOption = "dev", cloud: CloudOption = Cloud.LOCAL) -> None:
-    """Show the deployed dashboard with the values of the last hour."""
+    """Show the values of the deployed dashboard for the last hour."""
     target = target_named(env, cloud)
     console.print(dashboards.table(target, Pipeline(target).dashboard_name))
 
 
 @app.command(rich_help_panel=PANEL)
 def upload(
-    paths: Annotated[list[Path] | None, typer.Argument(help="Files and folders; without, samples are made.")] = None,
+    paths: Annotated[list[Path] | None, typer.Argument(help="Files and folders. Default: generated samples.")] = None,
     env: EnvironmentOption = "dev",
     cloud: CloudOption = Cloud.LOCAL,
-    bucket: Annotated[str | None, typer.Option(help="Upload bucket, instead of the environment's own.")] = None,
+    bucket: Annotated[str | None, typer.Option(help="Bucket to upload to. Default: the environment's.")] = None,
     test_data: Annotated[
-        bool, typer.Option("--test-data", help=f"Tag the objects {TEST_DATA_TAG}: they expire.")
+        bool, typer.Option("--test-data", help=f"Tag the objects {TEST_DATA_TAG}, so that they expire.")
     ] = False,
-    concurrency: Annotated[int, typer.Option(min=1, max=64, help="Files at a time.")] = 8,
+    concurrency: Annotated[int, typer.Option(min=1, max=64, help="Files to upload at the same time.")] = 8,
     wait_for_them: Annotated[bool, typer.Option("--wait", help="Wait until every image is processed.")] = False,
-    timeout: Annotated[float, typer.Option(help="Seconds without progress after which --wait gives up.")] = 120,
+    timeout: Annotated[float, typer.Option(help="Seconds without progress after which --wait ends.")] = 120,
 ) -> None:
-    """Upload images. What is there already with the same content is left alone, so a broken-off run can be repeated."""
+    """Upload images. Unchanged files are skipped, so a stopped upload can be repeated."""
     target = target_named(env, cloud)
     files = collect(paths or [samples.make(demo.SAMPLES)[0].parents[1]])
     if bucket:
@@ -53,7 +53,7 @@ def upload(
         task = bar.add_task("upload", total=len(files))
         uploads = uploader.upload(files, lambda _: bar.advance(task))
     skipped = sum(upload.skipped for upload in uploads)
-    say(f"{len(uploads) - skipped} uploaded, {skipped} there already, {human_bytes(sum(u.size for u in uploads))}")
+    say(f"{len(uploads) - skipped} uploaded, {skipped} unchanged, {human_bytes(sum(u.size for u in uploads))}")
     if wait_for_them:
         _wait(Pipeline(target), uploads, timeout)
 
@@ -63,9 +63,9 @@ def wait(
     paths: Annotated[list[Path], typer.Argument(help="The files and folders that were uploaded.")],
     env: EnvironmentOption = "dev",
     cloud: CloudOption = Cloud.LOCAL,
-    timeout: Annotated[float, typer.Option(help="Seconds without progress after which it gives up.")] = 120,
+    timeout: Annotated[float, typer.Option(help="Seconds without progress after which waiting ends.")] = 120,
 ) -> None:
-    """Wait until uploaded images are processed, and show what became of them."""
+    """Wait until uploaded images are processed, and show the results."""
     pipeline = Pipeline(target_named(env, cloud))
     _wait(pipeline, pipeline.uploader(test_data=False).find(collect(paths)), timeout)
 
@@ -74,8 +74,10 @@ def wait(
 def list_images(
     env: EnvironmentOption = "dev",
     cloud: CloudOption = Cloud.LOCAL,
-    status: Annotated[str | None, typer.Option(help="Only READY, REJECTED, FAILED … ones.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
+    status: Annotated[
+        str | None, typer.Option(help="Only images with this status, such as READY, REJECTED or FAILED.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most images to list.")] = 50,
     as_json: JsonOption = False,
 ) -> None:
     """List images, newest first."""
@@ -97,19 +99,23 @@ def list_images(
 
 
 @app.command(rich_help_panel=PANEL)
-def show(image_id: str, env: EnvironmentOption = "dev", cloud: CloudOption = Cloud.LOCAL) -> None:
-    """Show everything that is known of one image."""
+def show(
+    image_id: Annotated[str, typer.Argument(help="Id of the image.")],
+    env: EnvironmentOption = "dev",
+    cloud: CloudOption = Cloud.LOCAL,
+) -> None:
+    """Show the record of an image as JSON."""
     print(json.dumps(_record(Pipeline(target_named(env, cloud)), image_id), indent=2, ensure_ascii=False))
 
 
 @app.command(rich_help_panel=PANEL)
 def download(
     image_ids: Annotated[
-        list[str] | None, typer.Argument(help="Which images; without, every one that is READY.")
+        list[str] | None, typer.Argument(help="Ids of the images. Default: every READY image.")
     ] = None,
     env: EnvironmentOption = "dev",
     cloud: CloudOption = Cloud.LOCAL,
-    to: Annotated[Path, typer.Option(help="Folder to put them in.")] = Path("images"),
+    to: Annotated[Path, typer.Option(help="Folder to write the images to.")] = Path("images"),
 ) -> None:
     """Download every variant of images."""
     pipeline = Pipeline(target_named(env, cloud))
@@ -124,12 +130,12 @@ def download(
 
 @app.command(rich_help_panel=PANEL)
 def remove(
-    image_ids: Annotated[list[str], typer.Argument()],
+    image_ids: Annotated[list[str], typer.Argument(help="Ids of the images.")],
     env: EnvironmentOption = "dev",
     cloud: CloudOption = Cloud.LOCAL,
     yes: YesOption = False,
 ) -> None:
-    """Remove images with everything made of them, by a signed request to the API."""
+    """Remove images with all their variants, by a signed request to the API."""
     target = target_named(env, cloud)
     confirm(f"Remove {len(image_ids)} images from {target.description}?", yes)
     pipeline = Pipeline(target)
@@ -140,7 +146,7 @@ def remove(
 
 @app.command(rich_help_panel=PANEL)
 def clean(env: EnvironmentOption = "dev", cloud: CloudOption = Cloud.LOCAL, yes: YesOption = False) -> None:
-    """Remove test data: objects tagged so by `upload --test-data` and the demo, and nothing else."""
+    """Remove test data: the objects that `upload --test-data` and the demo have tagged."""
     target = target_named(env, cloud)
     pipeline = Pipeline(target)
     keys = list(pipeline.test_data())
@@ -154,7 +160,7 @@ def clean(env: EnvironmentOption = "dev", cloud: CloudOption = Cloud.LOCAL, yes:
 def _record(pipeline: Pipeline, image_id: str) -> Record:
     record = pipeline.api.image(image_id)
     if record is None:
-        raise PipelineError(f"there is no image {image_id}; imagepipe list shows what there is")
+        raise PipelineError(f"no image has the id {image_id}: imagepipe list shows the ids")
     return record
 
 
@@ -169,5 +175,6 @@ def _wait(pipeline: Pipeline, uploads: list[Upload], timeout: float) -> None:
     console.print(demo.report(uploads, records))
     if len(records) < len(uploads):
         raise PipelineError(
-            f"{len(uploads) - len(records)} images were not final after {timeout:.0f} s without progress"
+            f"{len(uploads) - len(records)} images are not processed after {timeout:.0f} s without progress: "
+            "make failures shows why, and imagepipe wait waits again"
         )

@@ -30,14 +30,14 @@ def up(functions: FunctionsOption = None) -> None:
 
 @app.command(rich_help_panel=PANEL)
 def down() -> None:
-    """Stop the local cloud; what it holds is there again after the next start."""
+    """Stop the local cloud. Its state is kept for the next start."""
     localcloud.down(ROOT)
     say("the local cloud is down; its state is kept in .local")
 
 
 @app.command(rich_help_panel=PANEL)
 def status() -> None:
-    """Say whether the local cloud runs, and where."""
+    """Show whether the local cloud runs, and where."""
     local = localcloud.status(ROOT)
     if not local.running:
         console.print(f"the local cloud is down; make up starts it (its state is in {local.folder})", soft_wrap=True)
@@ -50,8 +50,8 @@ def status() -> None:
 
 
 @app.command(rich_help_panel=PANEL)
-def logs(follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines are written.")] = False) -> None:
-    """Show what the local cloud and the functions on it wrote."""
+def logs(follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing new lines.")] = False) -> None:
+    """Show the logs of the local cloud and of the functions on it."""
     localcloud.logs(ROOT, follow)
 
 
@@ -63,7 +63,9 @@ def env(name: EnvironmentOption = "dev", cloud: CloudOption = Cloud.LOCAL) -> No
 
 @app.command(rich_help_panel=PANEL)
 def demo(
-    folder: Annotated[Path | None, typer.Argument(help="Images of your own; without, samples are made.")] = None,
+    folder: Annotated[
+        Path | None, typer.Argument(help="Folder with images of your own. Default: generated samples.")
+    ] = None,
     functions: FunctionsOption = None,
 ) -> None:
     """Deploy dev on the local cloud and send images through it."""

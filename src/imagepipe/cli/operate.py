@@ -23,7 +23,7 @@ from imagepipe.cli.options import (
     confirm,
     target_named,
 )
-from imagepipe.console import console, literal, progress, say
+from imagepipe.console import console, literal, progress, say, time_in_words
 from imagepipe.errors import PipelineError
 from imagepipe.live.environments import ROOT
 from imagepipe.operations import failures as failing
@@ -60,13 +60,13 @@ app = typer.Typer()
 def failures(
     env: EnvironmentOption = "dev",
     cloud: CloudOption = Cloud.LOCAL,
-    status: Annotated[str | None, typer.Option(help="Only FAILED, or only REJECTED ones.")] = None,
-    examples: Annotated[int, typer.Option(min=1, help="Images to name for each reason.")] = 3,
+    status: Annotated[str | None, typer.Option(help="Only FAILED or only REJECTED images.")] = None,
+    examples: Annotated[int, typer.Option(min=1, help="Images to name per reason.")] = 3,
     as_json: JsonOption = False,
 ) -> None:
-    """Show which images are not served, why and since when, grouped by reason.
+    """List images that are not served, grouped by reason.
 
-    Exit code: 0 there are none, 3 there are some.
+    Exit code: 0 no such images, 1 an error, 3 such images.
     """
     resources = Resources.of(target_named(env, cloud))
     statuses = _statuses(status)
@@ -87,16 +87,18 @@ def failures(
 def redrive(
     env: EnvironmentOption = "dev",
     cloud: CloudOption = Cloud.LOCAL,
-    reason: Annotated[list[str] | None, typer.Option(help="Only images that failed for it.")] = None,
+    reason: Annotated[list[str] | None, typer.Option(help="Only images that failed for this reason.")] = None,
     image: Annotated[list[str] | None, typer.Option(help="Only the image with this id.")] = None,
     rate: RateOption = 50,
     dry_run: DryRunOption = False,
-    discard: Annotated[bool, typer.Option("--discard", help="Delete the messages that are no events instead.")] = False,
+    discard: Annotated[
+        bool, typer.Option("--discard", help="Delete messages that are no events, and retry none.")
+    ] = False,
     yes: YesOption = False,
 ) -> None:
-    """Put failed images back to work: all, by reason or by image. Twice does no harm.
+    """Retry failed images: all, by reason or by id. Repeating it does no harm.
 
-    Exit code: 0 done, 1 an error; what was not put back by then is where it was.
+    Exit code: 0 done, 1 an error, 130 stopped. Images not retried by then are unchanged.
     """
     resources = Resources.of(target_named(env, cloud))
     if discard:
@@ -110,7 +112,7 @@ def redrive(
             outcome = run.run(lambda count: bar.advance(task, count))
         except KeyboardInterrupt:
             bar.stop()
-            say(f"stopped: {run.counts.moved + run.counts.made} images are put back, and the rest is where it was")
+            say(f"stopped: {run.counts.moved + run.counts.made} images are retried, and the others are unchanged")
             raise typer.Exit(INTERRUPTED) from None
     _print_next(_say_put_back(resources, choice, outcome, dry=dry_run))
 
@@ -128,58 +130,62 @@ def _discard(resources: Resources, yes: bool) -> None:
 
 
 def _say_put_back(resources: Resources, choice: Choice, outcome: RedriveCounts, *, dry: bool) -> list[Step]:
-    """Says how a redrive went, and returns what to type next."""
+    """Print the result of a redrive, and return what to type next."""
     done = outcome.moved + outcome.made
     steps = []
     if done:
-        verb = "would be put back" if dry else "put back"
+        verb = "would be retried" if dry else "are retried"
         say(f"{done} images {verb}: {outcome.moved} from the dead-letter queue, {outcome.made} whose message was lost")
     else:
-        say(f"no failed image can be put back{' for ' + ' '.join(choice.settings) if choice.settings else ''}")
-        steps.append((resources.command("failures"), "what there is"))
+        say(f"no failed image can be retried{' for ' + ' '.join(choice.settings) if choice.settings else ''}")
+        steps.append((resources.command("failures"), "show what is not served"))
     if outcome.kept:
-        say(f"{outcome.kept} messages were not chosen and stay where they are")
+        say(f"{outcome.kept} messages were not chosen and stay in the dead-letter queue")
     if outcome.coming:
-        say(f"{outcome.coming} images failed only just: their messages become dead letters in a few minutes")
-        steps.append((resources.command("redrive", *choice.settings), "then"))
+        say(f"{outcome.coming} images failed just now: their messages become dead letters in a few minutes")
+        steps.append((resources.command("redrive", *choice.settings), "in a few minutes: retry those too"))
     if done and dry:
-        steps.append((resources.command("redrive", *choice.settings), "put them back"))
+        steps.append((resources.command("redrive", *choice.settings), "retry them"))
     elif done:
-        steps.append((resources.command("failures"), "in a few minutes: what still fails"))
+        steps.append((resources.command("failures"), "in a few minutes: show what still fails"))
     if outcome.not_events:
-        say(f"{outcome.not_events} messages are no events and stay: another try would not help them")
-        steps.append((resources.command("redrive", "DISCARD=1"), "delete those"))
+        say(f"{outcome.not_events} messages are no events and stay: they would fail again")
+        steps.append((resources.command("redrive", "DISCARD=1"), "delete those messages"))
     return steps
 
 
 @app.command(rich_help_panel=PANEL)
 def reprocess(
-    image_ids: Annotated[list[str] | None, typer.Argument(help="These images, by id.")] = None,
+    image_ids: Annotated[list[str] | None, typer.Argument(help="Ids of the images.")] = None,
     env: EnvironmentOption = "dev",
     cloud: CloudOption = Cloud.LOCAL,
-    every: Annotated[bool, typer.Option("--all", help="Every image.")] = False,
-    outdated: Annotated[bool, typer.Option("--outdated", help="What another recipe than today's has made.")] = False,
-    recipe: Annotated[str | None, typer.Option(help="What this version of the recipe has made.")] = None,
-    prefix: Annotated[str, typer.Option(help="Keys that begin so.")] = "",
-    since: Annotated[str, typer.Option(help="Uploaded since: 2026-01-31, 2026-01-31T04:30 or 2h (ago).")] = "",
-    until: Annotated[str, typer.Option(help="Uploaded until then.")] = "",
-    status: Annotated[str, typer.Option(help="READY ones, if not said; REJECTED ones after limits changed.")] = "",
-    reason: Annotated[str | None, typer.Option(help="Rejected for it.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="All images.")] = False,
+    outdated: Annotated[
+        bool, typer.Option("--outdated", help="Images made with another recipe than the deployed one.")
+    ] = False,
+    recipe: Annotated[str | None, typer.Option(help="Images made with this version of the recipe.")] = None,
+    prefix: Annotated[str, typer.Option(help="Images whose key begins with this.")] = "",
+    since: Annotated[str, typer.Option(help="Images uploaded since: 2026-01-31, 2026-01-31T04:30 or 2h (ago).")] = "",
+    until: Annotated[str, typer.Option(help="Images uploaded until: written like --since.")] = "",
+    status: Annotated[
+        str, typer.Option(help="Images with this status. Default: READY. Use REJECTED after changing limits.")
+    ] = "",
+    reason: Annotated[str | None, typer.Option(help="Images rejected for this reason.")] = None,
     rate: RateOption = 50,
-    restart: Annotated[bool, typer.Option("--restart", help="Forget how far an earlier run came.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Begin anew, even if an earlier run was stopped.")] = False,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
 ) -> None:
-    """Make images again, behind whatever is uploaded meanwhile. Says what that takes, and asks.
+    """Process images again, after fresh uploads. Shows an estimate, and asks first.
 
-    Ctrl-C stops it; the same command goes on from there.
+    Ctrl-C stops it; the same command continues where it stopped.
 
-    Exit code: 0 all are sent, 1 an error, 130 stopped.
+    Exit code: 0 all images are sent, 1 an error, 130 stopped.
     """
     if not (image_ids or every or outdated or recipe or prefix or since or until or status or reason):
         raise PipelineError(
-            "say which images: ids, --outdated, --recipe, --prefix, --since, --until, --status, --reason, or --all of "
-            "them (of make: IDS, OUTDATED=1, RECIPE, KEYS, SINCE, UNTIL, STATUS, REASON, or ALL=1)"
+            "name the images: ids, --outdated, --recipe, --prefix, --since, --until, --status, --reason or --all "
+            "(for make: IDS, OUTDATED=1, RECIPE, KEYS, SINCE, UNTIL, STATUS, REASON or ALL=1)"
         )
     resources = Resources.of(target_named(env, cloud))
     selection = _selection(
@@ -197,20 +203,20 @@ def reprocess(
     if restart:
         run.restart()
     elif run.sent:
-        say(f"goes on after {run.sent} images that an earlier run has sent; RESTART=1 begins anew")
+        say(f"continuing after {run.sent} images that an earlier run has sent; RESTART=1 begins anew")
     count = _measure(resources, run, rate)
     if count and not dry_run:
-        confirm(f"Make {count} images of {resources.target.description} again?", yes)
+        confirm(f"Process {count} images of {resources.target.description} again?", yes)
         _send(resources, run, rate, count)
 
 
 def _measure(resources: Resources, run: Backfill, rate: float) -> int:
-    """Says what a backfill takes, and returns how many images it sends."""
+    """Print the estimate of a backfill, and return the number of images to send."""
     with progress() as bar:
         task = bar.add_task("estimate", total=None)
         sums = run.measure(lambda: bar.advance(task))
     if sums.done:
-        say(f"{sums.done} images were made again by today's recipe, limits and image already and are left out")
+        say(f"{sums.done} images are left out: the deployed recipe, limits and container image have made them already")
     say(str(estimate(sums, resources.workers, rate, resources.replaced_variants_kept_days())))
     return sums.count
 
@@ -222,29 +228,32 @@ def _send(resources: Resources, run: Backfill, rate: float, count: int) -> None:
             run.send(rate, lambda count: bar.advance(task, count), _pausing(bar, task, "reprocess"))
         except KeyboardInterrupt:
             bar.stop()
-            say(f"stopped: {run.sent} images are sent, and the same command goes on with the rest")
+            say(f"stopped: {run.sent} images are sent, and the same command continues with the others")
             raise typer.Exit(INTERRUPTED) from None
-    say(f"{run.sent} images are sent; the last of them are being made")
-    _print_next([(resources.command("failures"), "in a few minutes: whether any of them failed")])
+    say(f"{run.sent} images are sent; the last ones are still being processed")
+    _print_next([(resources.command("failures"), "in a few minutes: show which of them failed")])
 
 
 @app.command(rich_help_panel=PANEL)
 def reconcile(
     env: EnvironmentOption = "dev",
     cloud: CloudOption = Cloud.LOCAL,
-    mend: Annotated[bool, typer.Option("--repair", help="Mend what does not match, after asking.")] = False,
+    mend: Annotated[bool, typer.Option("--repair", help="Repair the differences, after asking.")] = False,
     only: Annotated[Trouble | None, typer.Option(help="Only differences of this kind.")] = None,
     min_age: Annotated[
-        str, typer.Option(help="Leave alone what changed within: 15m. Else as long as work can take.")
+        str,
+        typer.Option(
+            help="Ignore anything changed within this time (e.g. 15m). Default: the longest time processing can take."
+        ),
     ] = "",
-    examples: Annotated[int, typer.Option(min=1, help="Names to show of each kind.")] = 3,
+    examples: Annotated[int, typer.Option(min=1, help="Names to show per kind.")] = 3,
     rate: RateOption = 50,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, a difference per line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one difference per line.")] = False,
     yes: YesOption = False,
 ) -> None:
-    """Compare bucket, records and variants, and list what does not match; mends it when told to.
+    """Compare uploaded objects, records and variants, and list the differences. --repair repairs them.
 
-    Exit code: 0 all matches or is being mended, 1 an error, 3 there are differences.
+    Exit code: 0 no differences, or they are repaired; 1 an error, 3 differences, 130 stopped.
     """
     resources = Resources.of(target_named(env, cloud))
     again = partial(resources.command, "reconcile", *_settings(ONLY=only, MIN_AGE=min_age))
@@ -253,23 +262,23 @@ def reconcile(
     settled = _compare(resources, settling, report, only)
     _show_differences(resources, report, examples, as_json=as_json)
     if not report.count:
-        say(f"objects, records and variants match; what changed in the last {settling} was left alone")
+        say(f"objects, records and variants match; changes within the last {time_in_words(settling)} were ignored")
         return
     if not mend:
-        _print_next([] if as_json else [(again("REPAIR=1"), "mend them")])
+        _print_next([] if as_json else [(again("REPAIR=1"), "repair them")])
         raise typer.Exit(FOUND)
-    confirm(f"Mend {report.count} differences in {resources.target.description}?", yes)
+    confirm(f"Repair {report.count} differences in {resources.target.description}?", yes)
     _repair(resources, report, settled, rate)
-    _print_next([] if as_json else [(again(), "in a few minutes: whether all matches")])
+    _print_next([] if as_json else [(again(), "in a few minutes: check that all match")])
 
 
 def _settings(**values: str | None) -> list[str]:
-    """Variables of make that say the same as options; the empty ones are left out."""
+    """Return options as variables of make, without the empty ones."""
     return [f"{name}={value}" for name, value in values.items() if value]
 
 
 def _compare(resources: Resources, settling: timedelta, report: Report, only: Trouble | None) -> datetime:
-    """Writes the differences into the report; returns the time after which a change was left alone."""
+    """Write the differences to the report, and return the time after which changes were ignored."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     with progress() as bar:
         tasks = {kind: bar.add_task(kind, total=None) for kind in KINDS}
@@ -284,9 +293,9 @@ def _show_differences(resources: Resources, report: Report, examples: int, *, as
             print(json.dumps(finding.as_json(), ensure_ascii=False))
     elif report.count:
         console.print(report.table(f"differences in {resources.target.environment.name}", examples))
-        say(f"the whole list: {report.file.relative_to(ROOT)}")
+        say(f"complete list: {report.file.relative_to(ROOT)}")
         if waiting := resources.uploads.waiting():
-            say(f"{waiting} events wait in the upload queue; repaired now, what they tell of would be made twice")
+            say(f"{waiting} events wait in the upload queue: a repair now would process their images twice")
 
 
 def _repair(resources: Resources, report: Report, settled: datetime, rate: float) -> None:
@@ -297,24 +306,27 @@ def _repair(resources: Resources, report: Report, settled: datetime, rate: float
             repair.mend(report.read(), lambda count: bar.advance(task, count))
         except KeyboardInterrupt:
             bar.stop()
-            say(f"stopped: {repair.mended} of {report.count} are mended, and the rest is as it was")
+            say(f"stopped: {repair.mended} of {report.count} are repaired, and the others are unchanged")
             raise typer.Exit(INTERRUPTED) from None
-    say(f"{repair.mended} of {report.count} mended, or the processor told to")
+    say(f"{repair.mended} of {report.count} repaired; the processor still works on their messages")
 
 
 def _statuses(name: str | None) -> tuple[str, ...]:
-    """The statuses that --status asks for."""
+    """Return the statuses that --status selects."""
     if name is None:
         return failing.NOT_SERVED
     if name not in failing.NOT_SERVED:
-        raise PipelineError(f"a status that is not served is {' or '.join(failing.NOT_SERVED)}, not {name}")
+        raise PipelineError(f"--status (STATUS) must be {' or '.join(failing.NOT_SERVED)}, not {name}")
     return (name,)
 
 
 def _selection(status: str, **conditions: Any) -> Selection:
-    """What --status and the other options of `reprocess` select; without a status, what is most likely meant."""
+    """Return what the options of `reprocess` select.
+
+    Without --status that is any status for images named by id, REJECTED with --reason, else READY.
+    """
     if status and status not in STATUSES:
-        raise PipelineError(f"what can be made again is {', '.join(STATUSES)}, not {status}")
+        raise PipelineError(f"--status (STATUS) must be one of {', '.join(STATUSES)}, not {status}")
     if status:
         return Selection(statuses=(status,), **conditions)
     if conditions["image_ids"]:
@@ -323,7 +335,7 @@ def _selection(status: str, **conditions: Any) -> Selection:
 
 
 def _pausing(bar: Progress, task: TaskID, name: str) -> Callable[[int | None], None]:
-    """Shows why nothing moves: the messages that wait for the functions."""
+    """Return a callback that shows how many messages wait for the functions while sending pauses."""
 
     def show(waiting: int | None) -> None:
         bar.update(task, description=name if waiting is None else f"{name}: {waiting} wait for the processor")

@@ -11,25 +11,33 @@ from imagepipe.localcloud.functions_from import Functions
 from imagepipe.terragrunt import target as cloud
 from imagepipe.terragrunt.target import Cloud, Target
 
-EnvironmentOption = Annotated[str, typer.Option("--env", envvar="ENV", help="Which environment, or all of them.")]
+EnvironmentOption = Annotated[str, typer.Option("--env", envvar="ENV", help="Name of an environment, or all.")]
 CloudOption = Annotated[
     Cloud, typer.Option("--cloud", envvar="CLOUD", help="The local cloud of this clone, or AWS with your credentials.")
 ]
 YesOption = Annotated[bool, typer.Option("--yes", envvar="YES", help="Do not ask.")]
-RateOption = Annotated[float, typer.Option(min=0.1, help="Messages a second.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+RateOption = Annotated[float, typer.Option(min=0.1, help="Messages sent per second.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")]
 FunctionsOption = Annotated[
     Functions | None,
-    typer.Option("--functions", envvar="FUNCTIONS", help="What functions run from; kept until it is said again."),
+    typer.Option(
+        "--functions", envvar="FUNCTIONS", help="What functions of the local cloud run from. Kept for later starts."
+    ),
 ]
 PlatformOption = Annotated[
     str | None,
-    typer.Option(envvar="PLATFORM", help="linux/amd64 or linux/arm64; without, what the environment's functions run."),
+    typer.Option(
+        envvar="PLATFORM", help="linux/amd64 or linux/arm64. Default: the platform of the environment's functions."
+    ),
 ]
-DirtyOption = Annotated[bool, typer.Option("--dirty", envvar="DIRTY", help="Release changes that are not committed.")]
-RegistryOption = Annotated[str, typer.Option(envvar="REGISTRY", help="Another registry than ECR, as host:port.")]
-BaseOption = Annotated[str, typer.Option(envvar="BASE", help="Commit, tag or branch; without, the main branch.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
+DirtyOption = Annotated[bool, typer.Option("--dirty", envvar="DIRTY", help="Allow uncommitted changes.")]
+RegistryOption = Annotated[
+    str, typer.Option(envvar="REGISTRY", help="Registry to push to instead of ECR, as host:port.")
+]
+BaseOption = Annotated[
+    str, typer.Option(envvar="BASE", help="Commit, tag or branch to compare with. Default: the main branch.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def target_named(name: str, where: Cloud) -> Target:
@@ -51,6 +59,6 @@ def confirm(question: str, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise PipelineError(f"{question} Nobody is there to answer: YES=1 says yes beforehand")
+        raise PipelineError(f"{question} This is no terminal to ask at: set YES=1 (--yes) to answer yes")
     if not typer.confirm(question):
-        raise PipelineError("nothing was changed")
+        raise PipelineError("you answered no, so nothing was changed")
