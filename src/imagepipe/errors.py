@@ -1,9 +1,9 @@
-"""The one error that reaches people: a sentence that says what is wrong and names the fix."""
+"""The error that users see: one sentence that says what is wrong and what to do."""
 
 
 class PipelineError(Exception):
-    """Shown as one line, without a traceback; the command exits with 1."""
+    """An error that is shown as one line, without a traceback. The command exits with 1."""
 
 
 class LocalCloudError(PipelineError):
-    """The local cloud cannot start; the message names the fix."""
+    """The local cloud cannot start. The message says what to do."""

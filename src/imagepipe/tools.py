@@ -1,4 +1,4 @@
-"""Where the programs of this clone are, and what they need in their environment."""
+"""Where the programs of this clone are, and the environment variables that they need."""
 
 import os
 
@@ -6,12 +6,12 @@ from imagepipe.live.environments import ROOT
 
 TOOLS = ROOT / ".tools"
 
-#: Units of one environment that run at a time; more only makes two cores swap places.
+#: Units of one environment that run at the same time. More of them only compete for two cores.
 PARALLELISM = 4
 
 
 def tool_variables() -> dict[str, str]:
-    """What Terragrunt and Terraform need beside credentials; the caller's own CLI configuration is kept."""
+    """Return what Terragrunt and Terraform need besides credentials. The caller's own CLI configuration is kept."""
     own = os.environ.get("TF_CLI_CONFIG_FILE", "")
     return {
         # Starting the AWS provider is mostly allocating: a lazier collector saves a fifth of every plan's CPU.

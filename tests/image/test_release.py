@@ -194,7 +194,7 @@ def test_push_that_is_cut_off_half_way_records_nothing_and_goes_on_when_run_agai
 def test_environment_without_an_image_is_refused(clone: Clone) -> None:
     refused = clone.imagepipe("build-push", "--env", "shared", check=False)
     assert refused.returncode == 1
-    assert "shared runs no image" in refused.stderr
+    assert "shared runs no container image" in refused.stderr
 
 
 @pytest.mark.parametrize(

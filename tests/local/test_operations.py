@@ -356,7 +356,7 @@ def test_what_todays_processor_has_made_again_is_not_sent_once_more(
 
 
 def test_unknown_image_is_an_error_that_names_it(resources: Resources, journal: Journal) -> None:
-    with pytest.raises(PipelineError, match="no image 0123"):
+    with pytest.raises(PipelineError, match="no image has the id 0123"):
         backfill(resources, journal, Selection(image_ids=("0123",))).measure(lambda: None)
 
 

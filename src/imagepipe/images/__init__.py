@@ -1,1 +1,1 @@
-"""Images seen from the outside: upload, list, download, demo."""
+"""The user's side of images: upload, list, download, demo."""

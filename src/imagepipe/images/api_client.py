@@ -1,4 +1,4 @@
-"""A client of the pipeline's own HTTP API: reads need nothing, a removal is signed with the caller's credentials."""
+"""A client of the pipeline's HTTP API. Removals are signed with the caller's credentials; reads need none."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -14,15 +14,19 @@ from imagepipe.errors import PipelineError
 
 Record = dict[str, Any]
 
-#: The processor leaves a record in one of these for good, until its object changes again.
+#: Statuses that stay until the object changes again.
 FINAL = frozenset({"READY", "REJECTED", "FAILED", "DELETED"})
 
-#: The stage's throttle answers 429; everything else that is transient answers 5xx.
+#: The throttle of the API's stage answers 429; every other transient error is 5xx.
 _RETRIES = urllib3.Retry(total=6, backoff_factor=0.2, status_forcelist=[429, 502, 503, 504], raise_on_status=False)
 
 
 class ApiClient:
-    """Raises PipelineError with the API's own words for every answer that is not a success."""
+    """Calls the API of one environment.
+
+    Raises:
+        PipelineError: every method raises it, with the API's own words, for an answer that is not a success.
+    """
 
     def __init__(self, url: str, region: str, credentials: Callable[[], Credentials], ca_bundle: str | None) -> None:
         self._url, self._region, self._credentials = url, region, credentials
@@ -30,7 +34,7 @@ class ApiClient:
         self._downloads = urllib3.PoolManager(ca_certs=ca_bundle, retries=_RETRIES)
 
     def images(self, status: str | None = None, limit: int | None = None) -> Iterator[Record]:
-        """Every image, newest first, page by page; stops after `limit`."""
+        """Read records page by page, newest first, at most `limit` of them."""
         parameters = {"limit": str(min(limit or 100, 100)), **({"status": status} if status else {})}
         count = 0
         while True:
@@ -45,18 +49,19 @@ class ApiClient:
             parameters["cursor"] = page["cursor"]
 
     def image(self, image_id: str) -> Record | None:
-        """One image, or None where there is none of that id, or none any more."""
+        """Read the record of an image; None if the image does not exist or was removed."""
         answer = self._send("GET", f"/images/{image_id}")
         return None if answer.status in {404, 410} else json.loads(_checked(answer).data)
 
     def variant(self, image_id: str, name: str) -> bytes:
-        """The bytes of one variant, from where the API's redirect points."""
+        """Download one variant from the address that the API redirects to."""
         answer = self._send("GET", f"/images/{image_id}/variants/{name}")
         if answer.status != 302:
             return _checked(answer).data
         return _checked(self._downloads.request("GET", answer.headers["Location"])).data
 
     def remove(self, image_id: str) -> None:
+        """Remove an image with all its variants."""
         _checked(self._send("DELETE", f"/images/{image_id}", signed=True))
 
     def _send(self, method: str, path: str, *, signed: bool = False) -> urllib3.BaseHTTPResponse:
@@ -68,11 +73,13 @@ class ApiClient:
         try:
             return self._http.request(method, path, headers=headers, redirect=False, retries=_RETRIES)
         except urllib3.exceptions.HTTPError as error:
-            raise PipelineError(f"{urlsplit(self._url).netloc} does not answer: {error}") from None
+            raise PipelineError(
+                f"{urlsplit(self._url).netloc} does not answer ({error}): check ENV, CLOUD and the network"
+            ) from None
 
 
 def _pool(url: str, ca_bundle: str | None) -> urllib3.HTTPSConnectionPool:
-    """Connections to the API. Names under .localhost are the loopback address (RFC 6761, 6.3)."""
+    """Connect to the API. Names under .localhost mean the loopback address (RFC 6761, 6.3)."""
     host, port = urlsplit(url).hostname or "", urlsplit(url).port or 443
     address = "127.0.0.1" if host.endswith(".localhost") else host
     return urllib3.HTTPSConnectionPool(address, port, ca_certs=ca_bundle, server_hostname=host, assert_hostname=host)

@@ -1,4 +1,4 @@
-"""One picture of what came out: every image's thumbnail, or why it has none, with its name underneath."""
+"""Draws one picture of many images: the thumbnail of each, or why it has none, with its name underneath."""
 
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -12,7 +12,11 @@ PAPER = [250, 250, 248]
 
 
 def draw(tiles: list[tuple[str, bytes | str]], file: Path) -> None:
-    """Writes a JPEG of (caption, picture bytes or a reason in words) tiles, row by row."""
+    """Write a JPEG of tiles, row by row.
+
+    Args:
+        tiles: caption and, below it, an encoded picture or the reason why there is none.
+    """
     sheet = pyvips.Image.arrayjoin([_tile(*tile) for tile in tiles], across=COLUMNS, shim=12, background=PAPER)
     file.parent.mkdir(parents=True, exist_ok=True)
     margin = (12, 12, sheet.width + 24, sheet.height + 24)

@@ -1,4 +1,4 @@
-"""The deployed dashboard in a terminal: its own widgets, with what CloudWatch holds for their metrics."""
+"""Shows the deployed dashboard in a terminal: its widgets, with values that CloudWatch holds for their metrics."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -8,12 +8,12 @@ from rich.table import Table
 
 from imagepipe.terragrunt.target import Target
 
-#: One value per metric over this long.
+#: Period of the one value per metric.
 WINDOW = timedelta(hours=1)
 
 
 def table(target: Target, name: str) -> Table:
-    """One row per widget: its title, and label and value of every metric in it; a metric without data is left out."""
+    """Return a row per widget: its title, and label and value of every metric that has data."""
     cloudwatch = target.client("cloudwatch")
     body = json.loads(cloudwatch.get_dashboard(DashboardName=name)["DashboardBody"])
     widgets = [widget["properties"] for widget in body["widgets"] if widget["type"] == "metric"]
@@ -36,16 +36,16 @@ def table(target: Target, name: str) -> Table:
 
 def _values(cloudwatch: Any, queries: dict[str, list[Any]]) -> dict[str, float]:
     end = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
-    found = cloudwatch.get_metric_data(
+    answer = cloudwatch.get_metric_data(
         MetricDataQueries=[{"Id": key, "MetricStat": _statistic(metric)} for key, metric in queries.items()],
         StartTime=end - WINDOW,
         EndTime=end,
     )
-    return {result["Id"]: result["Values"][0] for result in found["MetricDataResults"] if result["Values"]}
+    return {result["Id"]: result["Values"][0] for result in answer["MetricDataResults"] if result["Values"]}
 
 
 def _statistic(metric: list[Any]) -> dict[str, Any]:
-    """A widget's [namespace, name, dimension, value, …, {options}] as GetMetricData wants it."""
+    """Convert a widget's [namespace, name, dimension, value, …, {options}] to the form of GetMetricData."""
     namespace, name, *dimensions, options = metric
     pairs = zip(dimensions[::2], dimensions[1::2], strict=True)
     return {

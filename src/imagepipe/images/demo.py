@@ -1,4 +1,4 @@
-"""The main job, end to end: deploy, upload, wait, and show what became of every file."""
+"""The demo: deploys, uploads, waits, and shows the result of every file."""
 
 import time
 from collections.abc import Callable
@@ -23,21 +23,25 @@ from imagepipe.terragrunt.target import Cloud, Target, target
 SAMPLES = ROOT / ".local/samples"
 CONTACT_SHEET = ROOT / "build/demo/contact-sheet.jpg"
 
-#: Seconds without any image becoming final after which the demo gives the rest up as lost.
+#: Seconds without progress after which the demo reports the remaining images as lost.
 PATIENCE = 120
 
 
 def run(folder: Path | None, wanted: Functions | None = None) -> None:
-    """Deploys `shared` and `dev` on the local cloud and sends a folder of images through.
+    """Deploy `shared` and `dev` on the local cloud, and send a folder of images through.
+
+    Args:
+        folder: images; None for generated samples.
+        wanted: what functions run from; None keeps the last choice.
 
     Raises:
-        PipelineError: an empty folder, a failed deployment, or an image that did not come out with a record.
+        PipelineError: the folder is empty, the deployment failed, or an image has no final record.
     """
     started = time.monotonic()
     if folder is None:
         samples.make(SAMPLES)
     files = collect([folder or SAMPLES])
-    say(f"{len(files)} files from {folder or 'samples made on the spot'}")
+    say(f"{len(files)} files from {folder or 'generated samples'}")
 
     localcloud.up(ROOT)
     functions.choose(wanted, say)
@@ -60,30 +64,30 @@ def run(folder: Path | None, wanted: Functions | None = None) -> None:
     lost = [upload.key for upload in uploads if upload.key not in records]
     if lost:
         raise PipelineError(
-            f"{len(lost)} of {len(uploads)} images have no final record: {', '.join(lost[:5])}; see make logs"
+            f"{len(lost)} of {len(uploads)} images have no final record ({', '.join(lost[:5])}): see make logs"
         )
 
 
 def deploy(targets: list[Target]) -> None:
-    """Applies several environments at once. They are separate accounts, and neither reads the other's state."""
+    """Apply several environments at once: they are separate accounts, and none reads the state of another."""
     with console.status("deploying") as status, ThreadPoolExecutor(len(targets)) as pool:
         created: dict[str, int] = {target.environment.name: 0 for target in targets}
 
         def listener(name: str) -> Callable[[str], None]:
             def listen(line: str) -> None:
                 created[name] += ": Creation complete" in line
-                counts = ", ".join(f"{count} resources in {each}" for each, count in created.items())
+                counts = ", ".join(f"{count} resources in {environment}" for environment, count in created.items())
                 status.update(f"deploying: {counts}")
 
             return listen
 
-        for applied in [pool.submit(terragrunt.apply, each, listener(each.environment.name)) for each in targets]:
-            applied.result()
+        for applying in [pool.submit(terragrunt.apply, one, listener(one.environment.name)) for one in targets]:
+            applying.result()
 
 
 def report(uploads: list[Upload], records: dict[str, Record]) -> Table:
-    """One row per file: what became of it, and how long it took where."""
-    table = Table(title="what became of them", title_justify="left")
+    """Return a row per file: status, variants, sizes, and time in the queue and in the processor."""
+    table = Table(title="results", title_justify="left")
     for heading, right in (("file", False), ("status", False), ("variants", True), ("before", True), ("after", True)):
         table.add_column(heading, justify="right" if right else "left", overflow="fold")
     table.add_column("in queue", justify="right")

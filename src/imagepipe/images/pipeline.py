@@ -1,4 +1,4 @@
-"""What people do with images: upload, wait for the processor, look, download, clean up."""
+"""Uploads images, waits for the processor, downloads variants and removes test data."""
 
 import hashlib
 import mimetypes
@@ -22,10 +22,10 @@ from imagepipe.images.api_client import FINAL, ApiClient, Record
 from imagepipe.terragrunt import units as terragrunt
 from imagepipe.terragrunt.target import Target
 
-#: Objects with this tag are removed by the bucket's lifecycle rule and by `clean`; nothing else ever is.
+#: Tag of objects that the bucket's lifecycle rule and `clean` remove. They remove no others.
 TEST_DATA_TAG = "purpose=test-data"
 
-#: Name of the object metadata that holds the file's sha256, by which a second upload knows what is there already.
+#: Object metadata with the sha256 of the file. By it, a second upload skips unchanged files.
 SHA256_METADATA = "sha256"
 
 for kind, suffix in (("image/avif", ".avif"), ("image/heic", ".heic"), ("image/webp", ".webp")):
@@ -34,40 +34,41 @@ for kind, suffix in (("image/avif", ".avif"), ("image/heic", ".heic"), ("image/w
 
 @dataclass(frozen=True)
 class Upload:
-    """One file and the object it became."""
+    """One file and its object in the upload bucket."""
 
     file: Path
     key: str
     image_id: str
     version_id: str | None
     size: int  # bytes
-    skipped: bool  # the object was there already, with the same content
+    skipped: bool  # the bucket held an object with the same content already
 
 
-#: Bytes that S3 lets a key have.
+#: Most bytes of a key in S3.
 LONGEST_KEY = 1024
 
 
 def collect(paths: Iterable[Path]) -> dict[str, Path]:
-    """Object keys by file: a folder's files keep their path below it, hidden files are left out.
+    """Return files by object key. A folder's files keep their path below it; hidden files are left out.
 
     Raises:
-        PipelineError: a path that does not exist, a file whose name cannot be a key, two files of one key, or nothing
-            to upload at all.
+        PipelineError: a path does not exist, a file's name cannot be a key, two files have the same key, or the paths
+            hold no files.
     """
-    found: dict[str, Path] = {}
-    looked_at = []
+    paths = list(paths)
+    files: dict[str, Path] = {}
     for path in paths:
-        looked_at.append(str(path))
         if not (path.is_file() or path.is_dir()):
-            raise PipelineError(f"there is no file or folder {path}")
+            raise PipelineError(f"{path} is no file or folder: check the path")
         for key, file in _keys(path):
             _check(key, file)
-            if not file.samefile(found.setdefault(key, file)):
-                raise PipelineError(f"{found[key]} and {file} would both become {key}: upload the folder of both")
-    if not found:
-        raise PipelineError(f"there are no files in {', '.join(looked_at)}")
-    return found
+            if not file.samefile(files.setdefault(key, file)):
+                raise PipelineError(
+                    f"{files[key]} and {file} would both become {key}: upload a folder that contains both"
+                )
+    if not files:
+        raise PipelineError(f"no files in {', '.join(map(str, paths))}: name files, or folders that hold some")
+    return files
 
 
 def _keys(path: Path) -> Iterator[tuple[str, Path]]:
@@ -84,19 +85,28 @@ def _check(key: str, file: Path) -> None:
     try:
         length = len(key.encode())
     except UnicodeEncodeError:
-        raise PipelineError(f"{str(file)!r}: its name is not UTF-8, and keys of S3 are: rename it") from None
+        raise PipelineError(f"{str(file)!r}: its name is not UTF-8, as keys of S3 must be: rename it") from None
     if length > LONGEST_KEY:
-        raise PipelineError(f"{file}: its key would have {length} bytes, and S3 takes {LONGEST_KEY}: shorten its path")
+        raise PipelineError(f"{file}: its key would have {length} bytes, and S3 allows {LONGEST_KEY}: shorten its path")
 
 
 class Uploader:
-    """Puts files into an upload bucket: several at a time, in parts when large, and only what is not there already."""
+    """Uploads files to a bucket: several at a time, large ones in parts, and unchanged ones not at all.
+
+    Args:
+        test_data: tag the objects as test data.
+        concurrency: files at a time.
+    """
 
     def __init__(self, s3: Any, bucket: str, *, test_data: bool = False, concurrency: int = 8) -> None:
         self._s3, self._bucket, self._test_data, self._concurrency = s3, bucket, test_data, concurrency
 
     def upload(self, files: dict[str, Path], done: Callable[[Upload], None]) -> list[Upload]:
-        """Uploads every file under its key and calls `done` after each. An interrupted run is taken up by the next."""
+        """Upload every file under its key. After an interruption the next run continues.
+
+        Args:
+            done: called after every file.
+        """
         with ThreadPoolExecutor(self._concurrency) as pool:
             uploads = []
             for result in pool.map(lambda item: self._one(*item), files.items()):
@@ -105,18 +115,18 @@ class Uploader:
             return uploads
 
     def find(self, files: dict[str, Path]) -> list[Upload]:
-        """What became of files uploaded earlier.
+        """Return the uploads of files that were uploaded earlier.
 
         Raises:
-            PipelineError: a file that is not in the bucket.
+            PipelineError: a file is not in the bucket.
         """
-        found = []
+        uploads = []
         for key, file in files.items():
             head = self._head(key)
             if not head:
                 raise PipelineError(f"{key} is not in {self._bucket}: upload it first")
-            found.append(self._uploaded(key, file, head, skipped=True))
-        return found
+            uploads.append(self._uploaded(key, file, head, skipped=True))
+        return uploads
 
     def _one(self, key: str, file: Path) -> Upload:
         try:
@@ -133,13 +143,15 @@ class Uploader:
             )
             return self._uploaded(key, file, self._head(key), skipped=False)
         except (BotoCoreError, ClientError, boto3.exceptions.Boto3Error, OSError) as error:
-            raise PipelineError(f"{file} could not be uploaded to {self._bucket}: {error}") from None
+            raise PipelineError(
+                f"{file} could not be uploaded to {self._bucket} ({error}): remove the cause and run it again"
+            ) from None
 
     def _uploaded(self, key: str, file: Path, head: dict[str, Any], *, skipped: bool) -> Upload:
         return Upload(file, key, image_id(self._bucket, key), head.get("VersionId"), file.stat().st_size, skipped)
 
     def _head(self, key: str) -> dict[str, Any]:
-        """The object's head, or nothing where there is no such object."""
+        """Read the headers of an object; without such an object they are empty."""
         try:
             return dict(self._s3.head_object(Bucket=self._bucket, Key=key))
         except ClientError as error:
@@ -152,12 +164,12 @@ class Uploader:
 
 
 def content_type(file: Path) -> str:
-    """By the file's name; the processor goes by the bytes in any case."""
+    """Return the media type by the file's name. The processor does not trust it: it looks at the bytes."""
     return mimetypes.guess_type(file.name)[0] or "application/octet-stream"
 
 
 class Pipeline:
-    """A deployed environment as a person sees it."""
+    """A deployed environment as its users see it."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -168,14 +180,15 @@ class Pipeline:
 
     @property
     def dashboard_name(self) -> str:
+        """Return the name of the dashboard in CloudWatch."""
         return str(self._units["monitoring"]["dashboard_name"])
 
     @cached_property
     def outputs(self) -> dict[str, Any]:
-        """The environment's three outputs.
+        """Return upload bucket, address of the API and address of the dashboard.
 
         Raises:
-            PipelineError: the environment is not (wholly) deployed.
+            PipelineError: the environment is not completely deployed.
         """
         units = self._units
         wanted = {"upload_bucket_name": "storage", "api_url": "api", "dashboard_url": "monitoring"}
@@ -183,34 +196,38 @@ class Pipeline:
             if name not in units.get(unit, {}):
                 environment = self.target.environment.name
                 raise PipelineError(
-                    f"{environment} is only partly deployed, {unit} is missing: make apply ENV={environment}"
+                    f"{environment} is not completely deployed, {unit} is missing: run make apply ENV={environment}"
                 )
         return {name: units[unit][name] for name, unit in wanted.items()}
 
     @cached_property
     def s3(self) -> Any:
+        """Return a client of S3."""
         return self.target.client("s3")
 
     @cached_property
     def api(self) -> ApiClient:
+        """Return a client of the environment's API."""
         return ApiClient(
             self.outputs["api_url"], self.target.environment.region, self.target.credentials, self.target.ca_bundle
         )
 
     def uploader(self, *, test_data: bool, concurrency: int = 8) -> Uploader:
+        """Return an uploader to the environment's upload bucket."""
         return Uploader(self.s3, self.outputs["upload_bucket_name"], test_data=test_data, concurrency=concurrency)
 
     def wait(self, uploads: list[Upload], timeout: float, done: Callable[[Upload, Record], None]) -> dict[str, Record]:
-        """Records by key, once each upload's own object version is READY, REJECTED or FAILED.
+        """Wait until the object version of every upload has a final status, and return the records by key.
 
         Args:
-            timeout: seconds without any image becoming final, after which the rest is given up and left out.
+            timeout: seconds without progress after which waiting ends; the remaining uploads are left out.
+            done: called after every image.
         """
         finished: dict[str, Record] = {}
         pending = list(uploads)
         last_progress, pause = time.monotonic(), 0.2
         while pending:
-            # A few at a time, oldest first: asking for all at once would run into the API's throttle.
+            # A few at a time, oldest first: requests for all at once would be throttled by the API.
             batch, pending = pending[:10], pending[10:]
             for upload in batch:
                 record = self.api.image(upload.image_id)
@@ -228,9 +245,15 @@ class Pipeline:
         return finished
 
     def download(self, record: Record, directory: Path) -> Iterator[Path]:
-        """Writes every variant of a READY image to <directory>/<key>/<variant>.<ext>; what is there already stays."""
+        """Write every variant of a READY image to <directory>/<key>/<variant>.<ext>, except unchanged files.
+
+        Raises:
+            PipelineError: the image has no variants, or a file is in the way.
+        """
         if not record.get("variants"):
-            raise PipelineError(f"image {record['image_id']} is {record['status']}: there is nothing to download")
+            raise PipelineError(
+                f"image {record['image_id']} is {record['status']} and has no variants: download READY images"
+            )
         folder = directory / folder_of(record["source"]["key"], record["image_id"])
         for name, variant in record["variants"].items():
             file = folder / PurePosixPath(variant["key"]).name
@@ -239,11 +262,11 @@ class Pipeline:
                 if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != variant["sha256"]:
                     write_atomically(file, self.api.variant(record["image_id"], name))
             except (FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
-                raise PipelineError(f"{file}: {error.strerror}: download it to another folder (--to)") from None
+                raise PipelineError(f"{file}: {error.strerror}: download to another folder (--to)") from None
             yield file
 
     def test_data(self) -> Iterator[str]:
-        """Keys of the upload bucket's objects that carry the test-data tag."""
+        """List the keys of objects in the upload bucket that carry the test-data tag."""
         bucket = self.outputs["upload_bucket_name"]
         for page in self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
             for entry in page.get("Contents", []):
@@ -252,9 +275,9 @@ class Pipeline:
                     yield entry["Key"]
 
     def remove_objects(self, keys: Iterable[str]) -> Iterator[str]:
-        """Removes objects as their owner would: the pipeline then removes what it made of them.
+        """Remove objects as their owner would. The pipeline then removes their variants.
 
-        One by one: a request for many is XML, and that has no word for a control character.
+        Each object is one request: a request for many is XML, which cannot express keys with control characters.
         """
 
         def remove(key: str) -> str:
@@ -266,18 +289,19 @@ class Pipeline:
 
 
 def folder_of(key: str, image_id: str) -> Path:
-    """A relative path for an image: its key, or what a file system takes of it with the image's id, so that it is
-    no other's and leads nowhere else.
+    """Return a relative path for an image that stays below its folder and belongs to no other image.
+
+    That is the key or, if a file system cannot hold it as it is, a changed key with the image's id.
     """
     path = Path(*map(_file_name, key.split("/")))
     return path if str(path) == key else path.with_name(f"{path.name}.{image_id}")
 
 
-#: Bytes of a file's name that leave room for an id. File systems take 255.
+#: Bytes of a file's name that leave room for an id. File systems allow 255.
 _LONGEST_NAME = 200
 
 
 def _file_name(part: str) -> str:
-    """Composed, as some file systems hold both forms of a letter for one."""
+    """Change a part of a key to a file name. Accents are composed: some file systems treat both forms as one."""
     name = "".join(sign if sign.isprintable() else "_" for sign in unicodedata.normalize("NFC", part))
     return "_" if name in {"", ".", ".."} else name.encode()[:_LONGEST_NAME].decode(errors="ignore")

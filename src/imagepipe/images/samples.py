@@ -1,4 +1,4 @@
-"""Photo-like sample images in the formats people really upload, made on the spot: nothing to ship, nobody's rights."""
+"""Generates photo-like sample images in common formats, so that no pictures with rights need to be shipped."""
 
 import math
 from collections.abc import Callable
@@ -10,13 +10,13 @@ from imagepipe.files import write_atomically
 
 
 def make(folder: Path) -> list[Path]:
-    """Writes a dozen samples into `folder`, where they are missing, and returns them: two of them are no images."""
+    """Write the missing ones of 14 samples into a folder, and return all of them. Two of them are broken."""
     folder.mkdir(parents=True, exist_ok=True)
     return [_write(folder / name, maker) for name, maker in _SAMPLES.items()]
 
 
 def landscape(width: int, height: int, seed: int) -> pyvips.Image:
-    """A hazy sky over rows of hills: smooth gradients, fine texture and hard edges, as photographs have them. sRGB."""
+    """Draw a hazy sky over rows of hills, in sRGB: smooth gradients, fine texture and hard edges, like a photograph."""
     x, y = (pyvips.Image.xyz(width, height)[band].cast("float") for band in (0, 1))
     hue = seed * 0.7
     horizon = y / height
@@ -43,7 +43,7 @@ def landscape(width: int, height: int, seed: int) -> pyvips.Image:
 
 
 def logo(size: int) -> pyvips.Image:
-    """Rings on transparency: few colours, hard edges, an alpha channel."""
+    """Draw rings on transparency: few colours, hard edges, an alpha channel."""
     x, y = (pyvips.Image.xyz(size, size)[band].cast("float") - size / 2 for band in (0, 1))
     distance = (x**2 + y**2) ** 0.5 / (size / 2)
     ring = ((distance * 5).floor() % 2) == 0
@@ -53,7 +53,7 @@ def logo(size: int) -> pyvips.Image:
 
 
 def _camera(width: int, height: int, seed: int, *, held_upright: bool = False) -> pyvips.Image:
-    """A landscape with what a camera writes beside the pixels, which lie on their side when it was held upright."""
+    """Draw a landscape with a camera's metadata. Held upright, the pixels lie on their side, as cameras store them."""
     image = landscape(width, height, seed)
     image = (image.rot270() if held_upright else image).copy()
     image.set_type(pyvips.GValue.gint_type, "orientation", 6 if held_upright else 1)

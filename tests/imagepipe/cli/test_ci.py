@@ -92,7 +92,7 @@ def test_output_is_one_line_for_the_runner() -> None:
 
 @pytest.mark.parametrize("chosen", ["", "dev", "[1]", '[{"title":"dev"}]'])
 def test_what_is_no_list_of_environments_is_named(chosen: str) -> None:
-    with pytest.raises(PipelineError, match="and not what imagepipe ci environments prints"):
+    with pytest.raises(PipelineError, match="must be the output of imagepipe ci environments"):
         ci.drift(chosen)
 
 

@@ -48,7 +48,7 @@ def test_nothing_to_upload_is_an_error_that_names_the_folder(tmp_path: Path) -> 
 
 
 def test_missing_path_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(PipelineError, match="no file or folder"):
+    with pytest.raises(PipelineError, match="is no file or folder"):
         collect([tmp_path / "nowhere"])
 
 
