@@ -193,7 +193,7 @@ def test_the_others_have_not_moved(released: Clone, environment: str) -> None:
 def test_what_nobody_tried_out_goes_nowhere(released: Clone) -> None:
     written = deployment(released, "dev")
     write_deployment(released, "dev", written | {"smoked": None})
-    assert "nobody has tried out what dev runs: make smoke ENV=dev" in promotion_refused(released)
+    assert "dev has not been smoke-tested: make smoke ENV=dev" in promotion_refused(released)
     told = released.imagepipe("smoke", "--env", "dev", ROLE="apply").stderr
     assert "an image went in, came out by the API and was removed" in told
     uploads = released.outputs("dev")["upload_bucket_name"]
@@ -311,7 +311,7 @@ def test_the_check_refuses_to_skip_staging(branch: Clone) -> None:
     (branch.top / "live/prod/release.json").write_text(release)
     branch.git("reset", "--quiet", "--soft", "main")
     commit(branch, "Straight to prod")
-    assert "nobody has tried out what staging runs" in refusal(branch, "promote-check", "--base", "main")
+    assert "staging has not been smoke-tested" in refusal(branch, "promote-check", "--base", "main")
 
 
 def test_promoted_it_runs_there_and_nowhere_else(released: Clone, bundles: Path) -> None:

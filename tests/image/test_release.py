@@ -272,7 +272,7 @@ def test_image_that_the_registry_does_not_have_is_refused_before_anything_is_app
     client = boto3.client("ecr", region_name="eu-west-1")
     account = boto3.client("sts", region_name="eu-west-1").get_caller_identity()["Account"]
     shared = replace(environments.load("shared"), account_id=account)
-    monkeypatch.setattr(terragrunt.environments, "load", lambda _: shared)
+    monkeypatch.setattr(environments, "load", lambda _: shared)
     client.create_repository(repositoryName=REPOSITORY)
     missing = f"sha256:{'0' * 64}"
     released = environments.Release(image=missing, modules="worktree")

@@ -72,7 +72,7 @@ def go_on(
 @app.command()
 def witness(base: Annotated[str, typer.Option(envvar="BASE", help="Base commit of the pull request.")]) -> None:
     """Print the environment whose account verifies a changed release file, as a line for $GITHUB_OUTPUT."""
-    name = promotion.released(base or repository.main_branch())
+    name = promotion.changed_release(base or repository.main_branch())
     witnesses = workflows.chosen([promotion.witness(name)]) if name else []
     say(f"{witnesses[0]['name']} verifies the release" if witnesses else "no release file is changed")
     print(workflows.for_output("environments", witnesses))

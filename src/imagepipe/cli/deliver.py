@@ -30,15 +30,18 @@ from imagepipe.releases import (
     bundle,
     canary,
     promotion,
+    proposal,
     record,
     releases,
     repository,
     rollout,
     seal,
+    snapshot,
     summary,
 )
 from imagepipe.releases import smoke as smoke_test
 from imagepipe.terragrunt import drift as comparison
+from imagepipe.terragrunt import state
 from imagepipe.terragrunt import units as terragrunt
 from imagepipe.terragrunt.target import Cloud, Target
 
@@ -103,7 +106,7 @@ def _plan(target: Target, units: list[str], file: Path | None, labels: str) -> N
         PipelineError: a plan that breaks a rule; the summary is written all the same.
     """
     secret = seal.key(target.cloud) if file else ""
-    plan, sealed = bundle.plan(target, units, frozenset(filter(None, labels.split(","))), lambda _: None)
+    plan, sealed = bundle.plan(snapshot.take(target), units, frozenset(filter(None, labels.split(","))), lambda _: None)
     console.print(summary.table(plan.environment, plan.plans, plan.later))
     for danger in summary.dangers(plan):
         say(danger.replace("**", "").replace("`", ""))
@@ -244,7 +247,7 @@ def outputs(env: EnvironmentOption = "dev", cloud: CloudOption = Cloud.LOCAL, as
 
 def _outputs(target: Target) -> dict[str, Any]:
     if target.environment.name == environments.SHARED:
-        return {key: value for unit in terragrunt.outputs(target).values() for key, value in unit.items()}
+        return {key: value for unit in state.outputs(target).values() for key, value in unit.items()}
     return Pipeline(target).outputs
 
 
@@ -262,11 +265,11 @@ def promote(
     if road.index(to) != road.index(source) + 1:
         pairs = ", ".join(f"FROM={a} TO={b}" for a, b in pairwise(road))
         raise PipelineError(f"a release does not go from {source} to {to}: {pairs}")
-    proposal = promotion.promote(target_named(source, cloud), to, partial(_plan_of, to, cloud))
-    if proposal is None:
+    result = promotion.promote(snapshot.take(target_named(source, cloud)), to, partial(_plan_of, to, cloud))
+    if result is None:
         say(f"{to} has what {source} runs")
     else:
-        _show(proposal)
+        _show(result)
 
 
 @app.command(rich_help_panel=RELEASES)
@@ -294,11 +297,11 @@ def rollback(
     _show(promotion.rollback(name, to, partial(_plan_of, name, cloud)))
 
 
-def _show(proposal: promotion.Proposal) -> None:
-    console.print(proposal.title, markup=False, highlight=False, soft_wrap=True)
-    console.print(proposal.body, markup=False, highlight=False, soft_wrap=True)
-    file = promotion.RESULT.relative_to(ROOT)
-    say(f"branch {proposal.branch} holds it; title and body of the pull request are in {file}")
+def _show(result: proposal.Proposal) -> None:
+    console.print(result.title, markup=False, highlight=False, soft_wrap=True)
+    console.print(result.body, markup=False, highlight=False, soft_wrap=True)
+    file = proposal.RESULT.relative_to(ROOT)
+    say(f"branch {result.branch} holds it; title and body of the pull request are in {file}")
 
 
 def _plan_of(name: str, cloud: Cloud, release: Release) -> str:
@@ -312,9 +315,9 @@ def _plan_of(name: str, cloud: Cloud, release: Release) -> str:
     before = file.read_bytes()
     try:
         file.write_text(release.model_dump_json())
-        target = target_named(name, cloud)
+        present = snapshot.take(target_named(name, cloud))
         with tempfile.TemporaryDirectory(prefix="plan-") as folder:
-            plan = bundle.look(target, target.environment.units, frozenset(), lambda _: None, Path(folder))
+            plan = bundle.look(present, present.environment.units, frozenset(), lambda _: None, Path(folder))
     finally:
         file.write_bytes(before)
     return summary.overview(plan)

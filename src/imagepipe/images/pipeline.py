@@ -19,7 +19,7 @@ from image_processor.events import image_id
 from imagepipe.errors import PipelineError
 from imagepipe.files import write_atomically
 from imagepipe.images.api_client import FINAL, ApiClient, Record
-from imagepipe.terragrunt import units as terragrunt
+from imagepipe.terragrunt import state
 from imagepipe.terragrunt.target import Target
 
 #: Tag of objects that the bucket's lifecycle rule and `clean` remove. They remove no others.
@@ -176,7 +176,7 @@ class Pipeline:
 
     @cached_property
     def _units(self) -> dict[str, dict[str, Any]]:
-        return terragrunt.outputs(self.target)
+        return state.outputs(self.target)
 
     @property
     def dashboard_name(self) -> str:

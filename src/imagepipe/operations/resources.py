@@ -15,7 +15,7 @@ from imagepipe.live.environments import SHARED
 from imagepipe.operations.inventory import StoredObject
 from imagepipe.operations.records import Records
 from imagepipe.operations.sweep import GRACE
-from imagepipe.terragrunt import units as terragrunt
+from imagepipe.terragrunt import state
 from imagepipe.terragrunt.target import Cloud, Target
 
 
@@ -77,7 +77,7 @@ class Resources:
         """
         if target.environment.name == SHARED:
             raise PipelineError("shared holds no images: set ENV to another environment, such as dev")
-        return cls(target, terragrunt.outputs(target).get("storage", {}))
+        return cls(target, state.outputs(target).get("storage", {}))
 
     @property
     def upload_bucket(self) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 from imagepipe.live import environments
 from imagepipe.live.environments import LIVE, ROOT
 from imagepipe.releases import repository
-from imagepipe.terragrunt import units as terragrunt
+from imagepipe.terragrunt import runner
 
 #: Local modules that a module calls. What else Terraform may read lies in the module's own folder.
 _CALL = re.compile(r'^\s*source\s*=\s*"\.\./(?P<name>[\w-]+)', re.MULTILINE)
@@ -96,7 +96,7 @@ def in_order(units: Iterable[Unit]) -> list[Unit]:
 def units() -> list[Unit]:
     """Every unit below live/."""
     options = ["--working-dir", str(LIVE), "--json", "--dependencies", "--reading"]
-    return [_unit(each) for each in json.loads(terragrunt.ask("find", *options))]
+    return [_unit(each) for each in json.loads(runner.ask("find", *options))]
 
 
 def _unit(found: dict[str, Any]) -> Unit:

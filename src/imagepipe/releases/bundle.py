@@ -1,8 +1,8 @@
-"""Saved plans of an environment in one sealed file, with a manifest of all that they were made of.
+"""Saved plans of an environment in one sealed file, with a manifest of what they were made of.
 
-What is in a bundle may be applied as it is: no plan with mock outputs, and none whose inputs the other plans of the
-bundle will change. Such units are planned for the reader and left for a bundle of their own, once the others are
-applied; that is how a new environment comes up, wave by wave.
+A bundle holds plans that can be applied as they are. A plan with mock outputs, or with inputs that another plan of the
+bundle will change, is shown to the reader and left out: it gets a bundle of its own once the others are applied. A new
+environment comes up in such waves.
 """
 
 import hashlib
@@ -19,38 +19,44 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from imagepipe.container import source_tree
 from imagepipe.errors import PipelineError
 from imagepipe.live.environments import WORKTREE
-from imagepipe.releases import affected, canary, policies, repository, seal
-from imagepipe.releases.canary import Canary
+from imagepipe.releases import affected, aliases, canary, policies, repository, seal
+from imagepipe.releases.aliases import Canary
+from imagepipe.releases.snapshot import Snapshot
 from imagepipe.releases.summary import Planned
-from imagepipe.terragrunt import drift
+from imagepipe.terragrunt import drift, runner, state
 from imagepipe.terragrunt import units as terragrunt
-from imagepipe.terragrunt.target import Target
+from imagepipe.terragrunt.runner import Listener
+from imagepipe.terragrunt.state import State
 
-#: Every mock in live/_units holds it.
+#: Every mock output in live/_units holds this word.
 MOCK = "mock-output"
 
 _MANIFEST = "manifest.json"
 
 
-class State(BaseModel):
-    """Which state a plan was made against: https://developer.hashicorp.com/terraform/internals/architecture#state"""
+class StateVersion(BaseModel):
+    """The version of a state that a plan was made against: https://developer.hashicorp.com/terraform/internals/architecture#state"""
 
     lineage: str
     serial: int
 
 
 class PlannedUnit(BaseModel):
+    """A unit of a bundle, with what its plan would do."""
+
     name: str
-    #: What the plan would do: address and action of every resource that it touches.
+    #: Address and action of every resource that the plan touches.
     changes: list[tuple[str, str]]
-    #: Something is to be applied, be it an output only.
+    #: True if the plan changes a resource or an output.
     needed: bool
     sha256: str
     #: None where the unit was never applied.
-    state: State | None
+    state: StateVersion | None
 
 
 class Manifest(BaseModel):
+    """What the plans of a bundle were made of. They may be applied where all of it is still the same."""
+
     model_config = ConfigDict(extra="forbid")
 
     format: Literal[1] = 1
@@ -59,36 +65,41 @@ class Manifest(BaseModel):
     commit: str
     trees: dict[str, str]
     versions: dict[str, str]
-    #: Digest that `worktree` stood for; a release names its own.
+    #: Digest that `worktree` stood for; None where the release names an image.
     image: str | None
-    #: In the order in which they are applied.
+    #: In the order of applying.
     units: list[PlannedUnit]
+    #: Units that are planned again once the others are applied, with the reason.
     later: dict[str, str]
     planned: datetime
-    #: Applied, the units leave new versions with a share of the calls.
+    #: The share of the calls that new versions have once the units are applied; None: all calls.
     canary: Canary | None = None
 
 
 class Bundle(BaseModel):
+    """Saved plans with their manifest."""
+
     manifest: Manifest
+    #: Content of <unit>.tfplan, by unit.
     plans: dict[str, bytes]
+    #: Of the content before it is sealed.
     sha256: str
 
 
-def plan(
-    target: Target, units: list[str], labels: frozenset[str], listener: terragrunt.Listener
-) -> tuple[Planned, Bundle]:
-    """Plans units of an environment, and puts those into a bundle that can be applied as planned.
+def plan(snapshot: Snapshot, units: list[str], labels: frozenset[str], listener: Listener) -> tuple[Planned, Bundle]:
+    """Plan units of an environment, and put those that can be applied as planned into a bundle.
+
+    Args:
+        labels: of the pull request.
 
     Raises:
-        PipelineError: changes that no commit holds, or Terragrunt failed.
+        PipelineError: there are uncommitted changes, or Terragrunt failed.
     """
     if changes := repository.uncommitted():
         raise PipelineError(f"{changes[0]} is not committed: a bundle is a plan of a commit, so commit first")
-    environment = target.environment
-    states = terragrunt.states(target)
+    environment = snapshot.environment
     with tempfile.TemporaryDirectory(prefix="bundle-") as folder:
-        planned = look(target, units, labels, listener, Path(folder))
+        planned = look(snapshot, units, labels, listener, Path(folder))
         raw = {unit: (Path(folder) / f"{unit}.tfplan").read_bytes() for unit in planned.plans}
     release = environment.release
     manifest = Manifest(
@@ -96,47 +107,49 @@ def plan(
         account_id=environment.account_id,
         commit=planned.commit,
         trees=repository.trees(),
-        versions=terragrunt.versions(),
+        versions=runner.versions(),
         image=source_tree.recorded() if release and release.image == WORKTREE else None,
         units=[
-            _unit(unit, found, raw[unit], states.get(unit))
-            for unit, found in planned.plans.items()
+            _unit(unit, plan, raw[unit], snapshot.states.get(unit))
+            for unit, plan in planned.plans.items()
             if unit not in planned.later
         ],
         later=planned.later,
         planned=datetime.now(UTC),
-        canary=planned.canary if canary.UNIT not in planned.later else None,
+        canary=planned.canary if aliases.UNIT not in planned.later else None,
     )
     return planned, _sealed(manifest, raw)
 
 
-def look(
-    target: Target, units: list[str], labels: frozenset[str], listener: terragrunt.Listener, folder: Path
-) -> Planned:
-    """Plans units into a folder, as the files lie there, and says all that can be said of it.
+def look(snapshot: Snapshot, units: list[str], labels: frozenset[str], listener: Listener, folder: Path) -> Planned:
+    """Plan units of the checkout, uncommitted changes included, into a folder as <unit>.tfplan.
 
     Raises:
         PipelineError: Terragrunt failed, or mock outputs are in a plan that has no reason to hold any.
     """
-    name = target.environment.name
+    name, target = snapshot.environment.name, snapshot.target
     ordered = [unit for unit in affected.in_order(affected.units()) if unit.environment == name and unit.short in units]
-    deployed = {unit for unit, state in terragrunt.states(target).items() if state["outputs"]}
-    plans = terragrunt.save_plans(canary.first_step(target), [unit.short for unit in ordered], folder, listener)
+    plans = terragrunt.plan(canary.first_step(snapshot), listener, [unit.short for unit in ordered], folder)
     waived = policies.waivers()
     violations = [
         violation
         for unit, plan in plans.items()
         for violation in policies.judge(f"{name}/{unit}", plan, labels, waived)
     ]
-    later = _later({unit.short: sorted(unit.needs) for unit in ordered}, plans, deployed)
-    first = canary.planned(target.environment, plans.get(canary.UNIT, {}))
-    orphans = tuple(terragrunt.orphans(target))
-    left = tuple(canary.unpublished(target, plans[canary.UNIT])) if canary.UNIT in plans else ()
+    later = _later({unit.short: sorted(unit.needs) for unit in ordered}, plans, snapshot.deployed_units)
+    compute = plans.get(aliases.UNIT)
+    first = canary.canary_of(target.environment, compute or {})
+    orphans = tuple(state.orphans(target))
+    left = tuple(aliases.unpublished(target, snapshot.aliases, compute)) if compute else ()
     return Planned(name, repository.commit("HEAD"), plans, violations, later, orphans, first, left)
 
 
 def refuse(planned: Planned) -> None:
-    """Raises PipelineError for a plan that must not be applied, with the first reason and how many there are."""
+    """Refuse a plan that must not be applied.
+
+    Raises:
+        PipelineError: with the first reason, and the number of others.
+    """
     name = planned.environment
     if planned.orphans:
         unit = planned.orphans[0]
@@ -159,14 +172,19 @@ def refuse(planned: Planned) -> None:
 
 
 def write(file: Path, bundle: Bundle, secret: str) -> None:
+    """Seal a bundle into a file.
+
+    Args:
+        secret: the key, as `seal.key` returns it.
+    """
     seal.write(file, _packed(bundle.manifest, bundle.plans), secret)
 
 
 def read(file: Path, secret: str) -> Bundle:
-    """Opens a bundle.
+    """Open a bundle.
 
     Raises:
-        PipelineError: what was said in seal.read, or a bundle that another version of this program made.
+        PipelineError: `seal.read` refuses the file, or another version of this command made the bundle.
     """
     content = seal.read(file, secret)
     try:
@@ -178,26 +196,22 @@ def read(file: Path, secret: str) -> Bundle:
     plans = {name.removesuffix(".tfplan"): raw for name, raw in members.items()}
     for unit in manifest.units:
         if hashlib.sha256(plans.get(unit.name, b"")).hexdigest() != unit.sha256:
-            raise PipelineError(f"{file} does not hold the plan of {unit.name} that it speaks of: plan again")
+            raise PipelineError(f"{file} does not hold the plan of {unit.name} that its manifest names: plan again")
     return Bundle(manifest=manifest, plans=plans, sha256=hashlib.sha256(content).hexdigest())
 
 
 def changes(plan: dict[str, Any]) -> list[tuple[str, str]]:
-    """Address and action of every resource that a plan touches."""
-    return [(each.address, each.action) for each in drift.differences("", plan)]
+    """Return address and action of every resource that a plan touches."""
+    return [(difference.address, difference.action) for difference in drift.differences("", plan)]
 
 
 def needed(plan: dict[str, Any]) -> bool:
-    """Whether applying a plan would do anything at all."""
-    return bool(changes(plan)) or _changes_outputs(plan)
-
-
-def _changes_outputs(plan: dict[str, Any]) -> bool:
-    return any(each["actions"] != ["no-op"] for each in plan.get("output_changes", {}).values())
+    """Tell whether applying a plan would change a resource or an output."""
+    return bool(changes(plan)) or drift.changes_outputs(plan)
 
 
 def _later(needs: dict[str, list[str]], plans: dict[str, dict[str, Any]], deployed: set[str]) -> dict[str, str]:
-    """Units whose inputs are not final, and why.
+    """Return units whose inputs are not final, with the reason.
 
     Raises:
         PipelineError: mock outputs in a plan that has no reason to hold any.
@@ -206,24 +220,24 @@ def _later(needs: dict[str, list[str]], plans: dict[str, dict[str, Any]], deploy
     for unit, dependencies in needs.items():
         for dependency in dependencies:
             if dependency not in deployed:
-                later[unit] = f"{dependency} is not there yet"
-            elif dependency in plans and _changes_outputs(plans[dependency]):
-                later[unit] = f"{dependency} changes what it puts out"
+                later[unit] = f"{dependency} is not deployed yet"
+            elif dependency in plans and drift.changes_outputs(plans[dependency]):
+                later[unit] = f"{dependency} changes its outputs"
         if unit not in later and MOCK in json.dumps(plans[unit]):
             raise PipelineError(
-                f"the plan of {unit} holds mock outputs, though all it depends on is there: an output is missing in "
+                f"the plan of {unit} holds mock outputs, though its dependencies are deployed: an output is missing in "
                 f"{', '.join(dependencies)}; apply that first"
             )
     return later
 
 
-def _unit(name: str, plan: dict[str, Any], raw: bytes, state: dict[str, Any] | None) -> PlannedUnit:
+def _unit(name: str, plan: dict[str, Any], raw: bytes, state: State | None) -> PlannedUnit:
     return PlannedUnit(
         name=name,
         changes=changes(plan),
         needed=needed(plan),
         sha256=hashlib.sha256(raw).hexdigest(),
-        state=None if state is None else State(lineage=state["lineage"], serial=state["serial"]),
+        state=None if state is None else StateVersion(lineage=state["lineage"], serial=state["serial"]),
     )
 
 
@@ -233,7 +247,7 @@ def _sealed(manifest: Manifest, raw: dict[str, bytes]) -> Bundle:
 
 
 def _packed(manifest: Manifest, plans: dict[str, bytes]) -> bytes:
-    """A tar archive; the same content gives the same bytes."""
+    """Return a tar archive; the same content gives the same bytes."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         members = {_MANIFEST: manifest.model_dump_json(indent=2).encode()}

@@ -1,4 +1,4 @@
-"""The image into the registry and its digest into release.json; nothing is recorded before it is true."""
+"""Pushes the image to the registry, then writes its digest into release.json."""
 
 import json
 import subprocess
@@ -12,14 +12,15 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from imagepipe.container import REPOSITORY, base, build, layout, registry, sbom
+from imagepipe.container import REPOSITORY, base, build, layout, sbom
 from imagepipe.container.layout import Layout
-from imagepipe.container.registry import Registry
+from imagepipe.container.registry import Registry, ecr
 from imagepipe.errors import PipelineError
 from imagepipe.files import write_atomically
 from imagepipe.live import environments
-from imagepipe.live.environments import ROOT, Environment, Release
+from imagepipe.live.environments import ROOT, WORKTREE, Environment, Release
 from imagepipe.localcloud import image_registry
+from imagepipe.releases import snapshot
 from imagepipe.terragrunt.target import Cloud, Target
 
 #: From the mildest to the worst, as ECR names them.
@@ -32,42 +33,42 @@ Say = Callable[[str], None]
 def build_push(
     environment: Environment, shared: Target, runs: Target | None, *, dirty: bool, host: str, say: Say
 ) -> bool:
-    """Builds the image for an environment, pushes it by digest, and writes live/<env>/release.json.
+    """Build the image for an environment, push it by digest, and write live/<env>/release.json.
 
     Args:
         shared: the account of the registry.
         runs: the account of the environment, to compare with what runs there; without, with what is released to it.
-        dirty: whether changes that are not committed may be released; the release says so.
+        dirty: whether uncommitted changes may be released; the release says so.
         host: another registry than the account's own, as host:port.
 
     Returns:
         Whether release.json changed.
 
     Raises:
-        PipelineError: nothing was recorded; the message says what to do.
+        PipelineError: release.json is unchanged; the message says what to do.
     """
     source = build.source()
     if source.dirty and not dirty:
         raise PipelineError(
-            "lambda-image/ holds changes that are not committed: commit them, or say DIRTY=1, which the release records"
+            "lambda-image/ holds changes that are not committed: commit them, or set DIRTY=1, which the release records"
         )
     image = build.image(environment.platform, say)
     if shared.cloud is not Cloud.LOCAL and image["base"]["kind"] == base.STAND_IN:
         raise PipelineError(
-            "the image stands on Debian packages that nobody updates, good for trying things out only: build where "
+            "the image stands on Debian packages without updates, which are for trials only: build where "
             f"{base.pinned().split('@')[0]} can be had"
         )
     digest = image["digest"]
-    with _registry(shared, host) as found:
-        _push(found, digest, say)
-        bom = _attach_bom(found, digest, say)
+    with _registry(shared, host) as registry:
+        _push(registry, digest, say)
+        bom = _attach_bom(registry, digest, say)
         _tell_local_cloud(shared, digest, host)
         _wait_for_scan(shared, digest, say)
-        before = _running_digest(runs) if runs else _released_digest(environment)
-        _compare(found, before, digest, bom, image["source"]["commit"], say)
-    # For whoever signs: the name that the digest has there, and the bill of materials.
+        before = _running_digest(runs, say) if runs else _released_digest(environment)
+        _compare(registry, before, digest, bom, image["source"]["commit"], say)
+    # What the workflow image signs: the name that the digest has there, and the bill of materials.
     (build.BUILD / "pushed.json").write_text(
-        json.dumps({"name": f"{found.host}/{REPOSITORY}", "digest": digest}) + "\n"
+        json.dumps({"name": f"{registry.host}/{REPOSITORY}", "digest": digest}) + "\n"
     )
     (build.BUILD / "sbom.cdx.json").write_bytes(bom)
     return _record(environment, image, say)
@@ -81,36 +82,38 @@ def _registry(shared: Target, host: str) -> Iterator[Registry]:
         yield Registry(image_registry.up(ROOT))
     else:
         environment = shared.environment
-        with registry.ecr(shared.client("ecr"), environment.account_id, environment.region) as found:
-            yield found
+        with ecr(shared.client("ecr"), environment.account_id, environment.region) as registry:
+            yield registry
 
 
-def _push(found: Registry, digest: str, say: Say) -> None:
-    # Lambda and the registry's lifecycle rules go by digest and by tag: what is released carries a tag that is kept.
+def _push(registry: Registry, digest: str, say: Say) -> None:
+    # Lambda names images by digest; the registry's lifecycle rule deletes images without a tag.
     tag = f"{REPOSITORY}:release-{digest.removeprefix('sha256:')[:16]}"
-    if found.digest(tag) == digest:
-        say(f"{found.host} has {digest} already")
+    if registry.digest(tag) == digest:
+        say(f"{registry.host} has {digest} already")
         return
-    say(f"pushing to {found.host}/{tag}")
-    if (pushed := found.push(build.IMAGE, tag)) != digest:
-        raise PipelineError(f"{found.host} has {pushed} where {digest} was pushed: nothing was recorded")
+    say(f"pushing to {registry.host}/{tag}")
+    if (stored := registry.push(build.IMAGE, tag)) != digest:
+        raise PipelineError(
+            f"{registry.host} stored {stored} where {digest} was pushed, and release.json is unchanged: push again"
+        )
 
 
-def _attach_bom(found: Registry, digest: str, say: Say) -> bytes:
-    """Attaches the bill of materials as an artifact that refers to the image, outside the image's own manifest."""
+def _attach_bom(registry: Registry, digest: str, say: Say) -> bytes:
+    """Attach the bill of materials as an artifact that refers to the image, outside the image's own manifest."""
     image = Layout(build.IMAGE)
     bom = sbom.describe(image)
     tag = f"{REPOSITORY}:sbom-{digest.removeprefix('sha256:')[:16]}"
     with tempfile.TemporaryDirectory() as scratch:
         artifact = layout.artifact(Path(scratch) / "sbom", bom, sbom.MEDIA_TYPE, image.descriptor)
-        if found.digest(tag) != artifact.digest:
-            found.push(artifact.folder, tag)
+        if registry.digest(tag) != artifact.digest:
+            registry.push(artifact.folder, tag)
             say(f"bill of materials attached: {artifact.digest}")
     return bom
 
 
 def _tell_local_cloud(shared: Target, digest: str, host: str) -> None:
-    """The emulated ECR learns of what lies in the registry beside it."""
+    """Register the image with the emulated ECR, which does not see the registry beside it."""
     if shared.cloud is not Cloud.LOCAL or host:
         return
     manifest = Layout(build.IMAGE).blob(digest).decode()
@@ -129,10 +132,10 @@ def _tell_local_cloud(shared: Target, digest: str, host: str) -> None:
 
 
 def _wait_for_scan(shared: Target, digest: str, say: Say) -> None:
-    """Waits for the registry's scan and refuses what it finds at or above the level that live/shared/env.hcl names.
+    """Wait for the registry's scan, and refuse findings at or above the level that live/shared/env.hcl names.
 
     Raises:
-        PipelineError: findings, a scan that failed, or none in time.
+        PipelineError: there are such findings, the scan failed, or it took too long.
     """
     policy = environments.image_scan()
     if shared.cloud is Cloud.LOCAL:
@@ -160,36 +163,39 @@ def _wait_for_scan(shared: Target, digest: str, say: Say) -> None:
 
 
 def judge_findings(counts: dict[str, int], refuse_from: str) -> None:
-    """Raises PipelineError for findings at or above a level."""
+    """Refuse findings at or above a level.
+
+    Args:
+        counts: number of findings by severity.
+
+    Raises:
+        PipelineError: there are some; the message counts them.
+    """
     refused = SEVERITIES[SEVERITIES.index(refuse_from) :]
-    if found := {severity: counts[severity] for severity in refused[::-1] if counts.get(severity)}:
-        told = ", ".join(f"{count} {severity}" for severity, count in found.items())
+    if findings := {severity: counts[severity] for severity in refused[::-1] if counts.get(severity)}:
+        listed = ", ".join(f"{count} {severity}" for severity, count in findings.items())
         raise PipelineError(
-            f"the scan found {told}; {refuse_from} and above are refused (live/shared/env.hcl): update the base "
-            "(make base) or the packages (make requirements), and look into ECR for which they are"
+            f"the scan found {listed}; {refuse_from} and above are refused (live/shared/env.hcl): update the base "
+            "(make base) or the packages (make requirements); ECR lists the findings"
         )
 
 
 def _released_digest(environment: Environment) -> str | None:
-    """What release.json names, if it is an image that a registry may know."""
-    image = environment.release.image if environment.release else "worktree"
-    return None if image == "worktree" else image
+    """Return the digest that release.json names, or None."""
+    image = environment.release.image if environment.release else WORKTREE
+    return None if image == WORKTREE else image
 
 
-def _running_digest(runs: Target) -> str | None:
-    """What the environment's processor runs behind its alias; None if it is not deployed."""
-    name = f"{runs.environment.prefix}-processor"
-    try:
-        found = runs.client("lambda").get_function(FunctionName=name, Qualifier="live")
-    except ClientError as error:
-        if error.response["Error"]["Code"] == "ResourceNotFoundException":
-            return None
-        raise
-    return str(found["Code"]["ImageUri"]).partition("@")[2]
+def _running_digest(runs: Target, say: Say) -> str | None:
+    """Return the digest of the image that the environment's functions run, or None if it is not deployed."""
+    digests = sorted({*snapshot.take(runs).running_digests.values()})
+    if len(digests) > 1:
+        say(f"the functions run {len(digests)} different images, compared with the first: make apply mends it")
+    return digests[0] if digests else None
 
 
-def _compare(found: Registry, running: str | None, digest: str, bom: bytes, commit: str, say: Say) -> None:
-    """Says what changes for the environment: packages, and commits to lambda-image/."""
+def _compare(registry: Registry, running: str | None, digest: str, bom: bytes, commit: str, say: Say) -> None:
+    """Say what changes for the environment: packages, and commits to lambda-image/."""
     if running == digest:
         say("the environment runs this very image")
         return
@@ -197,16 +203,17 @@ def _compare(found: Registry, running: str | None, digest: str, bom: bytes, comm
         say("the environment runs nothing yet")
         return
     tag = f"{REPOSITORY}:sbom-{running.removeprefix('sha256:')[:16]}"
-    if found.digest(tag) is None:
+    if registry.digest(tag) is None:
         say(f"the environment runs {running}, which this registry does not know")
         return
     before, after = (
-        sbom.versions(each) for each in (found.artifact(f"{REPOSITORY}:sbom-{running[7:23]}"), json.loads(bom))
+        sbom.versions(document)
+        for document in (registry.artifact(f"{REPOSITORY}:sbom-{running[7:23]}"), json.loads(bom))
     )
     for name in sorted({*before, *after}):
         if before.get(name) != after.get(name):
             say(f"  {name}: {before.get(name, 'not there')} → {after.get(name, 'gone')}")
-    labels = found.config(f"{REPOSITORY}@{running}")["config"].get("Labels", {})
+    labels = registry.config(f"{REPOSITORY}@{running}")["config"].get("Labels", {})
     old = labels.get("org.opencontainers.image.revision", "").removesuffix("-dirty")
     command = ["git", "-C", str(ROOT), "log", "--format=%h %s", f"{old}..{commit}", "--", "lambda-image"]
     for line in subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines():
@@ -214,7 +221,7 @@ def _compare(found: Registry, running: str | None, digest: str, bom: bytes, comm
 
 
 def _record(environment: Environment, image: dict[str, Any], say: Say) -> bool:
-    """Writes release.json, in one step and only if it says something else now."""
+    """Write release.json if its content changes. Return whether it does."""
     file = environment.directory / "release.json"
     before = json.loads(file.read_text())
     source = image["source"]

@@ -1,6 +1,6 @@
-"""What was deployed to an environment last: kept beside its state, where the next step of a release reads it.
+"""The record of an environment's last deployment, kept beside its state, where the next step of a release reads it.
 
-The state bucket keeps every version of it, which makes it the environment's history too.
+The state bucket keeps every version of the record, which makes it the environment's history too.
 """
 
 import os
@@ -12,59 +12,66 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from imagepipe.container import source_tree
 from imagepipe.errors import PipelineError
-from imagepipe.live.environments import WORKTREE
+from imagepipe.live.environments import WORKTREE, Environment
 from imagepipe.releases import repository
-from imagepipe.terragrunt import units as terragrunt
+from imagepipe.terragrunt import state
 from imagepipe.terragrunt.target import Target
 
 NAME = "deployment.json"
 
-#: How many releases an environment may go back to as to one that it knows.
+#: Number of releases that an environment may go back to without a canary.
 KNOWN = 20
 
+Status = Literal["applying", "succeeded", "failed"]
 
-class Deployment(BaseModel):
+
+class DeploymentRecord(BaseModel):
     """One deployment, from its first apply on."""
 
-    model_config = ConfigDict(extra="ignore")  # a later release may say more
+    model_config = ConfigDict(extra="ignore")  # a later release may write more fields
 
     commit: str
-    #: Changes that no commit held were deployed with it.
+    #: True if uncommitted changes were deployed.
     dirty: bool
-    #: By digest.
+    #: Digest of the image.
     image: str
-    #: The ref of the modules; the commit itself where the environment runs the working tree.
+    #: Ref of the modules; the commit itself where the environment runs the working tree.
     modules: str
-    #: sha256 of the bundle that was applied; None where somebody applied without one.
+    #: sha256 of the bundle that was applied; None where there was none.
     plan: str | None
-    status: Literal["applying", "succeeded", "failed"]
+    status: Status
     who: str
     started: datetime
     finished: datetime | None = None
-    #: When an image last went through all of it.
+    #: Time of the last smoke test that passed.
     smoked: datetime | None = None
-    #: Why the calls went back to the version before; None where nothing spoke against the new one.
+    #: The sign against the new version, for which the calls went back to the version before.
     refuted: str | None = None
-    #: Releases that came to a good end here, newest last.
+    #: Releases that succeeded here, newest last.
     ran: list[str] = []
-    #: Serial of each unit's state once this deployment was done with it.
+    #: Serial of each unit's state after this deployment applied it.
     applied: dict[str, int] = {}
 
     @property
     def release(self) -> str:
-        """What makes two deployments the same release."""
+        """Identity of the release: equal for two deployments of the same release."""
         return f"{self.image} {self.modules}"
 
     @property
     def age(self) -> timedelta:
+        """Time since the deployment ended, or since it began if it has not."""
         return datetime.now(UTC) - (self.finished or self.started)
 
 
-def begin(target: Target, plan: str | None) -> Deployment:
-    """A record of what is about to be applied, from what lies in the checkout."""
-    before = read(target)
-    image, modules = _about_to_run(target)
-    return Deployment(
+def begin(target: Target, before: DeploymentRecord | None, plan: str | None) -> DeploymentRecord:
+    """Return the record of a deployment of the checkout that is about to start.
+
+    Args:
+        before: the record of the last deployment.
+        plan: sha256 of the bundle that is applied, or None.
+    """
+    image, modules = _checkout_release(target.environment)
+    return DeploymentRecord(
         commit=repository.commit("HEAD"),
         dirty=bool(repository.uncommitted()),
         image=image,
@@ -77,18 +84,18 @@ def begin(target: Target, plan: str | None) -> Deployment:
     )
 
 
-def goes_back(target: Target) -> bool:
-    """Whether the checkout would take an environment back to a release that came to a good end there.
+def goes_back(environment: Environment, before: DeploymentRecord | None) -> bool:
+    """Tell whether the checkout would take an environment back to a release that succeeded there.
 
-    The release that was deployed last is none of them, whatever else changes with it. Nor is one that was refuted.
+    The release that was deployed last does not count, nor does one that was refuted.
     """
-    before, now = read(target), " ".join(_about_to_run(target))
-    return before is not None and now != before.release and now in before.ran
+    release = " ".join(_checkout_release(environment))
+    return before is not None and release != before.release and release in before.ran
 
 
-def _about_to_run(target: Target) -> tuple[str, str]:
-    """Image and ref of the modules, as a record names them."""
-    release = target.environment.release
+def _checkout_release(environment: Environment) -> tuple[str, str]:
+    """Return image and ref of the modules, as a record names them."""
+    release = environment.release
     image = release.image if release else ""
     return (
         source_tree.recorded() if image == WORKTREE else image,
@@ -96,52 +103,64 @@ def _about_to_run(target: Target) -> tuple[str, str]:
     )
 
 
-def write(target: Target, deployment: Deployment) -> None:
-    terragrunt.write_beside_state(target, NAME, deployment.model_dump_json(indent=2).encode())
+def write(target: Target, record: DeploymentRecord) -> None:
+    """Replace the record of an environment."""
+    state.write_beside_state(target, NAME, record.model_dump_json(indent=2).encode())
 
 
-def read(target: Target) -> Deployment | None:
-    """The last deployment; None if there was none, or nobody kept a record of it.
+def read(target: Target) -> DeploymentRecord | None:
+    """Return the record of the last deployment, or None if there is none.
 
     Raises:
-        PipelineError: what lies there is no such record.
+        PipelineError: the record cannot be read, or is malformed.
     """
-    content = terragrunt.read_beside_state(target, NAME)
+    content = state.read_beside_state(target, NAME)
     try:
-        return None if content is None else Deployment.model_validate_json(content)
+        return None if content is None else DeploymentRecord.model_validate_json(content)
     except ValidationError as error:
-        raise PipelineError(f"the deployment record of {target.environment.name} is malformed: {error}") from None
+        name = target.environment.name
+        raise PipelineError(
+            f"the deployment record of {name} is malformed: {error}; restore an older version of {NAME} in its state "
+            f"bucket, or delete it and make apply ENV={name}"
+        ) from None
 
 
 @dataclass(frozen=True)
 class Steps:
-    """Keeps the record as an apply goes on, so that one that dies leaves word of how far it came."""
+    """Writes the record as an apply goes on, so that one that dies leaves its progress."""
 
     target: Target
-    deployment: Deployment
+    record: DeploymentRecord
+
+    def begin(self) -> None:
+        """Note that the apply goes on."""
+        self.record.status = "applying"
+        write(self.target, self.record)
 
     def done(self, unit: str, serial: int) -> None:
-        self.deployment.applied[unit] = serial
-        write(self.target, self.deployment)
+        """Note that a unit is applied, with the serial of its state."""
+        self.record.applied[unit] = serial
+        write(self.target, self.record)
 
     def undone(self, unit: str) -> None:
-        """There is more to apply of it. Should that die, the unit was left half-way."""
-        self.deployment.applied.pop(unit, None)
-        write(self.target, self.deployment)
+        """Note that a unit is applied further: an apply that dies now leaves it half-way."""
+        self.record.applied.pop(unit, None)
+        write(self.target, self.record)
 
-    def end(self, status: Literal["applying", "succeeded", "failed"], refuted: str | None = None) -> None:
-        deployment = self.deployment
-        deployment.status, deployment.refuted = status, refuted
-        deployment.finished = datetime.now(UTC)
+    def end(self, status: Status, refuted: str | None = None) -> None:
+        """Note how the apply ended."""
+        record = self.record
+        record.status, record.refuted = status, refuted
+        record.finished = datetime.now(UTC)
         if status == "succeeded":
-            earlier = [each for each in deployment.ran if each != deployment.release]
-            deployment.ran = [*earlier, deployment.release][-KNOWN:]
-        write(self.target, deployment)
+            earlier = [release for release in record.ran if release != record.release]
+            record.ran = [*earlier, record.release][-KNOWN:]
+        write(self.target, record)
 
 
 def _caller(target: Target) -> str:
-    """Who deploys: the run of a workflow, or else whose credentials are used."""
+    """Return who deploys: the run of a workflow, or else the owner of the credentials."""
     run = [os.environ.get(name, "") for name in ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID")]
     if all(run):
-        return f"{os.environ.get('GITHUB_ACTOR', 'somebody')} by {run[0]}/{run[1]}/actions/runs/{run[2]}"
+        return f"{os.environ.get('GITHUB_ACTOR', 'unknown')} by {run[0]}/{run[1]}/actions/runs/{run[2]}"
     return target.caller

@@ -1,114 +1,134 @@
-"""A bundle applied: exactly what was planned, nothing else, in order, with word left of how far it came."""
+"""Applies a bundle exactly as it was planned, unit after unit in order, and records its progress."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from imagepipe.container import source_tree
 from imagepipe.errors import PipelineError
 from imagepipe.live.environments import ACCESS_UNIT, WORKTREE
-from imagepipe.releases import bundle, canary, record, repository
-from imagepipe.releases.bundle import Bundle, Manifest, PlannedUnit, State
+from imagepipe.releases import aliases, bundle, canary, record, repository, snapshot
+from imagepipe.releases.bundle import Bundle, Manifest, PlannedUnit, StateVersion
 from imagepipe.releases.canary import Refuted
-from imagepipe.releases.record import Deployment, Steps
+from imagepipe.releases.record import DeploymentRecord, Steps
+from imagepipe.releases.snapshot import Snapshot
+from imagepipe.terragrunt import runner
 from imagepipe.terragrunt import units as terragrunt
+from imagepipe.terragrunt.runner import Listener
 from imagepipe.terragrunt.target import Target
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RolloutResult:
+    """Units that a bundle's rollout has dealt with."""
+
     applied: list[str]
-    #: Units that have something to apply now that the others are: they take a plan, and a look at it, of their own.
+    #: Units that have something to apply now that the others are applied: they need a plan of their own.
     waiting: list[str]
 
 
-def apply(target: Target, planned: Bundle, listener: terragrunt.Listener, say: Say) -> Outcome:
-    """Applies a bundle's plans one after another, then plans again: nothing may be left of what was planned.
+def apply(target: Target, planned: Bundle, listener: Listener, say: Say) -> RolloutResult:
+    """Apply a bundle's plans one after another, then plan again to show that no change is left.
 
     Between the two, new versions that got a share of the calls are watched, and get the rest.
 
-    An apply that died goes on where it stopped. What it left half-way is planned again, and applied if that holds
-    nothing that the bundle did not hold.
+    The same bundle again, after an apply that died, goes on where that stopped. A unit that was left half-way is
+    planned again, and applied if that plan holds no change that the bundle does not hold.
 
     Raises:
         PipelineError: before anything is changed, if the checkout, the tools or the state are not those of the plan;
-            after it, if Terragrunt failed, something spoke against the new versions or something is left to do.
+            after it, if Terragrunt failed, something spoke against the new versions or a change is left.
     """
     manifest = planned.manifest
     check_sources(target, manifest)
-    before = record.read(target)
-    again = before if before and before.plan == planned.sha256 else None
-    half = check_states(target, manifest, again)
+    before = snapshot.take(target)
+    again = before.record if before.record and before.record.plan == planned.sha256 else None
+    half = check_states(before, manifest, again)
     _check_rights(target, manifest)
     if again and again.status == "succeeded":
         say(f"this bundle was applied on {again.finished:%Y-%m-%d %H:%M} UTC by {again.who}")
-        return Outcome([], [])
+        return RolloutResult([], [])
     if again and again.refuted:
         raise PipelineError(
             f"this bundle was applied on {again.finished:%Y-%m-%d %H:%M} UTC and taken back, because "
             f"{again.refuted}: mend that, and plan again"
         )
-    steps = Steps(target, again or record.begin(target, planned.sha256))
-    steps.deployment.status = "applying"
-    record.write(target, steps.deployment)
+    steps = Steps(target, again or record.begin(target, before.record, planned.sha256))
+    steps.begin()
     applied = []
-    try:
+    with _failure_recorded(steps):
         for unit in manifest.units:
-            if unit.name in steps.deployment.applied or not unit.needed:
+            if unit.name in steps.record.applied or not unit.needed:
                 continue
             say(f"applying {target.environment.name}/{unit.name}")
-            first = canary.holding(target, manifest.canary)
-            _apply(first, unit, planned.plans[unit.name], listener, half=unit.name in half)
-            steps.done(unit.name, int(terragrunt.states(target)[unit.name]["serial"]))
+            _apply(before, unit, planned, listener, half=unit.name in half)
+            steps.done(unit.name, before.refresh().serial(unit.name))
             applied.append(unit.name)
         if manifest.canary:
-            _carry_on(target, steps, listener)
-        waiting = _left(target, manifest, listener)
-    except BaseException as error:
-        steps.end("failed", error.reason if isinstance(error, Refuted) else None)
-        raise
+            _finish_canary(before.refresh(), steps, listener)
+        waiting = _waiting(target, manifest, listener)
     steps.end("applying" if waiting else "succeeded")
-    return Outcome(applied, waiting)
+    return RolloutResult(applied, waiting)
 
 
-def apply_directly(target: Target, listener: terragrunt.Listener) -> None:
-    """Applies an environment as its files are, without a bundle; the record says so."""
+def apply_directly(target: Target, listener: Listener) -> None:
+    """Apply an environment as its files are, without a bundle; the record says so."""
     terragrunt.prepare_apply(target, listener)
-    first, before = canary.first_step(target), record.read(target)
-    steps = Steps(target, record.begin(target, None))
-    if before and before.status != "succeeded" and canary.under_way(target):
-        steps.deployment.started = before.started  # it goes on with that one, alarms that nobody saw included
-    record.write(target, steps.deployment)
-    try:
+    before = snapshot.take(target)
+    first = canary.first_step(before)
+    steps = Steps(target, record.begin(target, before.record, None))
+    if before.record and before.record.status != "succeeded" and before.canary:
+        steps.record.started = before.record.started  # it goes on with that one: alarms raised meanwhile count
+    steps.begin()
+    with _failure_recorded(steps):
         terragrunt.apply(first, listener)
-        if canary.publish(target, {}):
+        after = before.refresh()
+        if aliases.publish(target, after.aliases, {}):
             terragrunt.apply(first, listener)
-        _carry_on(target, steps, listener)
-    except BaseException as error:
-        steps.end("failed", error.reason if isinstance(error, Refuted) else None)
-        raise
+            after = after.refresh()
+        _finish_canary(after, steps, listener)
     steps.end("succeeded")
 
 
-def _carry_on(target: Target, steps: Steps, listener: terragrunt.Listener) -> None:
-    """From new versions with a share of the calls to new versions with all of them."""
-    if first := canary.under_way(target):
-        canary.watch_first_step(target, first, steps.deployment.started)
-        steps.undone(canary.UNIT)
-        canary.take_second_step(target, listener)
-        steps.done(canary.UNIT, int(terragrunt.states(target)[canary.UNIT]["serial"]))
+@contextmanager
+def _failure_recorded(steps: Steps) -> Iterator[None]:
+    """Record a failure, Ctrl-C included, and raise it."""
+    try:
+        yield
+    except BaseException as error:
+        steps.end("failed", error.reason if isinstance(error, Refuted) else None)
+        raise
+
+
+def _finish_canary(applied: Snapshot, steps: Steps, listener: Listener) -> None:
+    """Watch new versions that have a share of the calls, then give them all calls."""
+    if first := applied.canary:
+        canary.watch_first_step(applied, first, steps.record.started)
+        steps.undone(aliases.UNIT)
+        canary.take_second_step(applied.target, listener)
+        steps.done(aliases.UNIT, applied.refresh().serial(aliases.UNIT))
 
 
 def check_sources(target: Target, manifest: Manifest) -> None:
-    """Raises PipelineError where the checkout or the tools are not those that the bundle was planned with."""
+    """Check that the checkout and the tools are those that a bundle was planned with.
+
+    Raises:
+        PipelineError: with the first difference.
+    """
     environment, planned_at = target.environment, manifest.commit[:12]
     if manifest.environment != environment.name:
-        raise PipelineError(f"the bundle is a plan of {manifest.environment}, not of {environment.name}")
+        raise PipelineError(
+            f"the bundle is a plan of {manifest.environment}, not of {environment.name}: "
+            f"apply it with ENV={manifest.environment}"
+        )
     if manifest.account_id != environment.account_id:
-        raise PipelineError(f"the bundle is a plan for account {manifest.account_id}, not {environment.account_id}")
+        raise PipelineError(
+            f"the bundle is a plan for account {manifest.account_id}, not {environment.account_id}: plan again"
+        )
     if changes := repository.uncommitted():
         raise PipelineError(f"{changes[0]} is not committed, so it is in no plan: commit it and plan again, or drop it")
     for path, tree in repository.trees().items():
@@ -116,7 +136,7 @@ def check_sources(target: Target, manifest: Manifest) -> None:
             raise PipelineError(
                 f"the bundle was planned at commit {planned_at}, and {path} is another one here: plan again"
             )
-    for tool, version in terragrunt.versions().items():
+    for tool, version in runner.versions().items():
         if manifest.versions.get(tool) != version:
             raise PipelineError(
                 f"the bundle was planned with {tool} {manifest.versions.get(tool)}, and here is {version}: plan again"
@@ -128,25 +148,28 @@ def check_sources(target: Target, manifest: Manifest) -> None:
         )
 
 
-def check_states(target: Target, manifest: Manifest, again: Deployment | None) -> set[str]:
-    """Units that an apply of this very bundle left half-way.
+def check_states(before: Snapshot, manifest: Manifest, again: DeploymentRecord | None) -> set[str]:
+    """Return units that an earlier apply of the same bundle left half-way.
+
+    Args:
+        again: the record of that earlier apply; None if there was none.
 
     Raises:
-        PipelineError: a state that somebody else has changed since it was planned.
+        PipelineError: a state has changed since it was planned, and not by that apply.
     """
-    states, half = terragrunt.states(target), set()
+    half = set()
     for unit in manifest.units:
-        state = states.get(unit.name)
-        found = None if state is None else State(lineage=state["lineage"], serial=state["serial"])
-        if found == unit.state:
+        state = before.states.get(unit.name)
+        version = None if state is None else StateVersion(lineage=state["lineage"], serial=state["serial"])
+        if version == unit.state:
             continue
-        if again and found and again.applied.get(unit.name) == found.serial:
+        if again and version and again.applied.get(unit.name) == version.serial:
             continue
         if again and unit.needed and unit.name not in again.applied:
             half.add(unit.name)
             continue
         planned = f"serial {unit.state.serial}" if unit.state else "no state"
-        now = f"serial {found.serial}" if found else "none"
+        now = f"serial {version.serial}" if version else "none"
         raise PipelineError(
             f"{manifest.environment}/{unit.name} has changed since it was planned "
             f"(its state had {planned}, now {now}): plan again"
@@ -155,7 +178,7 @@ def check_states(target: Target, manifest: Manifest, again: Deployment | None) -
 
 
 def _check_rights(target: Target, manifest: Manifest) -> None:
-    """Raises PipelineError for a workflow that would have to change what it may do; said before anything is changed."""
+    """Refuse a workflow that would have to change its own permissions, before anything is changed."""
     if any(unit.name == ACCESS_UNIT and unit.needed for unit in manifest.units) and not target.administers:
         name = target.environment.name
         raise PipelineError(
@@ -164,41 +187,49 @@ def _check_rights(target: Target, manifest: Manifest) -> None:
         )
 
 
-def _apply(target: Target, unit: PlannedUnit, plan: bytes, listener: terragrunt.Listener, *, half: bool) -> None:
+def _apply(before: Snapshot, unit: PlannedUnit, planned: Bundle, listener: Listener, *, half: bool) -> None:
+    target = canary.holding(before.target, planned.manifest.canary)
     with tempfile.TemporaryDirectory(prefix="bundle-") as folder:
         file = Path(folder) / f"{unit.name}.tfplan"
         if half:
-            found = terragrunt.save_plans(target, [unit.name], Path(folder), listener)[unit.name]
-            if unit.name == canary.UNIT and canary.publish(target, found):
-                found = terragrunt.save_plans(target, [unit.name], Path(folder), listener)[unit.name]
-            if new := sorted(set(bundle.changes(found)) - _parts(unit.changes)):
-                raise PipelineError(
-                    f"{target.environment.name}/{unit.name} was left half-way, and what is left is more than "
-                    f"was planned: {new[0][1]} {new[0][0]}; plan again"
-                )
+            _plan_rest(before, target, unit, listener, Path(folder))
         else:
-            file.write_bytes(plan)
+            file.write_bytes(planned.plans[unit.name])
         terragrunt.apply_plan(target, unit.name, file, listener)
 
 
+def _plan_rest(before: Snapshot, target: Target, unit: PlannedUnit, listener: Listener, folder: Path) -> None:
+    """Plan the rest of a unit that was left half-way into a folder.
+
+    Raises:
+        PipelineError: the plan holds a change that the bundle does not hold.
+    """
+    plan = terragrunt.plan(target, listener, [unit.name], folder)[unit.name]
+    if unit.name == aliases.UNIT and aliases.publish(target, before.aliases, plan):
+        plan = terragrunt.plan(target, listener, [unit.name], folder)[unit.name]
+    if new := sorted(set(bundle.changes(plan)) - _parts(unit.changes)):
+        raise PipelineError(
+            f"{target.environment.name}/{unit.name} was left half-way, and what is left is more than "
+            f"was planned: {new[0][1]} {new[0][0]}; plan again"
+        )
+
+
 def _parts(changes: list[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Planned changes, and what may be left of them: a replacement that is half done is a creation."""
-    found = {(address, action) for address, action in changes}
-    return found | {
-        (address, part) for address, action in found if action == "replace" for part in ("create", "destroy")
+    """Return planned changes and their parts: a replacement that is half done is a creation."""
+    return {(address, action) for address, action in changes} | {
+        (address, part) for address, action in changes if action == "replace" for part in ("create", "destroy")
     }
 
 
-def _left(target: Target, manifest: Manifest, listener: terragrunt.Listener) -> list[str]:
-    """Of the units that were to be planned again, those with something to apply.
+def _waiting(target: Target, manifest: Manifest, listener: Listener) -> list[str]:
+    """Plan again, and return the units of `later` that have something to apply.
 
     Raises:
-        PipelineError: something is left of a unit whose plan was applied.
+        PipelineError: a unit whose plan was applied has a change left.
     """
-    done = [unit.name for unit in manifest.units if unit.needed or (manifest.canary and unit.name == canary.UNIT)]
-    with tempfile.TemporaryDirectory(prefix="bundle-") as folder:
-        found = terragrunt.save_plans(target, sorted({*done, *manifest.later}), Path(folder), listener)
-    left = {unit: plan for unit, plan in found.items() if bundle.needed(plan)}
+    done = [unit.name for unit in manifest.units if unit.needed or (manifest.canary and unit.name == aliases.UNIT)]
+    plans = terragrunt.plan(target, listener, sorted({*done, *manifest.later}))
+    left = {unit: plan for unit, plan in plans.items() if bundle.needed(plan)}
     for unit in done:
         if unit in left:
             first = bundle.changes(left[unit]) or [("its outputs", "change")]

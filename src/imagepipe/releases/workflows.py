@@ -14,7 +14,7 @@ from imagepipe.errors import PipelineError
 from imagepipe.live import environments
 from imagepipe.live.environments import ROOT
 from imagepipe.live.roles import Role, role_arn
-from imagepipe.releases import affected, github, promotion, repository, summary
+from imagepipe.releases import affected, github, proposal, repository, summary
 
 #: Where jobs leave bundles and summaries, and what the drift is, an environment each: dev, dev.md.
 PLANS, DRIFT = ROOT / "build/plans", ROOT / "build/drift"
@@ -191,7 +191,7 @@ def _is_ours(each: dict[str, Any]) -> bool:
     return (each["user"] or {}).get("login") == github.AUTHOR
 
 
-def propose(folder: Path = promotion.RESULT) -> str:
+def propose(folder: Path = proposal.RESULT) -> str:
     """Pushes the branch that a promotion has left in a folder, and keeps its pull request. Returns the address.
 
     Raises:
@@ -204,7 +204,7 @@ def propose(folder: Path = promotion.RESULT) -> str:
     title, branch = title.strip(), branch.strip()
     ref = f"refs/heads/{branch}"
     before = repository.git("for-each-ref", "--format=%(objectname)", f"refs/remotes/origin/{branch}")
-    repository.git("fetch", "--no-tags", str(folder / promotion.COMMIT), f"+{ref}:{ref}")
+    repository.git("fetch", "--no-tags", str(folder / proposal.COMMIT), f"+{ref}:{ref}")
     _push(ref, before)
     owner = github.repository().split("/")[0]
     pulls = github.every(f"pulls?state=open&head={owner}:{branch}&base={_MAIN}")

@@ -11,7 +11,8 @@ import pytest
 from imagepipe.errors import PipelineError
 from imagepipe.live.environments import Environment
 from imagepipe.releases import canary, summary
-from imagepipe.releases.canary import Canary, Trials
+from imagepipe.releases.aliases import Canary
+from imagepipe.releases.canary import Trials
 from imagepipe.releases.summary import Planned
 from imagepipe.terragrunt.target import Cloud, Target
 
@@ -64,7 +65,7 @@ WEIGHTS = [{"additional_version_weights": {"4": 0.1}}]
     ],
 )
 def test_a_plan_that_ends_in_weights_is_a_canary(changes: list[dict[str, Any]], held: dict[str, str] | None) -> None:
-    found = canary.planned(PROD, {"resource_changes": changes})
+    found = canary.canary_of(PROD, {"resource_changes": changes})
     assert found == (Canary(percent=10, held=held) if held else None)
 
 

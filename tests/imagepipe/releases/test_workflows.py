@@ -14,7 +14,7 @@ from typer.main import get_command
 
 from imagepipe import cli
 from imagepipe.live import environments
-from imagepipe.releases import policies, promotion, workflows
+from imagepipe.releases import policies, proposal, workflows
 
 ROOT = Path(__file__).resolve().parents[3]
 FILES = sorted((ROOT / ".github/workflows").glob("*.yml"))
@@ -148,7 +148,7 @@ def test_every_make_target_sets_up_what_it_needs_before_a_command_is_called_dire
 
 
 def test_files_that_jobs_hand_on_lie_where_the_program_leaves_them() -> None:
-    folders = {str(folder.relative_to(ROOT)) for folder in (workflows.PLANS, workflows.DRIFT, promotion.RESULT)}
+    folders = {str(folder.relative_to(ROOT)) for folder in (workflows.PLANS, workflows.DRIFT, proposal.RESULT)}
     uploaded, fetched = set(), set()
     for name, _, step in steps():
         if "-artifact@" in step.get("uses", ""):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from imagepipe.terragrunt import units as terragrunt
+from imagepipe.terragrunt import runner
 
 #: Takes its time to stop, as Terraform does, and says that it did.
 STOPS = """#!/bin/sh
@@ -49,7 +49,7 @@ Install = Callable[[str], None]
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     """A Terragrunt of our own, and its logs below `tmp_path`."""
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    monkeypatch.setattr(terragrunt, "BUILD", tmp_path)
+    monkeypatch.setattr(runner, "BUILD", tmp_path)
 
     def write(program: str) -> None:
         (tmp_path / "terragrunt").write_text(program)
@@ -70,7 +70,7 @@ def test_ctrl_c_waits_until_terraform_has_written_its_state(
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        terragrunt._run(TARGET, "apply", [], listen)
+        runner.run(TARGET, "apply", [], listen)
     assert lines == ["begun", "state written"]
     assert (tmp_path / "logs/dev-apply.log").read_text() == "begun\nstate written\n"
     assert "Terraform ends what it has begun" in capsys.readouterr().err
@@ -87,7 +87,7 @@ def test_ctrl_c_again_waits_for_nothing(install: Install) -> None:
         signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        terragrunt._run(TARGET, "apply", [], listen)
+        runner.run(TARGET, "apply", [], listen)
     assert lines == ["begun"]
     assert signal.getsignal(signal.SIGINT) is before
 
@@ -97,14 +97,14 @@ def test_ctrl_c_takes_nothing_from_the_log(tmp_path: Path, install: Install) -> 
     install(INTERRUPTED)
     for _ in range(60):
         with pytest.raises(KeyboardInterrupt):
-            terragrunt._run(TARGET, "apply", [], lambda _: None)
+            runner.run(TARGET, "apply", [], lambda _: None)
         assert (tmp_path / "logs/dev-apply.log").read_text() == "said\n"
 
 
 def test_ctrl_c_after_the_last_word_ends_it(install: Install) -> None:
     install(SILENT)
     with pytest.raises(KeyboardInterrupt):
-        terragrunt._run(TARGET, "apply", [], lambda _: None)
+        runner.run(TARGET, "apply", [], lambda _: None)
 
 
 def test_other_threads_run_it_too(install: Install) -> None:
@@ -112,7 +112,7 @@ def test_other_threads_run_it_too(install: Install) -> None:
     install(TALKS)
     lines: list[str] = []
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(terragrunt._run, TARGET, "apply", [], lines.append).result()
+        pool.submit(runner.run, TARGET, "apply", [], lines.append).result()
     assert len(lines) == 100_000
 
 
@@ -121,4 +121,4 @@ def test_a_full_disk_ends_it(install: Install, tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs/dev-apply.log").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left"):
-        terragrunt._run(TARGET, "apply", [], lambda _: None)
+        runner.run(TARGET, "apply", [], lambda _: None)

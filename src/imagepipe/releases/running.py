@@ -1,0 +1,113 @@
+"""What an environment runs, and the reasons why a release may not go on from there."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from imagepipe.errors import PipelineError
+from imagepipe.live.environments import WORKTREE, Environment, Release
+from imagepipe.releases import release_files, repository
+from imagepipe.releases.record import DeploymentRecord
+from imagepipe.releases.snapshot import Snapshot
+from imagepipe.terragrunt.target import Target
+
+
+@dataclass(frozen=True)
+class RunningRelease:
+    """A release that an environment runs, and that may go on to the next one."""
+
+    environment: Environment
+    release: Release
+    deployment: DeploymentRecord
+
+    @property
+    def evidence(self) -> list[str]:
+        """What speaks for the release, a sentence each."""
+        name, deployment = self.environment.name, self.deployment
+        return [
+            f"every function of {name} runs `{self.release.image}` behind its alias",
+            f"deployed by {deployment.who}, from `{deployment.commit[:12]}`, {deployment.finished:%Y-%m-%d %H:%M} UTC",
+            f"an image went through all of it on {deployment.smoked:%Y-%m-%d %H:%M} UTC",
+            f"no alarm of {name} is raised",
+            f"it has run for {_words(deployment.age)}; {_words(self.environment.soak)} were asked for",
+        ]
+
+
+def release_of(snapshot: Snapshot) -> RunningRelease:
+    """Return what an environment runs, if it may go on from there.
+
+    Raises:
+        PipelineError: with the first reason against it.
+    """
+    environment, deployment = snapshot.environment, snapshot.record
+    name = environment.name
+    digest = _running_digest(snapshot)
+    if first := snapshot.canary:
+        raise PipelineError(
+            f"the rollout of {name} is under way ({first.percent} % of the calls of {first.functions}): "
+            "bring it to an end first"
+        )
+    if deployment is None:
+        raise PipelineError(f"{name} has no deployment record: make apply ENV={name}")
+    if deployment.status != "succeeded":
+        why = f" ({deployment.refuted})" if deployment.refuted else ""
+        raise PipelineError(f"the last deployment of {name} is {deployment.status}{why}: bring it to an end first")
+    if deployment.dirty:
+        raise PipelineError(f"{name} runs uncommitted changes: commit them, and make apply ENV={name} again")
+    if deployment.image != digest:
+        raise PipelineError(
+            f"{name} runs {digest}, and its last deployment was of {deployment.image}: make apply ENV={name}"
+        )
+    if deployment.smoked is None:
+        raise PipelineError(f"{name} has not been smoke-tested: make smoke ENV={name}")
+    if raised := _raised_alarms(snapshot.target):
+        more = f" and {len(raised) - 1} more" if len(raised) > 1 else ""
+        raise PipelineError(f"{raised[0]} is raised in {name}{more}: mend its cause, and wait until it is quiet")
+    if deployment.age < environment.soak:
+        raise PipelineError(
+            f"{name} has run this for {_words(deployment.age)}, and live/{name}/env.hcl asks for "
+            f"{_words(environment.soak)}: come back in {_words(environment.soak - deployment.age)}"
+        )
+    return RunningRelease(environment, _release(name, deployment), deployment)
+
+
+def _running_digest(snapshot: Snapshot) -> str:
+    """Return the digest of the image that every function runs.
+
+    Raises:
+        PipelineError: a function is missing, or two of them run different images.
+    """
+    name, digests = snapshot.environment.name, snapshot.running_digests
+    if not snapshot.functions:
+        raise PipelineError(f"{name} is not deployed: make apply ENV={name}")
+    if missing := sorted(snapshot.functions.keys() - digests.keys()):
+        raise PipelineError(f"{name} has no function {missing[0]}: make apply ENV={name}")
+    if len({*digests.values()}) > 1:
+        listed = ", ".join(f"{function} {digest}" for function, digest in digests.items())
+        raise PipelineError(f"the functions of {name} run different images ({listed}): make apply ENV={name}")
+    return next(iter(digests.values()))
+
+
+def _release(name: str, deployment: DeploymentRecord) -> Release:
+    """Return a deployment as a release, with the build of its image."""
+    at_commit = release_files.release_at(deployment.commit, name)
+    if at_commit.image == WORKTREE:
+        raise PipelineError(
+            f"{name} runs an image that no release names: make build-push ENV={name}, commit live/{name}/release.json "
+            f"and deploy {name}"
+        )
+    tags = repository.git("tag", "--points-at", deployment.modules, "--list", "v*").splitlines()
+    return Release(image=deployment.image, modules=tags[-1] if tags else deployment.modules, build=at_commit.build)
+
+
+def _raised_alarms(target: Target) -> list[str]:
+    alarms = target.client("cloudwatch").get_paginator("describe_alarms")
+    pages = alarms.paginate(AlarmNamePrefix=f"{target.environment.prefix}-", StateValue="ALARM")
+    return [str(alarm["AlarmName"]) for page in pages for alarm in page["MetricAlarms"]]
+
+
+def _words(span: timedelta) -> str:
+    seconds = int(span.total_seconds())
+    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} seconds"
