@@ -92,7 +92,7 @@ def draw_ladder(file: Path) -> None:
     """Draw one source beside its variants, all at one scale, with their figures above them."""
     with tempfile.TemporaryDirectory() as folder:
         records: list[dict[str, Any]] = json.loads(quiet("list", "--json", "--limit", "100"))
-        record = next(each for each in records if each["source"]["key"] == SUBJECT)
+        record = next(record for record in records if record["source"]["key"] == SUBJECT)
         quiet("download", record["image_id"], "--to", folder)
         source, variants = record["source"], best_variants(record)
         pictures = [(source["width"], ROOT / ".local/samples" / SUBJECT)]
