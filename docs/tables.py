@@ -52,7 +52,7 @@ def markdown(head: Iterable[Any], rows: Iterable[Iterable[Any]], right: int = 1)
 
 
 def engine() -> str:
-    """Speed, memory and quality beside the peers; the ratio to sharp is computed here."""
+    """Tabulate speed, memory and quality beside the peers; ratios of CPU are computed here."""
     data = FIGURES["engine"]
     sharp, pillow = data["cpu_ms"][:2]
     rows = [
@@ -68,18 +68,18 @@ def engine() -> str:
 
 
 def memory() -> str:
-    """Peak memory of dear images."""
+    """Tabulate the peak memory of dear images."""
     return markdown(["image", "peak memory, MB", "seconds"], FIGURES["memory"]["rows"])
 
 
 def shrinking() -> str:
-    """Ways to shrink: CPU and score of the resize alone."""
+    """Tabulate ways to shrink: CPU in ms, and the score of the resize alone at each width."""
     head = ["way to shrink", "CPU ms, decode and resizes", "1920", "1280", "640", "256"]
     return markdown(head, FIGURES["shrinking"]["ways"])
 
 
 def cold() -> str:
-    """Start of the image beside one written by hand; ratios are computed here."""
+    """Tabulate the start of a function beside one written by hand; ratios are computed here."""
     rows = [
         [f"{name}, {unit}" if unit else name, f"{by_hand:,}", f"{ours:,}", f"{ours / by_hand:.2f}", goal]
         for name, unit, by_hand, ours, goal in FIGURES["cold"]["rows"]
@@ -88,19 +88,19 @@ def cold() -> str:
 
 
 def clients() -> str:
-    """What another client of S3 costs beside botocore."""
+    """Tabulate the cost of another S3 client on top of botocore."""
     rows = [[name, f"{cpu:.2f} ×", f"{memory:.2f} ×", size] for name, cpu, memory, size in FIGURES["clients"]["rows"]]
     return markdown(["client", "CPU", "memory", "MB more in the image"], rows)
 
 
 def requests() -> str:
-    """Requests per image."""
+    """Tabulate requests per image."""
     data = FIGURES["requests"]
     return markdown(["", *data["columns"]], ([name, *counts] for name, counts in data["rows"].items()))
 
 
 def costs() -> str:
-    """Cost of a million photographs, item by item, with the arithmetic."""
+    """Tabulate the cost of a million photographs, item by item, with the arithmetic."""
     items = list(cost_items())
     rows: list[list[Any]] = [[name, arithmetic, f"{dollars:,.2f}"] for name, arithmetic, dollars in items]
     rows.append(["**together, in the first month**", "", f"**{sum(dollars for *_, dollars in items):,.2f}**"])
@@ -167,7 +167,7 @@ def thousand(price: float) -> str:
 
 
 def mends() -> str:
-    """Mends of the emulator in the order in which they are applied, with what they say of themselves."""
+    """Tabulate the mends of the emulator in the order of their application, in the words of their docstrings."""
     names = re.findall(r"^    (\w+)\(", inspect.getsource(compat.mend), re.MULTILINE)
     rows = []
     for name in names:
