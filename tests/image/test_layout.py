@@ -44,7 +44,7 @@ BASE = tar(("usr/", None), ("usr/bin/pip3", b"pip"), ("usr/bin/python", b"python
 
 def canonical(folder: Path, *layers: Layer, **config: Any) -> Layout:
     built = layout.write(folder / "built", [BASE, *layers], {**CONFIG, **config})
-    return layout.canonical(built.built, [BASE.diff_id], {"title": "t"}, 1_000_000_000, folder / "canonical")
+    return layout.write_canonical(built.built, [BASE.diff_id], {"title": "t"}, 1_000_000_000, folder / "canonical")
 
 
 def names(found: Layout) -> list[str]:
@@ -84,7 +84,7 @@ def test_what_docker_saves_is_read(tmp_path: Path, compress: Callable[[bytes], b
         ("manifest.json", json.dumps([named]).encode()),
     )
     (tmp_path / "image.tar").write_bytes(written.tar)
-    found = layout.saved(tmp_path / "image.tar")
+    found = layout.read_docker_archive(tmp_path / "image.tar")
     assert (found.config, found.layers) == (config, [BASE])
 
 
@@ -111,7 +111,7 @@ def test_base_keeps_its_layers_and_what_is_for_building_is_hidden(tmp_path: Path
 def test_image_that_does_not_stand_on_its_base_is_refused(tmp_path: Path) -> None:
     built = layout.write(tmp_path / "built", [tar(("a", b"a"))], CONFIG)
     with pytest.raises(PipelineError, match="is the base still the same"):
-        layout.canonical(built.built, [BASE.diff_id], {}, 0, tmp_path / "canonical")
+        layout.write_canonical(built.built, [BASE.diff_id], {}, 0, tmp_path / "canonical")
 
 
 def test_last_stage_that_removes_is_refused(tmp_path: Path) -> None:

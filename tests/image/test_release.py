@@ -220,7 +220,7 @@ def test_image_on_a_stand_in_is_for_the_local_cloud_only(monkeypatch: pytest.Mon
     dev, shared = environments.load("dev"), Target(environments.load("shared"), Cloud.AWS, {})
     made = {"digest": f"sha256:{'0' * 64}", "base": {"kind": base.STAND_IN}}
     monkeypatch.setattr(release.build, "image", lambda *_: made)
-    with pytest.raises(PipelineError, match=f"build where {base.pinned().split('@')[0]} can be had"):
+    with pytest.raises(PipelineError, match=f"build where {base.pinned_name().split('@')[0]} can be had"):
         release.build_push(dev, shared, None, dirty=True, host="127.0.0.1:1", say=print)
 
 

@@ -31,10 +31,10 @@ def base(
     image: Annotated[str, typer.Option(help="Public image to pin. Default: the one that the Dockerfile names.")] = "",
 ) -> None:
     """Pin the newest digest of the public base image. If its registry is out of reach, make a stand-in."""
-    from imagepipe.container.base import make, pin, pinned
+    from imagepipe.container.base import make, pin, pinned_name
 
     wanted = platform or environments.load(env).platform
-    name = image or pinned()
+    name = image or pinned_name()
     if digest := pin(name):
         say(f"{name.split('@')[0]} is pinned to its newest digest, {digest}")
         return

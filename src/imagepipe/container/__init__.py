@@ -1,4 +1,4 @@
-"""The one artefact that every environment runs: built, described, pushed by digest, recorded in release.json."""
+"""The container image that every environment runs: its base, build, bill of materials and registry."""
 
 from imagepipe.live.environments import project
 

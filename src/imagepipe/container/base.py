@@ -1,8 +1,9 @@
-"""What the image stands on: a public Python image that the Dockerfile names, or a stand-in where no registry answers.
+"""The base of the container image: the public Python image that the Dockerfile names, or a stand-in for it.
 
-The stand-in has the same minor version of Python, from Debian's packages, which mmdebstrap fetches, checks and unpacks.
-None is configured, so that one for another architecture needs no emulation; what configuring would have done for
-Python is done by a few lines below. It is for trying things out: it gets security updates only when it is made again.
+The stand-in is made where no registry answers. It has the same minor version of Python, from Debian's packages, which
+mmdebstrap fetches, verifies and unpacks. It configures none of them, so a stand-in for another architecture needs no
+emulation; a few lines below do what Python needs of that. The stand-in is for trials: it gets security updates only
+when it is made again.
 """
 
 import re
@@ -21,17 +22,17 @@ from imagepipe.live.environments import ROOT
 DOCKERFILE = ROOT / "lambda-image/Dockerfile"
 _ARGUMENT = re.compile(r"^ARG BASE_IMAGE=(\S+)$", re.MULTILINE)
 
-#: The release of Debian whose Python is the image's: 3.13.
+#: The release of Debian that has the Python of the public image: 3.13.
 SUITE = "trixie"
 PACKAGES = (
     *("base-files", "base-passwd", "ca-certificates", "coreutils", "dash", "libc-bin", "netbase", "tzdata"),
     *("libpython3-stdlib", "libstdc++6", "python3-minimal", "python3-pip"),
 )
-#: Everything in the stand-in is dated so: 14 November 2023, when it was 1.7 billion seconds since 1970.
+#: Date of everything in the stand-in, in seconds since 1970: 14 November 2023.
 MOMENT = 1_700_000_000
 
 _EXCLUDED = ("/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*", "/usr/share/doc/*/*")
-#: The list of packages, as scanners look for it, and what maintainer scripts would have done as far as Python needs it.
+#: Writes the list of packages where scanners look for it, and does what Python needs of the maintainer scripts.
 _UNPACKED = r"""
 set -eu
 cd "$1"
@@ -53,34 +54,34 @@ PUBLIC, STAND_IN = "public", "stand-in"
 
 @dataclass(frozen=True)
 class Base:
-    """One base image. `reference` is what a builder finds it by, `diff_ids` are its layers."""
+    """One base image."""
 
     kind: str  # PUBLIC or STAND_IN
     name: str
-    reference: str
+    reference: str  # for a builder
     digest: str
-    diff_ids: tuple[str, ...]
+    diff_ids: tuple[str, ...]  # of its layers
 
 
-def pinned() -> str:
-    """The Dockerfile's own base."""
-    found = _ARGUMENT.search(DOCKERFILE.read_text())
-    assert found, "the Dockerfile names its base in ARG BASE_IMAGE"
-    return found[1]
+def pinned_name() -> str:
+    """Return the base image that the Dockerfile names."""
+    match = _ARGUMENT.search(DOCKERFILE.read_text())
+    assert match, "the Dockerfile names its base in ARG BASE_IMAGE"
+    return match[1]
 
 
 def stand_in(architecture: str) -> Path:
-    """Where the stand-in of an architecture (amd64, arm64) lies."""
+    """Return the folder of the stand-in for an architecture (amd64, arm64)."""
     return ROOT / f"build/base/{architecture}"
 
 
 def find(architecture: str, say: Callable[[str], None] = lambda _: None) -> Base:
-    """The pinned base if its registry answers, else the stand-in, which is made if there is none.
+    """Return the pinned base if its registry answers, else the stand-in, which is made if it is missing.
 
     Raises:
-        PipelineError: as `make` does.
+        PipelineError: the stand-in cannot be made; see `make`.
     """
-    name = pinned()
+    name = pinned_name()
     if (digest := registry.digest(name, f"linux/{architecture}")) is not None:
         reference = f"{name.split('@')[0].rsplit(':', 1)[0]}@{digest}"
         return Base(PUBLIC, name, reference, digest, tuple(registry.config(reference)["rootfs"]["diff_ids"]))
@@ -88,15 +89,18 @@ def find(architecture: str, say: Callable[[str], None] = lambda _: None) -> Base
     if not (folder / "index.json").exists():
         say(f"{name} is out of reach: making a stand-in from Debian packages, in about half a minute")
         make(architecture)
-    found = Layout(folder)
-    diff_ids = tuple(found.config["rootfs"]["diff_ids"])
-    # As seen from build/: a builder takes no blanks in the name of an image, and a clone's path may have some.
+    image = Layout(folder)
+    diff_ids = tuple(image.config["rootfs"]["diff_ids"])
+    # Relative to build/: a builder allows no blanks in the name of an image, and the path of a clone may have some.
     reference = f"oci:{folder.relative_to(ROOT / 'build')}"
-    return Base(STAND_IN, f"Debian {SUITE} packages", reference, found.digest, diff_ids)
+    return Base(STAND_IN, f"Debian {SUITE} packages", reference, image.digest, diff_ids)
 
 
 def pin(name: str) -> str | None:
-    """Writes a public image's newest digest into the Dockerfile; None where its registry is out of reach."""
+    """Write the newest digest of a public image into the Dockerfile, and return it.
+
+    Without an answer of the registry the file stays as it is, and the result is None.
+    """
     tag = name.split("@")[0]
     digest = registry.digest(tag)
     if digest is not None:
@@ -105,10 +109,10 @@ def pin(name: str) -> str | None:
 
 
 def make(architecture: str) -> Layout:
-    """Makes the stand-in, in about half a minute. The same packages give the same digest.
+    """Make the stand-in, in about half a minute. The same packages give the same digest.
 
     Raises:
-        PipelineError: no mmdebstrap, no root, or no packages.
+        PipelineError: mmdebstrap is missing or failed, because the user is not root or packages are out of reach.
     """
     if shutil.which("mmdebstrap") is None:
         raise PipelineError("mmdebstrap is needed to make a base from Debian packages (Debian: apt install mmdebstrap)")
@@ -129,9 +133,11 @@ def make(architecture: str) -> Layout:
         )
         if finished.returncode:
             tail = "\n".join(finished.stderr.strip().splitlines()[-5:])
-            raise PipelineError(f"mmdebstrap could not make a base for {architecture}:\n{tail}")
-        # Sorted and dated anew: the order in a tar is that of a directory on somebody's disk.
-        layer = layout.merged([Layer(tar.read_bytes())], MOMENT)
+            raise PipelineError(
+                f"mmdebstrap could not make a base for {architecture}; it needs root and Debian's packages:\n{tail}"
+            )
+        # Sorted and dated anew: a tar has the order of a directory on this disk.
+        layer = layout.merge([Layer(tar.read_bytes())], MOMENT)
     config = {
         "architecture": architecture,
         "config": {"Cmd": ["python3"], "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]},

@@ -1,7 +1,6 @@
-"""From lambda-image/ to an image layout in build/image: the same digest wherever and whenever it is built.
+"""Builds lambda-image/ to an image layout in build/image, with the same digest wherever and whenever it is built.
 
-Docker buildx does the work where a daemon answers, buildah where none does; neither is trusted with how the result is
-written down (see layout).
+Docker buildx builds if its daemon answers, otherwise buildah. `layout` then rewrites the result in canonical form.
 """
 
 import hashlib
@@ -26,63 +25,69 @@ from imagepipe.errors import PipelineError
 from imagepipe.live.environments import ROOT
 
 BUILD = ROOT / "build"
-#: The newest image, as it is pushed and run.
+#: The last image that was built, as it is pushed and run.
 IMAGE = BUILD / "image"
 PLATFORMS = ("linux/amd64", "linux/arm64")
 LICENCE = "MIT"
 _EPOCH = "1970-01-01T00:00:00Z"
 
-#: What of a machine's trust the build borrows to reach a package index; none of it stays in a layer.
+#: Variables of this machine that the build uses to reach a package index. None of them stays in a layer.
 _CERTIFICATES = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 _PIP_CONFIG = ("PIP_CONFIG_FILE", "~/.config/pip/pip.conf", "~/.pip/pip.conf", "/etc/pip.conf")
 
 
 @dataclass(frozen=True)
 class Source:
-    """What an image is made from."""
+    """The commit that an image is made from."""
 
     commit: str  # the last one that changed lambda-image/
     moment: int  # that commit's time in seconds since 1970
-    dirty: bool  # lambda-image/ holds more than that commit
+    dirty: bool  # lambda-image/ has uncommitted changes
     version: str
 
 
 def source() -> Source:
-    """Raises PipelineError outside a git clone: there is no commit to name then."""
+    """Return the last commit of lambda-image/.
+
+    Raises:
+        PipelineError: this is no git clone.
+    """
     try:
         commit, moment = _git("log", "-1", "--format=%H %ct", "--", str(IMAGE_SOURCE)).split()
     except (subprocess.CalledProcessError, ValueError, FileNotFoundError):
-        raise PipelineError("an image names the commit it was built from, and this is no git clone") from None
+        raise PipelineError(
+            "an image names the commit it was built from, and this is no git clone: clone the repository"
+        ) from None
     dirty = bool(_git("status", "--porcelain", "--", str(IMAGE_SOURCE)))
     return Source(commit, int(moment), dirty, importlib.metadata.version("imagepipe"))
 
 
 def image(platform: str, say: Callable[[str], None]) -> dict[str, Any]:
-    """Builds the image for a platform unless it is there already, and returns what build/image.json says of it.
+    """Build the image for a platform, unless nothing changed, and return the content of build/image.json.
 
     Raises:
-        PipelineError: no base, no builder, or a build that fails; the last image stays as it was.
+        PipelineError: base or builder is missing, or the build fails; the last image stays as it was.
     """
     if platform not in PLATFORMS:
         raise PipelineError(f"PLATFORM must be one of {', '.join(PLATFORMS)}, not {platform!r}")
-    found = source()
+    commit = source()
     base = bases.find(platform.split("/")[1], say)
     say(f"base: {base.kind}, {base.name}, {base.digest}")
-    inputs = _inputs(platform, base, found)
-    if (known := built()) and known["inputs"] == inputs:
-        say(f"nothing changed since it was built: {known['digest']}")
-        source_tree.record(known)
-        return known
+    inputs = _inputs(platform, base, commit)
+    if (last := last_build()) and last["inputs"] == inputs:
+        say(f"nothing changed since the last build: {last['digest']}")
+        source_tree.record(last)
+        return last
     BUILD.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=BUILD) as scratch:
         raw = _builder(say)(Path(scratch), platform, base, IMAGE_SOURCE)
-        made = layout.canonical(raw, list(base.diff_ids), labels(found), found.moment, IMAGE)
+        built = layout.write_canonical(raw, list(base.diff_ids), labels(commit), commit.moment, IMAGE)
     record = {
-        "digest": made.digest,
-        "platform": made.platform,
+        "digest": built.digest,
+        "platform": built.platform,
         "base": {"kind": base.kind, "name": base.name, "digest": base.digest},
-        "bytes": made.size(base.diff_ids),
-        "source": asdict(found),
+        "bytes": built.size(base.diff_ids),
+        "source": asdict(commit),
         "recipe": Recipe().version,
         "inputs": inputs,
         "built_from": "image",
@@ -93,7 +98,7 @@ def image(platform: str, say: Callable[[str], None]) -> dict[str, Any]:
 
 
 def peer(context_folder: Path, platform: str, folder: Path) -> tuple[Layout, Base]:
-    """Builds another Dockerfile on the same base, as it comes, to be compared with ours."""
+    """Build another Dockerfile on the same base, without canonical form, to compare it with this image."""
     base = bases.find(platform.split("/")[1])
     shutil.rmtree(folder, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=BUILD) as scratch:
@@ -101,29 +106,38 @@ def peer(context_folder: Path, platform: str, folder: Path) -> tuple[Layout, Bas
         return layout.write(folder, raw.layers, {**raw.config, "created": _EPOCH}), base
 
 
-def labels(found: Source) -> dict[str, str]:
-    """https://github.com/opencontainers/image-spec/blob/main/annotations.md, and the version of the default recipe."""
+def labels(commit: Source) -> dict[str, str]:
+    """Return the labels of an image: OCI annotations and the version of the default recipe.
+
+    https://github.com/opencontainers/image-spec/blob/main/annotations.md
+    """
     return {
         "org.opencontainers.image.licenses": LICENCE,
-        "org.opencontainers.image.revision": found.commit + ("-dirty" if found.dirty else ""),
+        "org.opencontainers.image.revision": commit.commit + ("-dirty" if commit.dirty else ""),
         "org.opencontainers.image.title": "image-processor",
-        "org.opencontainers.image.version": found.version,
+        "org.opencontainers.image.version": commit.version,
         "image-processor.recipe": Recipe().version,
     }
 
 
-def built() -> dict[str, Any] | None:
-    """What is known of the image in build/image, if there is one and it is whole."""
+def last_build() -> dict[str, Any] | None:
+    """Return the record of the image in build/image, or None if there is no complete image."""
     try:
-        known: dict[str, Any] = json.loads((IMAGE / "build.json").read_text())
-        return known if Layout(IMAGE).digest == known["digest"] else None
+        record: dict[str, Any] = json.loads((IMAGE / "build.json").read_text())
+        return record if Layout(IMAGE).digest == record["digest"] else None
     except (OSError, ValueError, KeyError, PipelineError):
         return None
 
 
-def _inputs(platform: str, base: Base, found: Source) -> str:
-    """Changes with everything that the digest depends on."""
-    parts = [platform, base.digest, source_tree.digest(), json.dumps(labels(found), sort_keys=True), str(found.moment)]
+def _inputs(platform: str, base: Base, commit: Source) -> str:
+    """Compute a digest of everything that the image's digest depends on."""
+    parts = [
+        platform,
+        base.digest,
+        source_tree.digest(),
+        json.dumps(labels(commit), sort_keys=True),
+        str(commit.moment),
+    ]
     parts += [hashlib.sha256(Path(layout.__file__).read_bytes()).hexdigest(), importlib.metadata.version("deflate")]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
@@ -133,7 +147,7 @@ def _builder(say: Callable[[str], None]) -> Callable[[Path, str, Base, Path], Bu
         say("builder: docker buildx")
         return _with_docker
     if shutil.which("buildah"):
-        say("builder: buildah, as no Docker daemon answers")
+        say("builder: buildah, because no Docker daemon answers")
         return _with_buildah
     raise PipelineError(
         "no Docker daemon answers and there is no buildah: start Docker, or install one (Debian: apt install buildah)"
@@ -141,16 +155,16 @@ def _builder(say: Callable[[str], None]) -> Callable[[Path, str, Base, Path], Bu
 
 
 def _with_docker(scratch: Path, platform: str, base: Base, context_folder: Path) -> Built:
-    # Images go in and out as archives: Docker's default driver takes image layouts only if containerd keeps its images.
+    # Images go in and out as archives: Docker's default driver reads layouts only if containerd stores its images.
     # Attestations would turn the manifest into an index, which Lambda refuses.
     archive, tag = scratch / "image.tar", f"imagepipe-build:{scratch.name}"
     native = _native(base)
     platforms = {base: platform, native: native_platform()}
-    names = {each: each.reference for each in platforms}
+    names = {one: one.reference for one in platforms}
     try:
-        for each in platforms:
-            if each.kind == bases.STAND_IN:
-                names[each] = _import(each, platforms[each], scratch)
+        for one in platforms:
+            if one.kind == bases.STAND_IN:
+                names[one] = _import(one, platforms[one], scratch)
         _run(
             [
                 *("docker", "buildx", "build", f"--platform={platform}", "--provenance=false", "--sbom=false"),
@@ -160,13 +174,13 @@ def _with_docker(scratch: Path, platform: str, base: Base, context_folder: Path)
         )
         _run(["docker", "save", f"--output={archive}", tag])
     finally:
-        imported = [names[each] for each in platforms if each.kind == bases.STAND_IN]
+        imported = [names[one] for one in platforms if one.kind == bases.STAND_IN]
         subprocess.run(["docker", "image", "rm", tag, *imported], capture_output=True, check=False)
-    return layout.saved(archive)
+    return layout.read_docker_archive(archive)
 
 
 def _import(base: Base, platform: str, scratch: Path) -> str:
-    """Gives Docker a stand-in, which is a single layer, and returns the name it has there."""
+    """Import a stand-in, which is a single layer, into Docker, and return its name there."""
     image = Layout(BUILD / base.reference.removeprefix("oci:")).built
     (layer,), archive = image.layers, scratch / "base.tar"
     archive.write_bytes(layer.tar)
@@ -177,23 +191,29 @@ def _import(base: Base, platform: str, scratch: Path) -> str:
 
 
 def _native(base: Base) -> Base:
-    """The base that the build stage runs on."""
+    """Return the base of the build stage, which runs without emulation.
+
+    Raises:
+        PipelineError: only one of the two bases is a stand-in.
+    """
     native = bases.find(native_platform().split("/")[1])
     if native.kind != base.kind:
-        raise PipelineError(f"the base is {base.kind} for the target, but {native.kind} for this machine: make base")
+        raise PipelineError(
+            f"the base is {base.kind} for the target, but {native.kind} for this machine: run make base"
+        )
     return native
 
 
 def _with_buildah(scratch: Path, platform: str, base: Base, context_folder: Path) -> Built:
-    # A store of its own: whatever else the machine's containers do, nothing is mixed up and nothing is left behind.
+    # A separate store: the build shares no images with other containers of the machine, and leaves none behind.
     store = ["--root", str(scratch / "store"), "--runroot", str(scratch / "run"), "--storage-driver", "vfs"]
     names = []
-    for each in (base, _native(base)):
-        names.append(each.reference)
-        if each.kind == bases.STAND_IN:
-            name = each.reference.removeprefix("oci:")
+    for one in (base, _native(base)):
+        names.append(one.reference)
+        if one.kind == bases.STAND_IN:
+            name = one.reference.removeprefix("oci:")
             # By its id: by name, buildah looks for the image of the first stage's platform.
-            names[-1] = _run(["buildah", *store, "pull", "--quiet", f"--arch={name.rsplit('/', 1)[1]}", each.reference])
+            names[-1] = _run(["buildah", *store, "pull", "--quiet", f"--arch={name.rsplit('/', 1)[1]}", one.reference])
     _run(
         [
             *("buildah", *store, "build", "--isolation=chroot", "--network=host", f"--platform={platform}"),
@@ -212,7 +232,7 @@ def _with_buildah(scratch: Path, platform: str, base: Base, context_folder: Path
 
 
 def _secrets(scratch: Path) -> list[str]:
-    """Mounted into one step and never part of a layer; empty where the machine has nothing of its own."""
+    """Return certificates and pip settings of this machine, mounted into one step and never part of a layer."""
     empty = scratch / "empty"
     empty.touch()
     certificates = next((os.environ[name] for name in _CERTIFICATES if os.path.isfile(os.environ.get(name, ""))), empty)
@@ -222,7 +242,7 @@ def _secrets(scratch: Path) -> list[str]:
 
 
 def native_platform() -> str:
-    """The platform that runs here without emulation."""
+    """Return the platform that runs on this machine without emulation."""
     machine = os.uname().machine
     return "linux/" + {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
 
@@ -235,14 +255,14 @@ def _answers(*command: str) -> bool:
 
 
 def _run(command: list[str]) -> str:
-    """What a command prints; its own words about a failure become the error."""
+    """Run a command and return its output. After a failure, its messages become the error."""
     finished = subprocess.run(command, cwd=BUILD, capture_output=True, text=True, check=False)
     if finished.returncode:
-        words = [line for line in (finished.stderr + finished.stdout).strip().splitlines() if line.strip()]
+        lines = [line for line in (finished.stderr + finished.stdout).strip().splitlines() if line.strip()]
         if "no space left" in finished.stderr.lower():
-            raise PipelineError(f"the disk is full: the build needs about 2 GB under {BUILD}")
-        reasons = [line for line in words if line.startswith(("assemble:", "ERROR:"))]
-        raise PipelineError(f"{command[0]} could not build the image:\n" + "\n".join((reasons or words)[-8:]))
+            raise PipelineError(f"the disk is full: free about 2 GB for the build under {BUILD}")
+        reasons = [line for line in lines if line.startswith(("assemble:", "ERROR:"))]
+        raise PipelineError(f"{command[0]} could not build the image:\n" + "\n".join((reasons or lines)[-8:]))
     return finished.stdout.strip()
 
 

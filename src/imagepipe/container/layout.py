@@ -1,8 +1,8 @@
-"""Images on disk as OCI image layouts, and the canonical form in which two builds of one source are the same bytes.
+"""Reads and writes container images as OCI image layouts, in a canonical form: one source gives the same bytes.
 
-Builders differ in what they write around the same files: times, owners, order, compression, labels of their own. So
-what a builder made is written anew here: the base's layers as they are, everything above them as one sorted layer,
-compressed by one pinned library (libdeflate), configuration and manifest in one notation.
+Builders differ in what they write around the same files: times, owners, order, compression, labels. So the result of a
+builder is rewritten: the base's layers stay as they are, everything above them becomes one sorted layer, compressed by
+one pinned library (libdeflate), and configuration and manifest have one notation.
 Formats: https://github.com/opencontainers/image-spec
 """
 
@@ -29,13 +29,13 @@ CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 _EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
 
-#: libdeflate's levels go from 1 to 12; above 9 a layer takes many times longer and hardly gets smaller.
+#: Level of libdeflate, from 1 to 12. Above 9 a layer takes many times longer and hardly gets smaller.
 _COMPRESSION = 9
 _WHITEOUT = ".wh."
-#: What of an image's settings matters when it runs.
+#: Settings of an image that matter when it runs.
 _SETTINGS = ("Cmd", "Entrypoint", "Env", "User", "WorkingDir")
 
-#: What a base has for people and for building, and what a function must not have. One layer cannot take bytes from
+#: Files of a base for interactive use and for building, which a function must not have. A layer cannot remove files of
 #: another, but it can hide them.
 _HIDDEN = re.compile(
     r"((usr/(local/)?|var/lang/)(s?bin/(pip|wheel)[^/]*"
@@ -46,18 +46,19 @@ _HIDDEN = re.compile(
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer as its uncompressed tar; `diff_id` is the sha256 of that."""
+    """One layer, as an uncompressed tar."""
 
     tar: bytes
 
     @property
     def diff_id(self) -> str:
+        """Return the digest of the uncompressed tar."""
         return _digest(self.tar)
 
 
 @dataclass(frozen=True)
 class Built:
-    """An image as a builder made it: its configuration, and its layers from the lowest up."""
+    """The result of a builder: the image's configuration, and its layers from the lowest up."""
 
     config: dict[str, Any]
     layers: list[Layer]
@@ -71,48 +72,66 @@ class Layout:
 
     @property
     def descriptor(self) -> dict[str, Any]:
-        """Raises PipelineError for a folder that holds no image, or several."""
+        """Return the descriptor of the manifest.
+
+        Raises:
+            PipelineError: the folder holds no image, or several.
+        """
         try:
             manifests = json.loads((self.folder / "index.json").read_text())["manifests"]
         except (OSError, ValueError, KeyError):
-            raise PipelineError(f"{self.folder} holds no image") from None
+            raise PipelineError(f"{self.folder} holds no image: run make build") from None
         if len(manifests) != 1 or manifests[0]["mediaType"] != MANIFEST_TYPE:
-            raise PipelineError(f"{self.folder} must hold exactly one image of one platform")
+            raise PipelineError(f"{self.folder} must hold exactly one image of one platform: run make build")
         return dict(manifests[0])
 
     @property
     def digest(self) -> str:
+        """Return the digest of the manifest."""
         return str(self.descriptor["digest"])
 
     @property
     def manifest(self) -> dict[str, Any]:
+        """Return the manifest."""
         return dict(json.loads(self.blob(self.digest)))
 
     @property
     def config(self) -> dict[str, Any]:
+        """Return the configuration."""
         return dict(json.loads(self.blob(self.manifest["config"]["digest"])))
 
     @property
     def platform(self) -> str:
+        """Return the platform, such as linux/amd64."""
         return f"{self.config['os']}/{self.config['architecture']}"
 
     @property
     def built(self) -> Built:
+        """Return configuration and layers."""
         return Built(self.config, list(self.layers()))
 
     def blob(self, digest: str) -> bytes:
-        """Raises PipelineError for a blob that is missing or not what its name says."""
+        """Read a blob.
+
+        Raises:
+            PipelineError: the blob is missing, or its content does not have this digest.
+        """
         file = self.folder / "blobs" / digest.replace(":", "/")
         if not file.exists() or _digest(content := file.read_bytes()) != digest:
-            raise PipelineError(f"{self.folder} is damaged: {digest} is missing or changed; build it again")
+            raise PipelineError(f"{self.folder} is damaged: {digest} is missing or changed: build the image again")
         return content
 
     def layers(self) -> Iterator[Layer]:
+        """Read the layers from the lowest up."""
         for descriptor in self.manifest["layers"]:
-            yield Layer(_decompressed(self.blob(descriptor["digest"])))
+            yield Layer(_decompress(self.blob(descriptor["digest"])))
 
     def size(self, base: Sequence[str]) -> dict[str, int]:
-        """Bytes of all layers, compressed and not, and of those above a base, which is given by its diff ids."""
+        """Return the bytes of all layers and of those above a base, compressed and uncompressed.
+
+        Args:
+            base: diff ids of the base's layers.
+        """
         sizes = {"compressed": 0, "uncompressed": 0, "compressed_above_base": 0, "uncompressed_above_base": 0}
         for descriptor, layer in zip(self.manifest["layers"], self.layers(), strict=True):
             for scope in ("", "_above_base") if layer.diff_id not in base else ("",):
@@ -121,7 +140,7 @@ class Layout:
         return sizes
 
     def unpack(self, root: Path) -> None:
-        """Makes the image's file tree, as a runtime would: layer upon layer, whiteouts applied."""
+        """Unpack the image to a file tree, as a container runtime does: layer upon layer, with whiteouts applied."""
         with new_folder(root) as partial:
             for layer in self.layers():
                 with tarfile.open(fileobj=io.BytesIO(layer.tar)) as archive:
@@ -134,7 +153,11 @@ class Layout:
 
 
 def write(folder: Path, layers: list[Layer], config: dict[str, Any]) -> Layout:
-    """Writes an image of these layers. `config` is a whole image configuration, its rootfs and history left out."""
+    """Write an image of these layers.
+
+    Args:
+        config: the image configuration without `rootfs` and `history`.
+    """
     whole = {
         **config,
         "history": [{"created": config["created"], "created_by": "imagepipe build"} for _ in layers],
@@ -146,14 +169,14 @@ def write(folder: Path, layers: list[Layer], config: dict[str, Any]) -> Layout:
             "schemaVersion": 2,
             "mediaType": MANIFEST_TYPE,
             "config": store.put(_json(whole), CONFIG_TYPE),
-            "layers": [store.put(compressed(layer.tar), LAYER_TYPE) for layer in layers],
+            "layers": [store.put(compress(layer.tar), LAYER_TYPE) for layer in layers],
         }
         store.finish(manifest)
     return Layout(folder)
 
 
 class _Blobs:
-    """Files of a layout that is being written."""
+    """The files of a layout that is being written."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -171,7 +194,10 @@ class _Blobs:
 
 
 def artifact(folder: Path, content: bytes, media_type: str, subject: dict[str, Any]) -> Layout:
-    """Writes something that is told about an image, which it refers to by descriptor, as an image layout of its own.
+    """Write an artifact that describes an image, such as a bill of materials, as a layout of its own.
+
+    Args:
+        subject: descriptor of the image.
 
     https://github.com/opencontainers/image-spec/blob/main/manifest.md#guidelines-for-artifact-usage
     """
@@ -191,8 +217,11 @@ def artifact(folder: Path, content: bytes, media_type: str, subject: dict[str, A
     return Layout(folder)
 
 
-def saved(archive: Path) -> Built:
-    """The one image in what `docker save` wrote: every version of Docker writes manifest.json, few an image layout."""
+def read_docker_archive(archive: Path) -> Built:
+    """Read the one image in an archive of `docker save`.
+
+    Every version of Docker writes manifest.json into it; few write an image layout.
+    """
     with tarfile.open(archive) as files:
 
         def read(name: str) -> bytes:
@@ -201,24 +230,26 @@ def saved(archive: Path) -> Built:
             return file.read()
 
         (image,) = json.loads(read("manifest.json"))
-        layers = [Layer(_decompressed(read(name))) for name in image["Layers"]]
+        layers = [Layer(_decompress(read(name))) for name in image["Layers"]]
         return Built(json.loads(read(image["Config"])), layers)
 
 
-def canonical(built: Built, base: list[str], labels: dict[str, str], moment: int, folder: Path) -> Layout:
-    """Writes what a builder made in canonical form.
+def write_canonical(built: Built, base: list[str], labels: dict[str, str], moment: int, folder: Path) -> Layout:
+    """Write the result of a builder in canonical form.
 
     Args:
-        base: diff ids of the base's layers, which the built image must begin with.
-        labels: all labels of the result; a builder's own are dropped.
-        moment: seconds since 1970 that every file and the image itself are dated with.
+        base: diff ids of the base's layers, which the image must begin with.
+        labels: all labels of the result; labels of the builder are dropped.
+        moment: date of every file and of the image, in seconds since 1970.
 
     Raises:
-        PipelineError: the image does not stand on that base.
+        PipelineError: the image does not begin with the layers of the base.
     """
     config = built.config
     if config["rootfs"]["diff_ids"][: len(base)] != base:
-        raise PipelineError("the built image does not begin with its base's layers: is the base still the same?")
+        raise PipelineError(
+            "the built image does not begin with its base's layers: is the base still the same? (make base)"
+        )
     settings = {name: value for name, value in config["config"].items() if name in _SETTINGS}
     whole = {
         "architecture": config["architecture"],
@@ -227,18 +258,18 @@ def canonical(built: Built, base: list[str], labels: dict[str, str], moment: int
         "os": config["os"],
     }
     below, above = built.layers[: len(base)], built.layers[len(base) :]
-    return write(folder, [*below, merged(above, moment, hiding=_hidden(below))], whole)
+    return write(folder, [*below, merge(above, moment, hiding=_hidden(below))], whole)
 
 
-def merged(layers: list[Layer], moment: int, hiding: Iterable[str] = ()) -> Layer:
-    """Several layers as one: entries in order of their names, all of root, all of one time.
+def merge(layers: list[Layer], moment: int, hiding: Iterable[str] = ()) -> Layer:
+    """Merge layers to one. Its entries are sorted by name, belong to root and have the same date.
 
     Args:
-        moment: that time, in seconds since 1970.
-        hiding: paths of layers below that are to be seen no more.
+        moment: date of all entries, in seconds since 1970.
+        hiding: paths of lower layers to hide.
 
     Raises:
-        PipelineError: a layer that takes away what another one put there, which one layer cannot say.
+        PipelineError: a layer removes files of another one, which one layer cannot express.
     """
     entries: dict[str, tuple[tarfile.TarInfo, bytes]] = {}
     for path in map(PurePosixPath, hiding):
@@ -248,25 +279,25 @@ def merged(layers: list[Layer], moment: int, hiding: Iterable[str] = ()) -> Laye
         with tarfile.open(fileobj=io.BytesIO(layer.tar)) as archive:
             for member in archive:
                 name = member.name.removeprefix("./").strip("/")
-                if name in {"", "."} or member.isdev():  # whatever runs an image makes its own devices
+                if name in {"", "."} or member.isdev():  # a container runtime makes its own devices
                     continue
                 if _is_whiteout(name):
-                    raise PipelineError(f"the last stage removes files ({name}): it must only copy")
+                    raise PipelineError(f"the last stage of the Dockerfile removes files ({name}): it must only copy")
                 content = archive.extractfile(member) if member.isfile() or member.islnk() else None
                 entries[name] = (member, content.read() if content else b"")
     written = io.BytesIO()
     with tarfile.open(fileobj=written, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for name, (member, found) in sorted(entries.items()):
+        for name, (member, data) in sorted(entries.items()):
             entry = tarfile.TarInfo(name)
             entry.type = tarfile.REGTYPE if member.islnk() else member.type  # a hard link is one more copy
             entry.linkname = member.linkname if member.issym() else ""
-            entry.mode, entry.mtime, entry.size = _mode(member), moment, len(found)
-            archive.addfile(entry, io.BytesIO(found))
+            entry.mode, entry.mtime, entry.size = _mode(member), moment, len(data)
+            archive.addfile(entry, io.BytesIO(data))
     return Layer(written.getvalue())
 
 
 def _mode(member: tarfile.TarInfo) -> int:
-    """Who runs it must not matter, nor the builder's umask: everybody may read, nobody but root may write."""
+    """Return a mode that does not depend on the builder's umask: everybody may read, only root may write."""
     if member.issym():
         return 0o777
     if member.isdir():
@@ -275,22 +306,22 @@ def _mode(member: tarfile.TarInfo) -> int:
 
 
 def _hidden(layers: list[Layer]) -> set[str]:
-    """Paths in these layers that are to be hidden; what lies below one goes with it."""
-    found = set()
+    """Return the paths to hide in these layers. A hidden folder hides its content."""
+    paths = set()
     for layer in layers:
         with tarfile.open(fileobj=io.BytesIO(layer.tar)) as archive:
             for name in archive.getnames():
                 if match := _HIDDEN.match(name.removeprefix("./")):
-                    found.add(match[0])
-    return found
+                    paths.add(match[0])
+    return paths
 
 
-def compressed(content: bytes) -> bytes:
-    """Gzip without a time or a name in it."""
+def compress(content: bytes) -> bytes:
+    """Compress with gzip, without a time or a name in the header."""
     return bytes(deflate.gzip_compress(content, _COMPRESSION))
 
 
-def _decompressed(content: bytes) -> bytes:
+def _decompress(content: bytes) -> bytes:
     return gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
 
 
@@ -299,7 +330,7 @@ def _is_whiteout(name: str) -> bool:
 
 
 def _apply_whiteout(root: Path, name: str) -> None:
-    """https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts"""
+    """Apply a whiteout: https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts."""
     path = PurePosixPath(name)
     folder = root / path.parent
     hidden = path.name.removeprefix(_WHITEOUT)

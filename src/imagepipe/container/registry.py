@@ -1,4 +1,4 @@
-"""Registries, by way of crane: https://github.com/google/go-containerregistry/tree/main/cmd/crane."""
+"""Reads and writes registries with crane: https://github.com/google/go-containerregistry/tree/main/cmd/crane."""
 
 import base64
 import json
@@ -14,47 +14,58 @@ from typing import Any
 from imagepipe.errors import PipelineError
 from imagepipe.tools import tool_variables
 
-#: A registry that has not answered by then is out of reach.
+#: Seconds after which a registry counts as out of reach.
 LOOKUP_SECONDS = 20
 
 
 def digest(name: str, platform: str | None = None) -> str | None:
-    """The digest that a public image's name stands for, on one platform; None where nobody answers for it."""
+    """Return the digest of a public image, or None if its registry does not answer.
+
+    Args:
+        platform: such as linux/amd64; None for an index of all platforms.
+    """
     options = [f"--platform={platform}"] if platform else []
     finished = _crane("digest", *options, name, timeout=LOOKUP_SECONDS)
     return finished.stdout.strip() if finished.returncode == 0 else None
 
 
 def config(name: str) -> dict[str, Any]:
-    """The configuration of a public image."""
+    """Read the configuration of a public image."""
     return dict(json.loads(_checked(_crane("config", name), f"the configuration of {name} cannot be read")))
 
 
 @dataclass(frozen=True)
 class Registry:
-    """One registry that may be pushed to: `host[:port]`, and how to get in."""
+    """One registry to push to.
+
+    Args:
+        host: `host[:port]`.
+        variables: environment variables that hold the login.
+    """
 
     host: str
     variables: dict[str, str] = field(default_factory=dict, repr=False)
 
     def digest(self, image: str) -> str | None:
-        """The digest of `repository:tag` or `repository@digest`; None if there is no such image.
+        """Return the digest of `repository:tag` or `repository@digest`, or None if there is no such image.
 
         Raises:
-            PipelineError: the registry does not answer, or refuses.
+            PipelineError: the registry does not answer, or refuses access.
         """
         finished = self._crane("manifest", image)
         if finished.returncode == 0:
             return _checked(self._crane("digest", image), image).strip()
-        words = finished.stderr
-        if any(sign in words for sign in ("MANIFEST_UNKNOWN", "NAME_UNKNOWN", "NOT_FOUND", "status code 404")):
+        message = finished.stderr
+        if any(sign in message for sign in ("MANIFEST_UNKNOWN", "NAME_UNKNOWN", "NOT_FOUND", "status code 404")):
             return None
-        raise PipelineError(f"the registry {self.host} does not answer: {_last_line(words)}")
+        raise PipelineError(
+            f"the registry {self.host} does not answer ({_last_line(message)}): check REGISTRY, CLOUD and the network"
+        )
 
     def push(self, folder: Path, image: str) -> str:
-        """Pushes an image layout under `repository:tag` and returns the digest that the registry has for it now.
+        """Push an image layout as `repository:tag`, and return its digest in the registry.
 
-        Layers come first and the manifest last, so that a push which is cut off leaves nothing that can be pulled.
+        Layers come first and the manifest last, so an interrupted push leaves no image that can be pulled.
         """
         finished = self._crane("push", str(folder), image)
         if finished.returncode:
@@ -64,21 +75,22 @@ class Registry:
         return finished.stdout.strip().rsplit("@", 1)[1]
 
     def pull(self, image: str, folder: Path) -> None:
-        """Pulls an image into an image layout, each blob checked against its digest."""
-        _checked(self._crane("pull", "--format=oci", image, str(folder)), f"{self.host} cannot give {image}")
+        """Pull an image into an image layout, and verify the digest of every blob."""
+        _checked(self._crane("pull", "--format=oci", image, str(folder)), f"{image} cannot be pulled from {self.host}")
 
     def config(self, image: str) -> dict[str, Any]:
-        return dict(json.loads(_checked(self._crane("config", image), f"{self.host} cannot tell of {image}")))
+        """Read the configuration of an image."""
+        return dict(json.loads(_checked(self._crane("config", image), f"{image} cannot be read from {self.host}")))
 
     def artifact(self, image: str) -> dict[str, Any]:
-        """The one blob of an artifact, which is JSON."""
-        manifest = json.loads(_checked(self._crane("manifest", image), f"{self.host} cannot tell of {image}"))
+        """Read the one blob of an artifact, which is JSON."""
+        manifest = json.loads(_checked(self._crane("manifest", image), f"{image} cannot be read from {self.host}"))
         blob = f"{image.rsplit(':', 1)[0]}@{manifest['layers'][0]['digest']}"
-        return dict(json.loads(_checked(self._crane("blob", blob), f"{self.host} cannot give {blob}")))
+        return dict(json.loads(_checked(self._crane("blob", blob), f"{blob} cannot be read from {self.host}")))
 
     def _crane(self, command: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        found = [f"{self.host}/{each}" if _is_image(each) else each for each in arguments]
-        return _crane(command, *found, variables=self.variables)
+        full = [f"{self.host}/{argument}" if _is_image(argument) else argument for argument in arguments]
+        return _crane(command, *full, variables=self.variables)
 
 
 def _is_image(argument: str) -> bool:
@@ -87,14 +99,16 @@ def _is_image(argument: str) -> bool:
 
 @contextmanager
 def ecr(client: Any, account_id: str, region: str) -> Iterator[Registry]:
-    """The account's own registry, logged in to as long as the block lasts; the token is kept nowhere else."""
+    """Log in to the account's registry while the block lasts. The token is stored only for that time."""
     data = client.get_authorization_token()["authorizationData"][0]
     host = f"{account_id}.dkr.ecr.{region}.amazonaws.com"
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "config.json").write_text(json.dumps({"auths": {host: {"auth": data["authorizationToken"]}}}))
         user, _, _ = base64.b64decode(data["authorizationToken"]).decode().partition(":")
         if user != "AWS":
-            raise PipelineError(f"ECR gave a token for {user!r}, not for AWS")
+            raise PipelineError(
+                f"ECR returned a token for the user {user!r} instead of AWS: run it again, and report it if it stays"
+            )
         yield Registry(host, {"DOCKER_CONFIG": folder})
 
 
@@ -108,7 +122,7 @@ def _crane(
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(command, 1, "", f"no answer in {timeout} s")
     except FileNotFoundError:
-        raise PipelineError("crane is missing: make setup installs it") from None
+        raise PipelineError("crane is missing: run make setup") from None
 
 
 def _checked(finished: "subprocess.CompletedProcess[str]", failure: str) -> str:
@@ -117,6 +131,6 @@ def _checked(finished: "subprocess.CompletedProcess[str]", failure: str) -> str:
     return finished.stdout
 
 
-def _last_line(words: str) -> str:
-    lines = words.strip().splitlines()
-    return lines[-1].removeprefix("Error: ")[:300] if lines else "it said nothing"
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1].removeprefix("Error: ")[:300] if lines else "no error output"

@@ -1,6 +1,6 @@
-"""What is in an image, as CycloneDX (https://cyclonedx.org): Debian's packages, wheels, libraries inside wheels.
+"""Lists what an image contains, as CycloneDX (https://cyclonedx.org): Debian packages, wheels, libraries in wheels.
 
-Read from the image's own layers, so that it tells of what ships and not of what was asked for.
+It reads the layers of the image, so it lists what ships, not what was requested.
 """
 
 import csv
@@ -24,7 +24,7 @@ from imagepipe.container.layout import Layout
 
 MEDIA_TYPE = "application/vnd.cyclonedx+json"
 
-#: A shared object tells by such words what was linked into it, and of which version; wheels keep no better record.
+#: Words in a shared object that show what is linked into it, and the version. Wheels keep no better record.
 _LINKED = {
     "aws-lambda-cpp": rb"/aws-lambda-cpp-(\d[\d.]*\d)/",
     "curl": rb"CLIENT libcurl (\d[\d.]*\d)",
@@ -43,12 +43,12 @@ _LINKED = {
     "x265": rb"x265 \[info\]: HEVC encoder version (\d[\d.+]*\d)",
     "zlib-ng": rb"\d\.zlib-ng",
 }
-#: How libvips itself tells what it was built with, as in "GIF save with cgif: true"; of no version.
+#: What libvips says about its own build, as in "GIF save with cgif: true". It names no version.
 _BUILT_WITH = rb" with ([A-Za-z][\w.-]*): true"
 
 
 def describe(image: Layout) -> bytes:
-    """The bill of materials of an image; the same image gives the same bytes."""
+    """Return the bill of materials of an image. The same image gives the same bytes."""
     config = image.config
     root = Component(
         type=ComponentType.CONTAINER,
@@ -68,18 +68,22 @@ def describe(image: Layout) -> bytes:
 
 
 def versions(bom: dict[str, object]) -> dict[str, str]:
-    """Package URL without its version → version, of a bill of materials as JSON; to compare two of them."""
-    found = {}
+    """Return versions by package, to compare two bills of materials.
+
+    Args:
+        bom: a bill of materials as JSON.
+    """
+    result = {}
     components = bom.get("components", [])
     assert isinstance(components, list)
     for component in components:
         for part in (component, *component.get("components", [])):
-            found[f"{part.get('group', '')}{part['name']}"] = part.get("version", "")
-    return found
+            result[f"{part.get('group', '')}{part['name']}"] = part.get("version", "")
+    return result
 
 
 def _components(tar: bytes) -> list[Component]:
-    found: list[Component] = []
+    components: list[Component] = []
     objects: list[tuple[str, bytes]] = []
     owners: dict[str, Component] = {}
     with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
@@ -88,18 +92,18 @@ def _components(tar: bytes) -> list[Component]:
             if not member.isfile():
                 continue
             if re.fullmatch(r"var/lib/dpkg/status(\.d/[^/]+)?", name):
-                found += _debian(_content(archive, member).decode())
+                components += _debian(_content(archive, member).decode())
             elif re.fullmatch(r"var/task/[^/]+\.dist-info/METADATA", name):
                 wheel = _wheel(_content(archive, member).decode())
                 record = archive.extractfile(name.replace("METADATA", "RECORD"))
                 assert record is not None
                 owners |= {f"var/task/{path}": wheel for path, *_ in csv.reader(io.TextIOWrapper(record))}
-                found.append(wheel)
+                components.append(wheel)
             elif re.fullmatch(r"var/task/.+\.so(\.[\d.]+)?", name):
                 objects.append((name, _content(archive, member)))
     for name, content in objects:
         owners[name].components.update(_linked(name, content))
-    return found
+    return components
 
 
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

@@ -39,7 +39,7 @@ def record() -> None:
     """Writes what `worktree` stands for where HCL finds it: the image that was built, or the source tree."""
     if chosen() is Functions.SOURCE:
         source_tree.record_digest()
-    elif known := build.built():
+    elif known := build.last_build():
         source_tree.record(known)
     else:
         raise PipelineError("functions run from the image, and there is none: make up FUNCTIONS=image builds it")

@@ -56,7 +56,7 @@ def build_push(
     if shared.cloud is not Cloud.LOCAL and image["base"]["kind"] == base.STAND_IN:
         raise PipelineError(
             "the image stands on Debian packages without updates, which are for trials only: build where "
-            f"{base.pinned().split('@')[0]} can be had"
+            f"{base.pinned_name().split('@')[0]} can be had"
         )
     digest = image["digest"]
     with _registry(shared, host) as registry:
