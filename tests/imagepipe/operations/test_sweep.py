@@ -12,8 +12,8 @@ def version(key: str, modified: datetime = OLD, identity: str = "v1", *, marker:
     return Version(key, identity, modified, size=7, latest=True, marker=marker)
 
 
-def swept(*found: Version, shown: set[str] | None = None) -> list[str]:
-    return [orphan.key for orphan in orphans(found, lambda _: shown or set(), NOW)]
+def swept(*versions: Version, shown: set[str] | None = None) -> list[str]:
+    return [orphan.key for orphan in orphans(versions, lambda _: shown or set(), NOW)]
 
 
 def test_what_no_record_shows_is_an_orphan() -> None:
@@ -34,9 +34,9 @@ def test_key_that_was_just_written_again_is_left_with_all_its_versions() -> None
 
 
 def test_all_versions_of_an_orphan_go_by_their_ids() -> None:
-    found = [version("image/1/a.jpg", OLD, "v2"), version("image/1/a.jpg", OLD, "v1")]
-    [orphan] = orphans(found, lambda _: set(), NOW)
-    assert [each.id for each in orphan.versions] == ["v2", "v1"]
+    versions = [version("image/1/a.jpg", OLD, "v2"), version("image/1/a.jpg", OLD, "v1")]
+    [orphan] = orphans(versions, lambda _: set(), NOW)
+    assert [one.id for one in orphan.versions] == ["v2", "v1"]
     assert orphan.size == 14
 
 
@@ -45,11 +45,11 @@ def test_what_is_deleted_already_is_left_to_the_lifecycle() -> None:
 
 
 def test_the_record_is_read_after_the_object_was_seen() -> None:
-    asked = []
+    ids = []
 
     def shown(image_id: str) -> set[str]:
-        asked.append(image_id)
+        ids.append(image_id)
         return {"image/1/a.jpg"}
 
     assert list(orphans([version("image/1/a.jpg")], shown, NOW)) == []
-    assert asked == ["image"]
+    assert ids == ["image"]

@@ -1,0 +1,28 @@
+"""What the options of the operators' commands mean."""
+
+from typing import Any
+
+import pytest
+
+from imagepipe.cli import operate
+from imagepipe.errors import PipelineError
+
+
+@pytest.mark.parametrize(
+    ("status", "conditions", "statuses"),
+    [
+        ("", {}, ("READY",)),
+        ("", {"reason": "TRUNCATED"}, ("REJECTED",)),
+        ("", {"image_ids": ("i",)}, ("READY", "REJECTED", "FAILED")),
+        ("READY", {"image_ids": ("i",)}, ("READY",)),
+    ],
+)
+def test_default_status_depends_on_the_other_options(
+    status: str, conditions: dict[str, Any], statuses: tuple[str, ...]
+) -> None:
+    assert operate._selection(status, **{"reason": None, "image_ids": (), **conditions}).statuses == statuses
+
+
+def test_status_that_cannot_be_reprocessed_is_an_error() -> None:
+    with pytest.raises(PipelineError, match="READY, REJECTED, FAILED, not ready"):
+        operate._selection("ready", reason=None, image_ids=())
