@@ -20,16 +20,20 @@ def terragrunt(*arguments: str, cwd: Path, check: bool = True) -> subprocess.Com
     return finished
 
 
-def render_all(live: Path) -> dict[str, Any]:
-    """Rendered configuration by unit, named like `dev/storage`."""
+#: Without these options Terragrunt asks Terraform for the outputs of every dependency, in vain, then takes the mocks.
+_RENDER = ("--json", "--log-level=error", "--experiment=optional-dependency-outputs", "--no-dependency-outputs")
 
-    def render(file: Path) -> Any:
-        return json.loads(terragrunt("render", "--json", "--log-level", "error", cwd=file.parent).stdout)
 
-    files = sorted(live.glob("*/*/terragrunt.hcl"))
-    with ThreadPoolExecutor(4) as pool:
-        rendered = pool.map(render, files)
-    return {str(file.parent.relative_to(live)): unit for file, unit in zip(files, rendered, strict=True)}
+def render(unit: Path) -> dict[str, Any]:
+    """Return a unit's configuration as Terragrunt renders it, with mock outputs of its dependencies."""
+    return dict(json.loads(terragrunt("render", *_RENDER, cwd=unit).stdout))
+
+
+def render_all(live: Path, pattern: str = "*/*") -> dict[str, dict[str, Any]]:
+    """Return rendered configurations by unit, named like `dev/storage`."""
+    folders = sorted(file.parent for file in live.glob(f"{pattern}/terragrunt.hcl"))
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip((str(folder.relative_to(live)) for folder in folders), pool.map(render, folders), strict=True))
 
 
 @pytest.fixture(scope="session")

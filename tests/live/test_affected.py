@@ -5,6 +5,7 @@ import json
 import os
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -71,12 +72,28 @@ def clone(root: Path, tmp_path_factory: pytest.TempPathFactory, copy_working_tre
 
 @pytest.fixture(scope="module")
 def before(clone: Clone) -> dict[str, Any]:
-    return made_of(clone.top)
+    return made_of(clone)
 
 
-def made_of(top: Path) -> dict[str, Any]:
-    """All that a unit is made of, by unit: what Terragrunt renders, and the files of its module."""
-    return {unit: (rendered, _module(top, rendered)) for unit, rendered in render_all(top / "live").items()}
+def made_of(clone: Clone) -> dict[str, Any]:
+    """Return all that a unit is made of, by unit: what Terragrunt renders, and the files of its module."""
+    rendered = _rendered(clone)
+    return {unit: (configuration, _module(clone.top, configuration)) for unit, configuration in rendered.items()}
+
+
+#: Rendered units by a hash of what Terragrunt could read: everything below live/, HCL and JSON anywhere.
+_RENDERED: dict[str, dict[str, Any]] = {}
+
+
+def _rendered(clone: Clone) -> dict[str, Any]:
+    readable = clone.git("ls-files", "--cached", "--others", "--exclude-standard", "live", "*.hcl", "*.json")
+    digest = hashlib.sha256()
+    for file in sorted({*readable.splitlines()}):
+        digest.update(f"{file}\0".encode() + (clone.top / file).read_bytes())
+    key = digest.hexdigest()
+    if key not in _RENDERED:
+        _RENDERED[key] = render_all(clone.top / "live")
+    return _RENDERED[key]
 
 
 def _module(top: Path, rendered: dict[str, Any]) -> dict[str, str]:
@@ -93,19 +110,28 @@ def _module(top: Path, rendered: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def with_dependents(top: Path, units: set[str]) -> set[str]:
-    found = json.loads(terragrunt("find", "--json", "--dependencies", cwd=top / "live").stdout)
-    needs = {each["path"]: set(each.get("dependencies") or []) for each in found}
-    while more := {unit for unit, needed in needs.items() if needed & units} - units:
-        units = units | more
-    return units
+@dataclass(frozen=True)
+class Graph:
+    """What Terragrunt finds below live/, asked once: which units depend on which, and which files they read."""
 
+    dependencies: dict[str, set[str]]
+    reading: dict[str, set[str]]
 
-def readers(clone: Clone) -> set[str]:
-    """Units that read a changed file, as Terragrunt says."""
-    changed = {*clone.git("diff", "--name-only", "HEAD").splitlines()}
-    found = json.loads(terragrunt("find", "--json", "--reading", cwd=clone.top / "live").stdout)
-    return {each["path"] for each in found if changed & {os.path.normpath(f"live/{file}") for file in each["reading"]}}
+    @classmethod
+    def of(cls, clone: Clone) -> "Graph":
+        units = json.loads(terragrunt("find", "--json", "--dependencies", "--reading", cwd=clone.top / "live").stdout)
+        return cls(
+            {unit["path"]: {*(unit.get("dependencies") or [])} for unit in units},
+            {unit["path"]: {os.path.normpath(f"live/{file}") for file in unit["reading"]} for unit in units},
+        )
+
+    def with_dependents(self, units: set[str]) -> set[str]:
+        while more := {unit for unit, needed in self.dependencies.items() if needed & units} - units:
+            units = units | more
+        return units
+
+    def readers(self, files: set[str]) -> set[str]:
+        return {unit for unit, reading in self.reading.items() if reading & files}
 
 
 def named(clone: Clone) -> set[str]:
@@ -134,12 +160,13 @@ def test_named_units_are_those_that_change_and_their_dependents(
     for change in changes:
         change(clone.top)
     try:
-        after = made_of(clone.top)
+        after = made_of(clone)
         altered = {unit for unit in after if after[unit] != before.get(unit)}
-        found, expected = named(clone), with_dependents(clone.top, altered)
-        assert expected <= found
-        # Some read a file and make nothing of what has changed in it, like the registry of an environment's sizes.
-        assert found <= with_dependents(clone.top, altered | readers(clone))
+        changed = {*clone.git("diff", "--name-only", "HEAD").splitlines()}
+        affected, graph = named(clone), Graph.of(clone)
+        assert graph.with_dependents(altered) <= affected
+        # Some read a file but not what has changed in it: the registry reads account ids from the environments' files.
+        assert affected <= graph.with_dependents(altered | graph.readers(changed))
     finally:
         clone.git("reset", "--quiet", "--hard", "v0.0.1")
         clone.git("clean", "--quiet", "-d", "--force")

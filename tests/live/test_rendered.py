@@ -9,7 +9,7 @@ import pytest
 
 from imagepipe.live import environments
 
-from .conftest import ENVIRONMENTS, render_all, terragrunt
+from .conftest import ENVIRONMENTS, render, render_all, terragrunt
 
 
 def test_every_unit_keeps_its_state_in_a_place_of_its_own(units: dict[str, Any]) -> None:
@@ -71,7 +71,7 @@ def test_no_environment_reads_another_ones_state(root: Path) -> None:
 def test_worktree_and_ref_give_the_two_kinds_of_source(copy: Path) -> None:
     release = {"build": {"platform": "linux/arm64"}, "image": f"sha256:{'a' * 64}", "modules": "v1.2.3"}
     (copy / "live/staging/release.json").write_text(json.dumps(release))
-    units = render_all(copy / "live")
+    units = render_all(copy / "live", "*/compute")
     assert units["dev/compute"]["terraform"]["source"] == f"{copy}/modules//compute"
     assert units["staging/compute"]["terraform"]["source"] == f"git::file://{copy}//modules/compute?ref=v1.2.3"
     assert units["staging/compute"]["inputs"]["image_uri"] == (
@@ -83,8 +83,7 @@ def test_worktree_and_ref_give_the_two_kinds_of_source(copy: Path) -> None:
 def test_worktree_image_is_the_one_that_was_built(copy: Path) -> None:
     (copy / "build").mkdir()
     (copy / "build/image.json").write_text(json.dumps({"digest": f"sha256:{'b' * 64}"}))
-    rendered = json.loads(terragrunt("render", "--json", cwd=copy / "live/dev/compute").stdout)
-    assert rendered["inputs"]["image_uri"].endswith(f"@sha256:{'b' * 64}")
+    assert render(copy / "live/dev/compute")["inputs"]["image_uri"].endswith(f"@sha256:{'b' * 64}")
 
 
 def test_environments_in_one_account_clash_nowhere(copy: Path) -> None:
