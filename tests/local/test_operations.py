@@ -488,7 +488,7 @@ def test_repair_that_is_stopped_says_how_far_it_came(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(operate, "FOLDER", tmp_path)
-    monkeypatch.setattr(operate, "target_named", lambda *_: resources.target)
+    monkeypatch.setattr(operate, "load_target", lambda *_: resources.target)
     monkeypatch.setattr(Resources, "of", lambda _: resources)
     monkeypatch.setattr(orphans, "delete", stop)
     result = CliRunner().invoke(app, ["reconcile", "--repair", "--yes", "--json", "--min-age=0s", "--rate=1000"])

@@ -10,7 +10,7 @@ from imagepipe.cli.options import (
     EnvironmentOption,
     PlatformOption,
     RegistryOption,
-    target_named,
+    load_target,
 )
 from imagepipe.console import console, human_bytes, say
 from imagepipe.errors import PipelineError
@@ -69,7 +69,7 @@ def build_push(
     environment = environments.load(env)
     if environment.release is None:
         raise PipelineError(f"{env} runs no container image: set ENV to one of {', '.join(environments.road())}")
-    shared = target_named(environments.SHARED, cloud)
+    shared = load_target(environments.SHARED, cloud)
     # On AWS, credentials belong to one account, and the push needs those of the registry's account.
-    runs = target_named(env, cloud) if cloud is Cloud.LOCAL else None
+    runs = load_target(env, cloud) if cloud is Cloud.LOCAL else None
     publish_image.build_push(environment, shared, runs, dirty=dirty, host=registry, say=say)

@@ -17,8 +17,8 @@ from imagepipe.cli.options import (
     JsonOption,
     YesOption,
     confirm,
-    target_named,
-    targets_named,
+    load_target,
+    load_targets,
 )
 from imagepipe.console import console, say
 from imagepipe.errors import PipelineError
@@ -59,7 +59,7 @@ app = typer.Typer()
 @app.command(rich_help_panel=DEPLOYMENTS)
 def bootstrap(env: EnvironmentOption = "dev", cloud: CloudOption = Cloud.LOCAL) -> None:
     """Create the state bucket and the lock table in an environment's account and region."""
-    for target in targets_named(env, cloud):
+    for target in load_targets(env, cloud):
         terragrunt.bootstrap(target, print)
         say(f"state bucket and lock table of {target.description} are there")
 
@@ -91,7 +91,7 @@ def plan(
     labels: Annotated[str, typer.Option(envvar="LABELS", help="Labels of the pull request, separated by commas.")] = "",
 ) -> None:
     """Show what an apply would change, counted per unit. With --bundle, seal the plans for apply."""
-    for target in targets_named(env, cloud):
+    for target in load_targets(env, cloud):
         say(f"planning {target.description}")
         if file is None and not units:
             console.print(summary.table(target.environment.name, terragrunt.plan(target, print), {}))
@@ -162,7 +162,7 @@ def drift(
     Exit code: 0 no differences, 1 an error, 2 differences.
     """
     differences: dict[str, list[comparison.Difference]] = {}
-    for target in targets_named(env, cloud):
+    for target in load_targets(env, cloud):
         say(f"comparing {target.description}")
         differences[target.environment.name] = comparison.find(target, lambda _: None)
     if as_json:
@@ -188,7 +188,7 @@ def apply(
 
     Exit code: 0 done, 1 an error, 3 the bundle is applied and more units can be planned now.
     """
-    for target in targets_named(env, cloud):
+    for target in load_targets(env, cloud):
         if target.environment.ask_first:
             confirm(f"Apply to {target.description}?", yes)
         if file is not None:
@@ -213,7 +213,7 @@ def _apply(target: Target, file: Path) -> int:
 @app.command(rich_help_panel=DEPLOYMENTS)
 def smoke(env: EnvironmentOption = "dev", cloud: CloudOption = Cloud.LOCAL) -> None:
     """Test a deployed environment: upload an image, read it by the API, remove it."""
-    target = target_named(env, cloud)
+    target = load_target(env, cloud)
     seconds = smoke_test.test(Pipeline(target))
     say(f"{target.environment.name}: an image went in, came out by the API and was removed, in {seconds:.1f} s")
     deployment = record.read(target)
@@ -225,7 +225,7 @@ def smoke(env: EnvironmentOption = "dev", cloud: CloudOption = Cloud.LOCAL) -> N
 @app.command(rich_help_panel=DEPLOYMENTS)
 def destroy(env: EnvironmentOption = "dev", cloud: CloudOption = Cloud.LOCAL, yes: YesOption = False) -> None:
     """Destroy everything in an environment except the state bucket. Asks first."""
-    for target in reversed(targets_named(env, cloud)):
+    for target in reversed(load_targets(env, cloud)):
         confirm(f"Destroy {target.description} with every image in it?", yes)
         terragrunt.destroy(target, print)
         say(f"{target.description} is destroyed")
@@ -234,7 +234,7 @@ def destroy(env: EnvironmentOption = "dev", cloud: CloudOption = Cloud.LOCAL, ye
 @app.command(rich_help_panel=DEPLOYMENTS)
 def outputs(env: EnvironmentOption = "dev", cloud: CloudOption = Cloud.LOCAL, as_json: JsonOption = False) -> None:
     """Print the upload bucket and the addresses of the API and the dashboard."""
-    values = {target.environment.name: _outputs(target) for target in targets_named(env, cloud)}
+    values = {target.environment.name: _outputs(target) for target in load_targets(env, cloud)}
     if as_json:
         print(json.dumps(values if len(values) > 1 else next(iter(values.values())), indent=2))
         return
@@ -265,7 +265,7 @@ def promote(
     if road.index(to) != road.index(source) + 1:
         pairs = ", ".join(f"FROM={a} TO={b}" for a, b in pairwise(road))
         raise PipelineError(f"a release does not go from {source} to {to}: {pairs}")
-    result = promotion.promote(snapshot.take(target_named(source, cloud)), to, partial(_plan_of, to, cloud))
+    result = promotion.promote(snapshot.take(load_target(source, cloud)), to, partial(_plan_of, to, cloud))
     if result is None:
         say(f"{to} has what {source} runs")
     else:
@@ -315,7 +315,7 @@ def _plan_of(name: str, cloud: Cloud, release: Release) -> str:
     before = file.read_bytes()
     try:
         file.write_text(release.model_dump_json())
-        present = snapshot.take(target_named(name, cloud))
+        present = snapshot.take(load_target(name, cloud))
         with tempfile.TemporaryDirectory(prefix="plan-") as folder:
             plan = bundle.look(present, present.environment.units, frozenset(), lambda _: None, Path(folder))
     finally:

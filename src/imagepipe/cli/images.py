@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from imagepipe.cli.options import CloudOption, EnvironmentOption, JsonOption, YesOption, confirm, target_named
+from imagepipe.cli.options import CloudOption, EnvironmentOption, JsonOption, YesOption, confirm, load_target
 from imagepipe.console import console, human_bytes, literal, progress, say, time_ago
 from imagepipe.errors import PipelineError
 from imagepipe.images import dashboard as dashboards
@@ -25,7 +25,7 @@ app = typer.Typer()
 @app.command(rich_help_panel="Deployments")
 def dashboard(env: EnvironmentOption = "dev", cloud: CloudOption = Cloud.LOCAL) -> None:
     """Show the values of the deployed dashboard for the last hour."""
-    target = target_named(env, cloud)
+    target = load_target(env, cloud)
     console.print(dashboards.table(target, Pipeline(target).dashboard_name))
 
 
@@ -43,7 +43,7 @@ def upload(
     timeout: Annotated[float, typer.Option(help="Seconds without progress after which --wait ends.")] = 120,
 ) -> None:
     """Upload images. Unchanged files are skipped, so a stopped upload can be repeated."""
-    target = target_named(env, cloud)
+    target = load_target(env, cloud)
     files = collect(paths or [samples.make(demo.SAMPLES)[0].parents[1]])
     if bucket:
         uploader = Uploader(target.client("s3"), bucket, test_data=test_data, concurrency=concurrency)
@@ -66,7 +66,7 @@ def wait(
     timeout: Annotated[float, typer.Option(help="Seconds without progress after which waiting ends.")] = 120,
 ) -> None:
     """Wait until uploaded images are processed, and show the results."""
-    pipeline = Pipeline(target_named(env, cloud))
+    pipeline = Pipeline(load_target(env, cloud))
     _wait(pipeline, pipeline.uploader(test_data=False).find(collect(paths)), timeout)
 
 
@@ -81,7 +81,7 @@ def list_images(
     as_json: JsonOption = False,
 ) -> None:
     """List images, newest first."""
-    records = list(Pipeline(target_named(env, cloud)).api.images(status, limit))
+    records = list(Pipeline(load_target(env, cloud)).api.images(status, limit))
     if as_json:
         print(json.dumps(records, indent=2, ensure_ascii=False))
         return
@@ -105,7 +105,7 @@ def show(
     cloud: CloudOption = Cloud.LOCAL,
 ) -> None:
     """Show the record of an image as JSON."""
-    print(json.dumps(_record(Pipeline(target_named(env, cloud)), image_id), indent=2, ensure_ascii=False))
+    print(json.dumps(_record(Pipeline(load_target(env, cloud)), image_id), indent=2, ensure_ascii=False))
 
 
 @app.command(rich_help_panel=PANEL)
@@ -118,7 +118,7 @@ def download(
     to: Annotated[Path, typer.Option(help="Folder to write the images to.")] = Path("images"),
 ) -> None:
     """Download every variant of images."""
-    pipeline = Pipeline(target_named(env, cloud))
+    pipeline = Pipeline(load_target(env, cloud))
     records = [_record(pipeline, one) for one in image_ids] if image_ids else list(pipeline.api.images("READY"))
     with progress() as bar:
         task = bar.add_task("download", total=sum(len(record.get("variants") or {}) for record in records))
@@ -136,7 +136,7 @@ def remove(
     yes: YesOption = False,
 ) -> None:
     """Remove images with all their variants, by a signed request to the API."""
-    target = target_named(env, cloud)
+    target = load_target(env, cloud)
     confirm(f"Remove {len(image_ids)} images from {target.description}?", yes)
     pipeline = Pipeline(target)
     for image_id in image_ids:
@@ -147,7 +147,7 @@ def remove(
 @app.command(rich_help_panel=PANEL)
 def clean(env: EnvironmentOption = "dev", cloud: CloudOption = Cloud.LOCAL, yes: YesOption = False) -> None:
     """Remove test data: the objects that `upload --test-data` and the demo have tagged."""
-    target = target_named(env, cloud)
+    target = load_target(env, cloud)
     pipeline = Pipeline(target)
     keys = list(pipeline.test_data())
     if keys:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from imagepipe import localcloud
-from imagepipe.cli.options import CloudOption, EnvironmentOption, FunctionsOption, target_named
+from imagepipe.cli.options import CloudOption, EnvironmentOption, FunctionsOption, load_target
 from imagepipe.console import console, say
 from imagepipe.images import demo as demonstration
 from imagepipe.live import environments
@@ -58,7 +58,7 @@ def logs(follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep print
 @app.command(rich_help_panel=PANEL)
 def env(name: EnvironmentOption = "dev", cloud: CloudOption = Cloud.LOCAL) -> None:
     """Print shell lines that point terragrunt, aws and curl at an environment: eval "$(make env)"."""
-    print(target.exports(target_named(name, cloud)))
+    print(target.exports(load_target(name, cloud)))
 
 
 @app.command(rich_help_panel=PANEL)

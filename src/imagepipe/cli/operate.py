@@ -21,7 +21,7 @@ from imagepipe.cli.options import (
     RateOption,
     YesOption,
     confirm,
-    target_named,
+    load_target,
 )
 from imagepipe.console import console, literal, progress, say, time_in_words
 from imagepipe.errors import PipelineError
@@ -68,7 +68,7 @@ def failures(
 
     Exit code: 0 no such images, 1 an error, 3 such images.
     """
-    resources = Resources.of(target_named(env, cloud))
+    resources = Resources.of(load_target(env, cloud))
     statuses = _statuses(status)
     with progress() as bar:
         task = bar.add_task("failures", total=None)
@@ -100,14 +100,14 @@ def redrive(
 
     Exit code: 0 done, 1 an error, 130 stopped. Images not retried by then are unchanged.
     """
-    resources = Resources.of(target_named(env, cloud))
+    resources = Resources.of(load_target(env, cloud))
     if discard:
         _discard(resources, yes)
         return
     choice = Choice(frozenset(reason or ()), frozenset(image or ()))
     with progress() as bar:
         task = bar.add_task("redrive", total=None)
-        run = Redrive(resources, choice, rate, _pausing(bar, task, "redrive"), dry=dry_run)
+        run = Redrive(resources, choice, rate, _show_waiting(bar, task, "redrive"), dry=dry_run)
         try:
             outcome = run.run(lambda count: bar.advance(task, count))
         except KeyboardInterrupt:
@@ -187,7 +187,7 @@ def reprocess(
             "name the images: ids, --outdated, --recipe, --prefix, --since, --until, --status, --reason or --all "
             "(for make: IDS, OUTDATED=1, RECIPE, KEYS, SINCE, UNTIL, STATUS, REASON or ALL=1)"
         )
-    resources = Resources.of(target_named(env, cloud))
+    resources = Resources.of(load_target(env, cloud))
     selection = _selection(
         status,
         image_ids=tuple(image_ids or ()),
@@ -225,7 +225,7 @@ def _send(resources: Resources, run: Backfill, rate: float, count: int) -> None:
     with progress() as bar:
         task = bar.add_task("reprocess", total=count)
         try:
-            run.send(rate, lambda count: bar.advance(task, count), _pausing(bar, task, "reprocess"))
+            run.send(rate, lambda count: bar.advance(task, count), _show_waiting(bar, task, "reprocess"))
         except KeyboardInterrupt:
             bar.stop()
             say(f"stopped: {run.sent} images are sent, and the same command continues with the others")
@@ -255,7 +255,7 @@ def reconcile(
 
     Exit code: 0 no differences, or they are repaired; 1 an error, 3 differences, 130 stopped.
     """
-    resources = Resources.of(target_named(env, cloud))
+    resources = Resources.of(load_target(env, cloud))
     again = partial(resources.command, "reconcile", *_settings(ONLY=only, MIN_AGE=min_age))
     settling = duration(min_age) if min_age else resources.longest_work()
     report = Report(FOLDER / f"reconcile-{env}-{cloud}.jsonl")
@@ -294,14 +294,14 @@ def _show_differences(resources: Resources, report: Report, examples: int, *, as
     elif report.count:
         console.print(report.table(f"differences in {resources.target.environment.name}", examples))
         say(f"complete list: {report.file.relative_to(ROOT)}")
-        if waiting := resources.uploads.waiting():
+        if waiting := resources.uploads.backlog():
             say(f"{waiting} events wait in the upload queue: a repair now would process their images twice")
 
 
 def _repair(resources: Resources, report: Report, settled: datetime, rate: float) -> None:
     with progress() as bar:
         task = bar.add_task("repair", total=report.count)
-        repair = Repair(resources, settled, rate, _pausing(bar, task, "repair"))
+        repair = Repair(resources, settled, rate, _show_waiting(bar, task, "repair"))
         try:
             repair.mend(report.read(), lambda count: bar.advance(task, count))
         except KeyboardInterrupt:
@@ -334,7 +334,7 @@ def _selection(status: str, **conditions: Any) -> Selection:
     return Selection(statuses=("REJECTED",) if conditions["reason"] else ("READY",), **conditions)
 
 
-def _pausing(bar: Progress, task: TaskID, name: str) -> Callable[[int | None], None]:
+def _show_waiting(bar: Progress, task: TaskID, name: str) -> Callable[[int | None], None]:
     """Return a callback that shows how many messages wait for the functions while sending pauses."""
 
     def show(waiting: int | None) -> None:

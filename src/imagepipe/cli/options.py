@@ -40,14 +40,14 @@ BaseOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def target_named(name: str, where: Cloud) -> Target:
+def load_target(name: str, where: Cloud) -> Target:
     """Return one environment in one cloud."""
     return cloud.target(environments.load(name), where)
 
 
-def targets_named(name: str, where: Cloud) -> list[Target]:
+def load_targets(name: str, where: Cloud) -> list[Target]:
     """Return one environment, or for `all` every environment in the order of applying."""
-    return [target_named(one, where) for one in (environments.names() if name == "all" else [name])]
+    return [load_target(one, where) for one in (environments.names() if name == "all" else [name])]
 
 
 def confirm(question: str, yes: bool) -> None:

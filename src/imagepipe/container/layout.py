@@ -258,7 +258,7 @@ def write_canonical(built: Built, base: list[str], labels: dict[str, str], momen
         "os": config["os"],
     }
     below, above = built.layers[: len(base)], built.layers[len(base) :]
-    return write(folder, [*below, merge(above, moment, hiding=_hidden(below))], whole)
+    return write(folder, [*below, merge(above, moment, hiding=_paths_to_hide(below))], whole)
 
 
 def merge(layers: list[Layer], moment: int, hiding: Iterable[str] = ()) -> Layer:
@@ -305,7 +305,7 @@ def _mode(member: tarfile.TarInfo) -> int:
     return 0o755 if member.mode & 0o100 else 0o644
 
 
-def _hidden(layers: list[Layer]) -> set[str]:
+def _paths_to_hide(layers: list[Layer]) -> set[str]:
     """Return the paths to hide in these layers. A hidden folder hides its content."""
     paths = set()
     for layer in layers:

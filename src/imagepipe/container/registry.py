@@ -31,7 +31,7 @@ def digest(name: str, platform: str | None = None) -> str | None:
 
 def config(name: str) -> dict[str, Any]:
     """Read the configuration of a public image."""
-    return dict(json.loads(_checked(_crane("config", name), f"the configuration of {name} cannot be read")))
+    return dict(json.loads(_require_success(_crane("config", name), f"the configuration of {name} cannot be read")))
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Registry:
         """
         finished = self._crane("manifest", image)
         if finished.returncode == 0:
-            return _checked(self._crane("digest", image), image).strip()
+            return _require_success(self._crane("digest", image), image).strip()
         message = finished.stderr
         if any(sign in message for sign in ("MANIFEST_UNKNOWN", "NAME_UNKNOWN", "NOT_FOUND", "status code 404")):
             return None
@@ -76,17 +76,23 @@ class Registry:
 
     def pull(self, image: str, folder: Path) -> None:
         """Pull an image into an image layout, and verify the digest of every blob."""
-        _checked(self._crane("pull", "--format=oci", image, str(folder)), f"{image} cannot be pulled from {self.host}")
+        _require_success(
+            self._crane("pull", "--format=oci", image, str(folder)), f"{image} cannot be pulled from {self.host}"
+        )
 
     def config(self, image: str) -> dict[str, Any]:
         """Read the configuration of an image."""
-        return dict(json.loads(_checked(self._crane("config", image), f"{image} cannot be read from {self.host}")))
+        return dict(
+            json.loads(_require_success(self._crane("config", image), f"{image} cannot be read from {self.host}"))
+        )
 
     def artifact(self, image: str) -> dict[str, Any]:
         """Read the one blob of an artifact, which is JSON."""
-        manifest = json.loads(_checked(self._crane("manifest", image), f"{image} cannot be read from {self.host}"))
+        manifest = json.loads(
+            _require_success(self._crane("manifest", image), f"{image} cannot be read from {self.host}")
+        )
         blob = f"{image.rsplit(':', 1)[0]}@{manifest['layers'][0]['digest']}"
-        return dict(json.loads(_checked(self._crane("blob", blob), f"{blob} cannot be read from {self.host}")))
+        return dict(json.loads(_require_success(self._crane("blob", blob), f"{blob} cannot be read from {self.host}")))
 
     def _crane(self, command: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
         full = [f"{self.host}/{argument}" if _is_image(argument) else argument for argument in arguments]
@@ -125,7 +131,7 @@ def _crane(
         raise PipelineError("crane is missing: run make setup") from None
 
 
-def _checked(finished: "subprocess.CompletedProcess[str]", failure: str) -> str:
+def _require_success(finished: "subprocess.CompletedProcess[str]", failure: str) -> str:
     if finished.returncode:
         raise PipelineError(f"{failure}: {_last_line(finished.stderr)}")
     return finished.stdout

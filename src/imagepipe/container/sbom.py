@@ -102,7 +102,7 @@ def _components(tar: bytes) -> list[Component]:
             elif re.fullmatch(r"var/task/.+\.so(\.[\d.]+)?", name):
                 objects.append((name, _content(archive, member)))
     for name, content in objects:
-        owners[name].components.update(_linked(name, content))
+        owners[name].components.update(_linked_libraries(name, content))
     return components
 
 
@@ -140,7 +140,7 @@ def _wheel(metadata: str) -> Component:
     )
 
 
-def _linked(name: str, content: bytes) -> list[Component]:
+def _linked_libraries(name: str, content: bytes) -> list[Component]:
     file = Component(
         type=ComponentType.FILE,
         name=name.rsplit("/", 1)[1],

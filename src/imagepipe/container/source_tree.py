@@ -37,7 +37,7 @@ def stands_in() -> bool:
     return not BUILT_IMAGE.exists() or json.loads(BUILT_IMAGE.read_text()).get("built_from") == _STANDS_IN
 
 
-def recorded() -> str:
+def recorded_digest() -> str:
     """Return the digest that `worktree` stands for."""
     return str(json.loads(BUILT_IMAGE.read_text())["digest"])
 

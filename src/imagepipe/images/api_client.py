@@ -38,7 +38,7 @@ class ApiClient:
         parameters = {"limit": str(min(limit or 100, 100)), **({"status": status} if status else {})}
         count = 0
         while True:
-            page = json.loads(_checked(self._send("GET", f"/images?{urlencode(parameters)}")).data)
+            page = json.loads(_require_success(self._send("GET", f"/images?{urlencode(parameters)}")).data)
             for record in page["images"]:
                 yield record
                 count += 1
@@ -51,18 +51,18 @@ class ApiClient:
     def image(self, image_id: str) -> Record | None:
         """Read the record of an image; None if the image does not exist or was removed."""
         answer = self._send("GET", f"/images/{image_id}")
-        return None if answer.status in {404, 410} else json.loads(_checked(answer).data)
+        return None if answer.status in {404, 410} else json.loads(_require_success(answer).data)
 
     def variant(self, image_id: str, name: str) -> bytes:
         """Download one variant from the address that the API redirects to."""
         answer = self._send("GET", f"/images/{image_id}/variants/{name}")
         if answer.status != 302:
-            return _checked(answer).data
-        return _checked(self._downloads.request("GET", answer.headers["Location"])).data
+            return _require_success(answer).data
+        return _require_success(self._downloads.request("GET", answer.headers["Location"])).data
 
     def remove(self, image_id: str) -> None:
         """Remove an image with all its variants."""
-        _checked(self._send("DELETE", f"/images/{image_id}", signed=True))
+        _require_success(self._send("DELETE", f"/images/{image_id}", signed=True))
 
     def _send(self, method: str, path: str, *, signed: bool = False) -> urllib3.BaseHTTPResponse:
         headers = {"Host": urlsplit(self._url).netloc}
@@ -85,7 +85,7 @@ def _pool(url: str, ca_bundle: str | None) -> urllib3.HTTPSConnectionPool:
     return urllib3.HTTPSConnectionPool(address, port, ca_certs=ca_bundle, server_hostname=host, assert_hostname=host)
 
 
-def _checked(answer: urllib3.BaseHTTPResponse) -> urllib3.BaseHTTPResponse:
+def _require_success(answer: urllib3.BaseHTTPResponse) -> urllib3.BaseHTTPResponse:
     if 200 <= answer.status < 300:
         return answer
     try:

@@ -125,7 +125,7 @@ class Uploader:
             head = self._head(key)
             if not head:
                 raise PipelineError(f"{key} is not in {self._bucket}: upload it first")
-            uploads.append(self._uploaded(key, file, head, skipped=True))
+            uploads.append(self._make_upload(key, file, head, skipped=True))
         return uploads
 
     def _one(self, key: str, file: Path) -> Upload:
@@ -134,20 +134,20 @@ class Uploader:
                 digest = hashlib.file_digest(content, "sha256").hexdigest()
             head = self._head(key)
             if head.get("Metadata", {}).get(SHA256_METADATA) == digest:
-                return self._uploaded(key, file, head, skipped=True)
+                return self._make_upload(key, file, head, skipped=True)
             arguments = {"ContentType": content_type(file), "Metadata": {SHA256_METADATA: digest}}
             if self._test_data:
                 arguments["Tagging"] = TEST_DATA_TAG
             self._s3.upload_file(
                 str(file), self._bucket, key, ExtraArgs=arguments, Config=TransferConfig(use_threads=False)
             )
-            return self._uploaded(key, file, self._head(key), skipped=False)
+            return self._make_upload(key, file, self._head(key), skipped=False)
         except (BotoCoreError, ClientError, boto3.exceptions.Boto3Error, OSError) as error:
             raise PipelineError(
                 f"{file} could not be uploaded to {self._bucket} ({error}): remove the cause and run it again"
             ) from None
 
-    def _uploaded(self, key: str, file: Path, head: dict[str, Any], *, skipped: bool) -> Upload:
+    def _make_upload(self, key: str, file: Path, head: dict[str, Any], *, skipped: bool) -> Upload:
         return Upload(file, key, image_id(self._bucket, key), head.get("VersionId"), file.stat().st_size, skipped)
 
     def _head(self, key: str) -> dict[str, Any]:

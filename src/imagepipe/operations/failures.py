@@ -85,7 +85,7 @@ def find(resources: Resources, statuses: tuple[str, ...] = NOT_SERVED) -> Iterat
                 yield from _without_verdict(letter, records)
     for status in statuses:
         for record in resources.records.with_status(status):
-            yield _failed(record, record["image_id"] in dead)
+            yield _failure_of(record, record["image_id"] in dead)
 
 
 def _without_verdict(letter: Letter, records: dict[str, Record]) -> Iterator[Failure]:
@@ -100,7 +100,7 @@ def _without_verdict(letter: Letter, records: dict[str, Record]) -> Iterator[Fai
             yield Failure("DEAD_LETTER", NO_VERDICT, message, letter.sent, image_id, key, None, True)
 
 
-def _failed(record: Record, dead_letter: bool) -> Failure:
+def _failure_of(record: Record, dead_letter: bool) -> Failure:
     message = str((record.get("reason") or {}).get("message", ""))
     return Failure(
         record["status"], reason_code(record), message, since(record), record["image_id"], record["source"]["key"],

@@ -126,8 +126,8 @@ class Inventory:
 
     def side_by_side(self) -> Iterator[tuple[RecordedObject | None, StoredObject | None]]:
         """Return record and object of every image that has either, by image id."""
-        records = map(_recorded, self._rows("records", "image_id"))
-        objects = map(_stored, self._rows("objects", "image_id"))
+        records = map(_to_recorded_object, self._rows("records", "image_id"))
+        objects = map(_to_stored_object, self._rows("objects", "image_id"))
         return outer_join(records, objects, lambda recorded: recorded.image_id, lambda stored: stored.image_id)
 
     def folders(self, listed: Iterable[VariantFolder]) -> Iterator[tuple[VariantFolder | None, RecordedFolder | None]]:
@@ -213,12 +213,12 @@ def _record_row(recorded: RecordedObject) -> tuple[Any, ...]:
     return (recorded.image_id, recorded.key, recorded.version_id, recorded.etag, recorded.status, since)
 
 
-def _recorded(row: tuple[Any, ...]) -> RecordedObject:
+def _to_recorded_object(row: tuple[Any, ...]) -> RecordedObject:
     image_id, key, version_id, etag, status, moment = row
     return RecordedObject(image_id, key, version_id, etag, status, datetime.fromisoformat(moment))
 
 
-def _stored(row: tuple[Any, ...]) -> StoredObject:
+def _to_stored_object(row: tuple[Any, ...]) -> StoredObject:
     image_id, key, version_id, etag, size, moment = row
     return StoredObject(image_id, key, version_id, etag, size, datetime.fromisoformat(moment))
 

@@ -30,10 +30,10 @@ def find(resources: Resources, folder: str, settled: datetime) -> list[Orphan]:
     versions = [version for page in pages for version in sweep.versions(page)]
 
     @cache  # one folder is one image; its record is read after the folder was listed
-    def shown(image_id: str) -> set[str]:
+    def read_keys(image_id: str) -> set[str]:
         return shown_keys(resources.records.get(image_id))
 
-    return list(sweep.orphans(versions, shown, settled, timedelta(0)))
+    return list(sweep.orphans(versions, read_keys, settled, timedelta(0)))
 
 
 def delete(resources: Resources, folder: str, settled: datetime) -> int:

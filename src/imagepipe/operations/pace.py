@@ -60,7 +60,7 @@ class Sender:
     def _let_pass(self, count: int) -> None:
         self._unlooked += count
         if self._unlooked > LOOK_EVERY:
-            while (waiting := self._queue.waiting()) > BACKLOG:
+            while (waiting := self._queue.backlog()) > BACKLOG:
                 self._waiting(waiting)
                 self._sleep(LOOK_AGAIN)
             self._waiting(None)

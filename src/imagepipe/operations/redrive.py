@@ -74,7 +74,7 @@ class Redrive:
         with Drawer(self._resources) as drawer:
             for letters in drawer:
                 dead |= {image_id for letter in letters for image_id in letter.image_ids}
-                chosen = list(self._chosen(letters, counts))
+                chosen = list(self._choose(letters, counts))
                 self._move(drawer, chosen)
                 counts.moved += len(chosen)
                 done(len(chosen))
@@ -89,7 +89,7 @@ class Redrive:
         resources = self._resources
         return replacement_event(resources.upload_bucket, record, resources.object(record["source"]["key"]))
 
-    def _chosen(self, letters: list[Letter], counts: RedriveCounts) -> Iterator[Letter]:
+    def _choose(self, letters: list[Letter], counts: RedriveCounts) -> Iterator[Letter]:
         records = self._resources.records.get_many(image_id for letter in letters for image_id in letter.image_ids)
         for letter in letters:
             if letter.problem is not None:

@@ -35,7 +35,7 @@ class Queue:
         name = "VisibilityTimeout"
         return timedelta(seconds=int(self.attributes(name)[name]))
 
-    def waiting(self) -> int:
+    def backlog(self) -> int:
         """Return about how many messages wait to be received, without those being worked on."""
         name = "ApproximateNumberOfMessages"
         return int(self.attributes(name)[name])

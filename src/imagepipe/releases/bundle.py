@@ -108,7 +108,7 @@ def plan(snapshot: Snapshot, units: list[str], labels: frozenset[str], listener:
         commit=planned.commit,
         trees=repository.trees(),
         versions=runner.versions(),
-        image=source_tree.recorded() if release and release.image == WORKTREE else None,
+        image=source_tree.recorded_digest() if release and release.image == WORKTREE else None,
         units=[
             _unit(unit, plan, raw[unit], snapshot.states.get(unit))
             for unit, plan in planned.plans.items()

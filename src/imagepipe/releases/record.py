@@ -98,7 +98,7 @@ def _checkout_release(environment: Environment) -> tuple[str, str]:
     release = environment.release
     image = release.image if release else ""
     return (
-        source_tree.recorded() if image == WORKTREE else image,
+        source_tree.recorded_digest() if image == WORKTREE else image,
         repository.commit("HEAD") if release is None or release.modules == WORKTREE else release.modules,
     )
 

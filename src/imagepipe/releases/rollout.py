@@ -142,9 +142,10 @@ def check_sources(target: Target, manifest: Manifest) -> None:
                 f"the bundle was planned with {tool} {manifest.versions.get(tool)}, and here is {version}: plan again"
             )
     release = environment.release
-    if release and release.image == WORKTREE and manifest.image != source_tree.recorded():
+    if release and release.image == WORKTREE and manifest.image != source_tree.recorded_digest():
         raise PipelineError(
-            f"the bundle was planned with image {manifest.image}, and here is {source_tree.recorded()}: plan again"
+            f"the bundle was planned with image {manifest.image}, "
+            f"and here is {source_tree.recorded_digest()}: plan again"
         )
 
 

@@ -26,7 +26,7 @@ def require_image(target: Target) -> None:
                 f"live/{name}/release.json has no image that AWS could run: make build-push ENV={name} CLOUD=aws, "
                 "with credentials of the registry's account (docs/own-accounts.md)"
             )
-        digest = source_tree.recorded() if release.image == WORKTREE else release.image
+        digest = source_tree.recorded_digest() if release.image == WORKTREE else release.image
         require_in_registry(target, digest, name)
     elif release.image != WORKTREE and functions_from.chosen() is functions_from.Functions.IMAGE:
         try:

@@ -39,7 +39,7 @@ class Hub:
         return dict(json.loads(self.file.read_text()))
 
     def writes(self) -> list[str]:
-        return [each for each in self.state.get("log", []) if not each.startswith("GET ")]
+        return [line for line in self.state.get("log", []) if not line.startswith("GET ")]
 
 
 @pytest.fixture
@@ -74,11 +74,11 @@ def drift(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_environments_come_in_the_order_of_applying_with_roles_of_their_own_accounts() -> None:
-    found = workflows.chosen(["prod", "shared", "dev"])
-    assert [each["name"] for each in found] == ["shared", "dev", "prod"]
-    assert [each["serves"] for each in found] == [False, True, True]
-    assert found[1]["plan_role"] == "arn:aws:iam::111111111111:role/image-pipeline-dev-ci-plan"
-    assert found[2]["apply_role"] == "arn:aws:iam::333333333333:role/image-pipeline-prod-ci-apply"
+    environments = workflows.chosen(["prod", "shared", "dev"])
+    assert [entry["name"] for entry in environments] == ["shared", "dev", "prod"]
+    assert [entry["serves"] for entry in environments] == [False, True, True]
+    assert environments[1]["plan_role"] == "arn:aws:iam::111111111111:role/image-pipeline-dev-ci-plan"
+    assert environments[2]["apply_role"] == "arn:aws:iam::333333333333:role/image-pipeline-prod-ci-apply"
 
 
 def test_an_unknown_environment_is_named() -> None:
@@ -100,7 +100,7 @@ def test_what_is_no_list_of_environments_is_named(chosen: str) -> None:
 
 
 def bodies(hub: Hub) -> list[str]:
-    return [each["body"] for each in hub.state.get("comments", [])]
+    return [comment["body"] for comment in hub.state.get("comments", [])]
 
 
 def test_comments_are_made_once_and_then_updated_in_place(hub: Hub, plans: Path) -> None:
@@ -110,8 +110,8 @@ def test_comments_are_made_once_and_then_updated_in_place(hub: Hub, plans: Path)
             (plans / f"{name}.md").write_text(f"<!-- plan:{name} -->\n{text} of {name}\n")
         workflows.comment(7, ["dev", "prod"], HEAD, RUN)
     where = f"\n`aaaaaaaaaaaa` merged into `main`, in [this run]({RUN}).\n"
-    told = ["<!-- plan:dev -->\nsecond of dev\n", "<!-- plan:prod -->\nsecond of prod\n"]
-    assert bodies(hub) == [each + where for each in told]
+    texts = ["<!-- plan:dev -->\nsecond of dev\n", "<!-- plan:prod -->\nsecond of prod\n"]
+    assert bodies(hub) == [text + where for text in texts]
     assert len(hub.writes()) == 4
 
     assert workflows.comment(7, ["dev", "prod"], HEAD, RUN) == ["dev: as it was", "prod: as it was"]
@@ -295,7 +295,7 @@ def test_an_issue_is_opened_updated_and_closed_as_drift_comes_and_goes(hub: Hub,
 
     (drift / "prod.md").write_text("again\n")
     assert workflows.report_drift(["prod"]) == ["prod: opened"]
-    assert [each["state"] for each in hub.state["issues"]] == ["closed", "open"]
+    assert [issue["state"] for issue in hub.state["issues"]] == ["closed", "open"]
 
 
 def test_issues_of_others_and_pull_requests_are_left_alone(hub: Hub, drift: Path) -> None:

@@ -77,17 +77,17 @@ def test_two_files_of_one_key_are_an_error_and_one_named_twice_is_not(folder: Pa
 
 def test_objects_have_content_type_and_the_uploads_their_version(s3: Any, folder: Path) -> None:
     uploads = upload(s3, collect([folder]))
-    for each in uploads:
-        head = s3.head_object(Bucket=BUCKET, Key=each.key)
-        assert head["ContentType"] == content_type(each.file)
-        assert head["VersionId"] == each.version_id
-        assert not each.skipped
+    for one in uploads:
+        head = s3.head_object(Bucket=BUCKET, Key=one.key)
+        assert head["ContentType"] == content_type(one.file)
+        assert head["VersionId"] == one.version_id
+        assert not one.skipped
 
 
 def test_second_run_uploads_only_what_changed(s3: Any, folder: Path) -> None:
     upload(s3, collect([folder]))
     (folder / "a photo.jpg").write_bytes(b"another")
-    again = {each.key: each.skipped for each in upload(s3, collect([folder]))}
+    again = {one.key: one.skipped for one in upload(s3, collect([folder]))}
     assert again == {"a photo.jpg": False, "été/1+1.png": True, 'quote"s.webp': True}
 
 

@@ -14,7 +14,7 @@ class FakeQueue:
     def __init__(self, *lengths: int) -> None:
         self.url, self.sqs, self.lengths, self.bodies, self.time = "url", self, list(lengths), list[str](), 0.0
 
-    def waiting(self) -> int:
+    def backlog(self) -> int:
         return self.lengths.pop(0) if self.lengths else 0
 
     def send_message_batch(self, QueueUrl: str, Entries: list[dict[str, str]]) -> dict[str, Any]:

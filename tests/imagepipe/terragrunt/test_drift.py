@@ -93,7 +93,7 @@ def test_a_report_is_empty_without_drift_and_the_exit_code_tells(
     found: list[Difference], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = SimpleNamespace(description="dev", environment=SimpleNamespace(name="dev"))
-    monkeypatch.setattr(deliver, "targets_named", lambda *_: [target])
+    monkeypatch.setattr(deliver, "load_targets", lambda *_: [target])
     monkeypatch.setattr(drift, "find", lambda *_: found)
     report = tmp_path / "drift/dev.md"
     assert CliRunner().invoke(app, ["drift", "--report", str(report)]).exit_code == (2 if found else 0)
