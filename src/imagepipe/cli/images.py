@@ -139,8 +139,9 @@ def remove(
     target = load_target(env, cloud)
     confirm(f"Remove {len(image_ids)} images from {target.description}?", yes)
     pipeline = Pipeline(target)
-    for image_id in image_ids:
-        pipeline.api.remove(image_id)
+    with progress() as bar:
+        for image_id in bar.track(image_ids, description="remove"):
+            pipeline.api.remove(image_id)
     say(f"{len(image_ids)} images are being removed")
 
 
@@ -149,7 +150,8 @@ def clean(env: EnvironmentOption = "dev", cloud: CloudOption = Cloud.LOCAL, yes:
     """Remove test data: the objects that `upload --test-data` and the demo have tagged."""
     target = load_target(env, cloud)
     pipeline = Pipeline(target)
-    keys = list(pipeline.test_data())
+    with progress() as bar:
+        keys = list(bar.track(pipeline.test_data(), description="test data"))
     if keys:
         confirm(f"Remove {len(keys)} test images from {target.description}?", yes)
         with progress() as bar:
