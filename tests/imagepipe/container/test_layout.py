@@ -1,4 +1,4 @@
-"""The canonical form of an image, and what unpacking makes of layers."""
+"""The canonical form of a container image, and how its layers are unpacked."""
 
 import gzip
 import io
@@ -47,8 +47,8 @@ def canonical(folder: Path, *layers: Layer, **config: Any) -> Layout:
     return layout.write_canonical(built.built, [BASE.diff_id], {"title": "t"}, 1_000_000_000, folder / "canonical")
 
 
-def names(found: Layout) -> list[str]:
-    layer = list(found.layers())[-1]
+def names(image: Layout) -> list[str]:
+    layer = list(image.layers())[-1]
     with tarfile.open(fileobj=io.BytesIO(layer.tar)) as archive:
         return archive.getnames()
 
@@ -84,13 +84,13 @@ def test_what_docker_saves_is_read(tmp_path: Path, compress: Callable[[bytes], b
         ("manifest.json", json.dumps([named]).encode()),
     )
     (tmp_path / "image.tar").write_bytes(written.tar)
-    found = layout.read_docker_archive(tmp_path / "image.tar")
-    assert (found.config, found.layers) == (config, [BASE])
+    image = layout.read_docker_archive(tmp_path / "image.tar")
+    assert (image.config, image.layers) == (config, [BASE])
 
 
 def test_devices_are_left_to_whatever_runs_the_image(tmp_path: Path) -> None:
-    found = canonical(tmp_path, tar(("dev/console", b""), type=tarfile.CHRTYPE), tar(("a", b"a")))
-    assert "dev/console" not in names(found)
+    image = canonical(tmp_path, tar(("dev/console", b""), type=tarfile.CHRTYPE), tar(("a", b"a")))
+    assert "dev/console" not in names(image)
 
 
 def test_builders_own_labels_and_settings_are_dropped(tmp_path: Path) -> None:
@@ -101,10 +101,10 @@ def test_builders_own_labels_and_settings_are_dropped(tmp_path: Path) -> None:
 
 
 def test_base_keeps_its_layers_and_what_is_for_building_is_hidden(tmp_path: Path) -> None:
-    found = canonical(tmp_path, tar(("a", b"a")))
-    assert found.config["rootfs"]["diff_ids"][0] == BASE.diff_id
-    assert names(found) == ["a", "usr/bin/.wh.pip3"]
-    found.unpack(tmp_path / "root")
+    image = canonical(tmp_path, tar(("a", b"a")))
+    assert image.config["rootfs"]["diff_ids"][0] == BASE.diff_id
+    assert names(image) == ["a", "usr/bin/.wh.pip3"]
+    image.unpack(tmp_path / "root")
     assert sorted(file.name for file in (tmp_path / "root/usr/bin").iterdir()) == ["python"]
 
 
@@ -120,16 +120,16 @@ def test_last_stage_that_removes_is_refused(tmp_path: Path) -> None:
 
 
 def test_damaged_blob_is_named(tmp_path: Path) -> None:
-    found = canonical(tmp_path, tar(("a", b"a")))
-    blob = found.folder / "blobs" / found.manifest["layers"][0]["digest"].replace(":", "/")
+    image = canonical(tmp_path, tar(("a", b"a")))
+    blob = image.folder / "blobs" / image.manifest["layers"][0]["digest"].replace(":", "/")
     blob.write_bytes(blob.read_bytes()[:-1])
     with pytest.raises(PipelineError, match="is damaged"):
-        found.unpack(tmp_path / "root")
+        image.unpack(tmp_path / "root")
     assert not (tmp_path / "root").exists()
 
 
 def test_unpacking_applies_whiteouts_in_the_order_of_the_layers(tmp_path: Path) -> None:
-    found = layout.write(
+    image = layout.write(
         tmp_path / "image",
         [
             tar(("etc/", None), ("etc/a", b"1"), ("opt/", None), ("opt/x", b"1"), ("opt/y", b"1")),
@@ -138,14 +138,14 @@ def test_unpacking_applies_whiteouts_in_the_order_of_the_layers(tmp_path: Path) 
         ],
         CONFIG,
     )
-    found.unpack(tmp_path / "root")
+    image.unpack(tmp_path / "root")
     assert sorted(file.name for file in (tmp_path / "root/etc").iterdir()) == ["b"]
     assert sorted(file.name for file in (tmp_path / "root/opt").iterdir()) == ["z"]
     assert (tmp_path / "root/lib").readlink() == Path("usr/lib")
 
 
 def test_layer_cannot_write_outside_the_root(tmp_path: Path) -> None:
-    found = layout.write(tmp_path / "image", [tar(("../outside", b"1"))], CONFIG)
+    image = layout.write(tmp_path / "image", [tar(("../outside", b"1"))], CONFIG)
     with pytest.raises(tarfile.OutsideDestinationError):
-        found.unpack(tmp_path / "root")
+        image.unpack(tmp_path / "root")
     assert not (tmp_path / "outside").exists()
