@@ -41,16 +41,16 @@ from imagepipe.terragrunt.target import Cloud
 
 PANEL = "Operations"
 
-#: Exit codes beside 0 (all is well, or done), 1 (an error) and 2 (a wrong option).
-FOUND, INTERRUPTED = 3, 130
+#: Exit codes besides 0 (no problems, or done), 1 (an error) and 2 (a wrong option).
+ATTENTION, INTERRUPTED = 3, 130
 
-#: Different messages that are shown before they are deleted.
+#: Different messages to show before they are deleted.
 SHOWN = 10
 
 #: Journals and lists of differences.
 FOLDER = ROOT / "build/operations"
 
-#: A command to type next, and what it does.
+#: A command to type next, and its effect.
 Step = tuple[str, str]
 
 app = typer.Typer()
@@ -80,7 +80,7 @@ def failures(
         _print_next(failing.next_commands(resources, groups))
     else:
         say(f"no image is {' or '.join(statuses)}, and the dead-letter queue is empty")
-    raise typer.Exit(FOUND if groups else 0)
+    raise typer.Exit(ATTENTION if groups else 0)
 
 
 @app.command(rich_help_panel=PANEL)
@@ -109,12 +109,12 @@ def redrive(
         task = bar.add_task("redrive", total=None)
         run = Redrive(resources, choice, rate, _show_waiting(bar, task, "redrive"), dry=dry_run)
         try:
-            outcome = run.run(lambda count: bar.advance(task, count))
+            counts = run.run(lambda count: bar.advance(task, count))
         except KeyboardInterrupt:
             bar.stop()
             say(f"stopped: {run.counts.moved + run.counts.made} images are retried, and the others are unchanged")
             raise typer.Exit(INTERRUPTED) from None
-    _print_next(_say_put_back(resources, choice, outcome, dry=dry_run))
+    _print_next(_print_counts(resources, choice, counts, dry=dry_run))
 
 
 def _discard(resources: Resources, yes: bool) -> None:
@@ -129,27 +129,27 @@ def _discard(resources: Resources, yes: bool) -> None:
     say(f"{redriving.discard(resources, useless)} messages deleted")
 
 
-def _say_put_back(resources: Resources, choice: Choice, outcome: RedriveCounts, *, dry: bool) -> list[Step]:
+def _print_counts(resources: Resources, choice: Choice, counts: RedriveCounts, *, dry: bool) -> list[Step]:
     """Print the result of a redrive, and return what to type next."""
-    done = outcome.moved + outcome.made
+    done = counts.moved + counts.made
     steps = []
     if done:
         verb = "would be retried" if dry else "are retried"
-        say(f"{done} images {verb}: {outcome.moved} from the dead-letter queue, {outcome.made} whose message was lost")
+        say(f"{done} images {verb}: {counts.moved} from the dead-letter queue, {counts.made} whose message was lost")
     else:
         say(f"no failed image can be retried{' for ' + ' '.join(choice.settings) if choice.settings else ''}")
         steps.append((resources.command("failures"), "show what is not served"))
-    if outcome.kept:
-        say(f"{outcome.kept} messages were not chosen and stay in the dead-letter queue")
-    if outcome.coming:
-        say(f"{outcome.coming} images failed just now: their messages become dead letters in a few minutes")
+    if counts.kept:
+        say(f"{counts.kept} messages were not chosen and stay in the dead-letter queue")
+    if counts.coming:
+        say(f"{counts.coming} images failed just now: their messages become dead letters in a few minutes")
         steps.append((resources.command("redrive", *choice.settings), "in a few minutes: retry those too"))
     if done and dry:
         steps.append((resources.command("redrive", *choice.settings), "retry them"))
     elif done:
         steps.append((resources.command("failures"), "in a few minutes: show what still fails"))
-    if outcome.not_events:
-        say(f"{outcome.not_events} messages are no events and stay: they would fail again")
+    if counts.not_events:
+        say(f"{counts.not_events} messages are no events and stay: they would fail again")
         steps.append((resources.command("redrive", "DISCARD=1"), "delete those messages"))
     return steps
 
@@ -266,7 +266,7 @@ def reconcile(
         return
     if not mend:
         _print_next([] if as_json else [(again("REPAIR=1"), "repair them")])
-        raise typer.Exit(FOUND)
+        raise typer.Exit(ATTENTION)
     confirm(f"Repair {report.count} differences in {resources.target.description}?", yes)
     _repair(resources, report, settled, rate)
     _print_next([] if as_json else [(again(), "in a few minutes: check that all match")])
