@@ -11,7 +11,7 @@ import pytest
 
 from imagepipe.live import environments
 
-ENVIRONMENTS = tuple(environments.road())
+ENVIRONMENTS = tuple(environments.release_order())
 
 
 def terragrunt(*arguments: str, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:

@@ -25,11 +25,11 @@ def list_environments(
 ) -> None:
     """Print environments and their roles as a line for $GITHUB_OUTPUT."""
     if base:
-        names = workflows.reached(base)
+        names = workflows.names_to_plan(base)
     else:
         names = environments.names() if only == "all" else [name.strip() for name in only.split(",")]
     say(f"environments: {', '.join(names) or 'none'}")
-    print(workflows.for_output("environments", workflows.chosen(names)))
+    print(workflows.for_output("environments", workflows.matrix(names)))
 
 
 @app.command()
@@ -73,7 +73,7 @@ def go_on(
 def witness(base: Annotated[str, typer.Option(envvar="BASE", help="Base commit of the pull request.")]) -> None:
     """Print the environment whose account verifies a changed release file, as a line for $GITHUB_OUTPUT."""
     name = promotion.changed_release(base or repository.main_branch())
-    witnesses = workflows.chosen([promotion.witness(name)]) if name else []
+    witnesses = workflows.matrix([promotion.witness(name)]) if name else []
     say(f"{witnesses[0]['name']} verifies the release" if witnesses else "no release file is changed")
     print(workflows.for_output("environments", witnesses))
 

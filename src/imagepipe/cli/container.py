@@ -68,7 +68,9 @@ def build_push(
 
     environment = environments.load(env)
     if environment.release is None:
-        raise PipelineError(f"{env} runs no container image: set ENV to one of {', '.join(environments.road())}")
+        raise PipelineError(
+            f"{env} runs no container image: set ENV to one of {', '.join(environments.release_order())}"
+        )
     shared = load_target(environments.SHARED, cloud)
     # On AWS, credentials belong to one account, and the push needs those of the registry's account.
     runs = load_target(env, cloud) if cloud is Cloud.LOCAL else None

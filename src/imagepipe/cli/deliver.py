@@ -128,7 +128,11 @@ def _plan(target: Target, units: list[str], file: Path | None, labels: str) -> N
 
 
 def _chosen(target: Target, units: str, base: str) -> list[str]:
-    """The units that UNITS names. Raises PipelineError for one that does not exist."""
+    """Return the units that UNITS names.
+
+    Raises:
+        PipelineError: one of them does not exist.
+    """
     known, name = target.environment.units, target.environment.name
     if not units:
         return known
@@ -198,7 +202,7 @@ def apply(
 
 
 def _apply(target: Target, file: Path) -> int:
-    """Applies a bundle. The exit code: 0, or MORE."""
+    """Apply a bundle, and return the exit code: 0, or MORE."""
     plans = bundle.read(file, seal.key(target.cloud))
     outcome = rollout.apply(target, plans, lambda _: None, say)
     name = target.environment.name
@@ -258,12 +262,12 @@ def promote(
     cloud: CloudOption = Cloud.LOCAL,
 ) -> None:
     """Create a branch that releases what runs in one environment to the next one."""
-    road = environments.road()
+    order = environments.release_order()
     for name in (source, to):
-        if name not in road:
-            raise PipelineError(f"no release goes through {name!r}: FROM and TO are two of {', '.join(road)}")
-    if road.index(to) != road.index(source) + 1:
-        pairs = ", ".join(f"FROM={a} TO={b}" for a, b in pairwise(road))
+        if name not in order:
+            raise PipelineError(f"no release goes through {name!r}: FROM and TO are two of {', '.join(order)}")
+    if order.index(to) != order.index(source) + 1:
+        pairs = ", ".join(f"FROM={a} TO={b}" for a, b in pairwise(order))
         raise PipelineError(f"a release does not go from {source} to {to}: {pairs}")
     result = promotion.promote(snapshot.take(load_target(source, cloud)), to, partial(_plan_of, to, cloud))
     if result is None:
@@ -290,10 +294,10 @@ def rollback(
     cloud: CloudOption = Cloud.LOCAL,
 ) -> None:
     """Create a branch that takes an environment back to an earlier release. Default of --env: the last environment."""
-    road = environments.road()
-    name = env or road[-1]
-    if name not in road:
-        raise PipelineError(f"no release goes through {name!r}: ENV is one of {', '.join(road)}")
+    order = environments.release_order()
+    name = env or order[-1]
+    if name not in order:
+        raise PipelineError(f"no release goes through {name!r}: ENV is one of {', '.join(order)}")
     _show(promotion.rollback(name, to, partial(_plan_of, name, cloud)))
 
 
@@ -305,9 +309,9 @@ def _show(result: proposal.Proposal) -> None:
 
 
 def _plan_of(name: str, cloud: Cloud, release: Release) -> str:
-    """What a release would change in an environment, for its pull request.
+    """Return the plan of a release, for its pull request.
 
-    The release file says so while it is planned, and says again what it said before.
+    The release file names the release while it is planned, and gets its old content back.
     """
     if cloud is Cloud.AWS:  # whoever has read one account has no credentials of the next
         return promotion.PLANNED_LATER

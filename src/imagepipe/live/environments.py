@@ -1,4 +1,4 @@
-"""The environments under live/: what their data files say, checked before any tool sees them."""
+"""The environments under live/, read from their data files and checked before any other tool reads them."""
 
 import json
 import re
@@ -17,13 +17,13 @@ from imagepipe.errors import PipelineError
 ROOT = Path(__file__).resolve().parents[3]
 LIVE = ROOT / "live"
 
-#: Applied first and destroyed last: the environments pull their image from its registry.
+#: The environment with the registry that all others pull their image from: applied first, destroyed last.
 SHARED = "shared"
 
-#: In a release: what this checkout holds.
+#: In a release: the image or the modules of this checkout.
 WORKTREE = "worktree"
 
-#: The unit that says what workflows may do. An administrator applies it, and no workflow.
+#: The unit with the permissions of workflows. Only an administrator applies it.
 ACCESS_UNIT = "ci-access"
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -41,20 +41,20 @@ class _StorageData(BaseModel):
 
 
 class _PromotionData(BaseModel):
-    #: How long a release must have run here before it may go on.
+    #: Hours that a release must have run here before it may be promoted.
     soak_hours: Annotated[float, Field(ge=0)]
 
 
 class _RolloutData(BaseModel):
-    #: Share of the calls that a new version gets at first; 0 gives it all of them at once.
+    #: Percentage of the calls that a new version gets first; 0: all calls at once.
     canary_percent: Annotated[int, Field(ge=0, le=50)]
-    #: How long that is watched. The credentials of a workflow last an hour, with all that comes before and after.
+    #: Minutes that a new version is watched. A workflow's credentials last an hour, for everything it does.
     bake_minutes: Annotated[float, Field(ge=0, le=45)]
 
     @model_validator(mode="after")
     def _watched(self) -> Self:
         if self.canary_percent and not self.bake_minutes:
-            raise ValueError("bake_minutes must be more than 0 where canary_percent is, or nobody watches the canary")
+            raise ValueError("bake_minutes must be more than 0 where canary_percent is, or the canary is not watched")
         return self
 
 
@@ -63,7 +63,7 @@ class _ComputeData(BaseModel):
 
 
 class ImageScan(BaseModel):
-    """What the registry's scan of an image must not find, and how long to wait for it."""
+    """The mildest finding of the registry's scan that refuses an image, and the time to wait for the scan."""
 
     refuse_from: Literal["INFORMATIONAL", "LOW", "MEDIUM", "HIGH", "CRITICAL"]
     timeout_seconds: Annotated[int, Field(ge=1)]
@@ -95,7 +95,7 @@ class _ProjectFile(BaseModel):
 
 
 class _Build(BaseModel):
-    """Where a released image comes from; build-push writes it."""
+    """The build of a released image; build-push writes it."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -108,7 +108,7 @@ class _Build(BaseModel):
 
 
 class Release(BaseModel):
-    """live/<env>/release.json: what an environment runs. `worktree` stands for what this checkout holds."""
+    """The content of live/<env>/release.json. `worktree` stands for the image or the modules of this checkout."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -119,28 +119,39 @@ class Release(BaseModel):
 
 @dataclass(frozen=True)
 class Environment:
+    """One environment, as its folder describes it."""
+
     name: str
     account_id: str
     region: str
-    release: Release | None  # the shared one has none
-    protected: bool  # its table or its buckets refuse to be destroyed
-    platform: str  # of its functions, as images name it: linux/amd64 or linux/arm64
-    soak: timedelta = timedelta()  # how long a release must have run here before it may go on
-    canary_percent: int = 0  # of the calls that a new version gets at first; 0: all at once
-    bake: timedelta = timedelta()  # how long that is watched
-    ask_first: bool = True  # whether apply asks before it changes anything
+    #: None in the shared environment.
+    release: Release | None
+    #: True if its table or a bucket refuses to be destroyed.
+    protected: bool
+    #: Platform of its functions: linux/amd64 or linux/arm64.
+    platform: str
+    #: Time that a release must have run here before it may be promoted.
+    soak: timedelta = timedelta()
+    #: Percentage of the calls that a new version gets first; 0: all calls at once.
+    canary_percent: int = 0
+    #: Time that a new version is watched before it gets all calls.
+    bake: timedelta = timedelta()
+    #: Whether apply asks before it changes the environment.
+    ask_first: bool = True
 
     @property
     def prefix(self) -> str:
-        """What the names of all that it consists of begin with."""
+        """Start of every name in the environment."""
         return f"{project()}-{self.name}"
 
     @property
     def directory(self) -> Path:
+        """The environment's folder."""
         return LIVE / self.name
 
     @property
     def units(self) -> list[str]:
+        """Names of the units, in alphabetical order."""
         return sorted(file.parent.name for file in self.directory.glob("*/terragrunt.hcl"))
 
 
@@ -182,23 +193,23 @@ def names() -> list[str]:
     return [*([SHARED] if SHARED in folders else []), *(places[order] for order in sorted(places))]
 
 
-def road() -> list[str]:
+def release_order() -> list[str]:
     """Return the environments that a release goes through, in that order."""
     return [name for name in names() if name != SHARED]
 
 
 def environment_before(name: str) -> str | None:
     """Return the environment that a release comes from, or None for the first one."""
-    order = road()
+    order = release_order()
     place = order.index(name)
     return order[place - 1] if place else None
 
 
 def load(name: str) -> Environment:
-    """Reads env.hcl and release.json of one environment.
+    """Read env.hcl and release.json of one environment.
 
     Raises:
-        PipelineError: no such environment, or a file that is malformed, with its name, the field and what is expected.
+        PipelineError: there is no such environment, or a file is malformed; the message names file and field.
     """
     if name not in names():
         raise PipelineError(f"there is no environment {name!r}: ENV is one of {', '.join(names())}")
@@ -224,11 +235,15 @@ def load(name: str) -> Environment:
 
 
 def image_scan() -> ImageScan:
-    """Raises PipelineError where live/shared/env.hcl does not say what a scan must not find."""
-    found = _data(SHARED).image_scan
-    if found is None:
-        raise PipelineError("live/shared/env.hcl: image_scan is missing: what a scan must not find, how long to wait")
-    return found
+    """Return the rule for the registry's scan of images.
+
+    Raises:
+        PipelineError: live/shared/env.hcl does not have it.
+    """
+    scan = _data(SHARED).image_scan
+    if scan is None:
+        raise PipelineError("live/shared/env.hcl: image_scan is missing: set its refuse_from and timeout_seconds")
+    return scan
 
 
 def _data(name: str) -> _EnvironmentFile:
@@ -267,10 +282,10 @@ def _release(name: str) -> Release | None:
 
 
 def parse_release(name: str, text: str) -> Release:
-    """What a release file of an environment says.
+    """Return the content of an environment's release file.
 
     Raises:
-        PipelineError: it is no JSON, or lacks a field, or has one that nobody knows.
+        PipelineError: the text is not JSON, lacks a field, or has an unknown one.
     """
     file = LIVE / name / "release.json"
     try:

@@ -1,7 +1,7 @@
-"""Credentials as a workflow on GitHub gets them: a token that says which job it is, for a role that trusts such jobs.
+"""Roles of workflows, and their credentials as GitHub gets them: a token names the job, and a role trusts such jobs.
 
-The local cloud judges the role's trust policy by the token's words as AWS does. It does not look at the signature, so
-there is none; who could forge it owns the local cloud anyway.
+The local cloud checks the token's claims against the role's trust policy as AWS does. It checks no signature, so the
+token has none: whoever could forge one has full access to the local cloud already.
 """
 
 import base64
@@ -19,28 +19,30 @@ ISSUER = "https://token.actions.githubusercontent.com"
 
 
 class Role(StrEnum):
+    """A role of workflows in every environment."""
+
     PLAN = "plan"
     APPLY = "apply"
 
 
 def repository() -> str:
-    """The repository that the roles trust, like owner/name."""
+    """Return the repository that the roles trust, like owner/name."""
     return str(json.loads((LIVE / "github.json").read_text())["repository"])
 
 
 def role_arn(environment: Environment, role: Role) -> str:
-    """What modules/ci-access calls the role."""
+    """Return the ARN of a role. modules/ci-access makes it."""
     return f"arn:aws:iam::{environment.account_id}:role/{environment.prefix}-ci-{role}"
 
 
 def subject(environment: Environment, role: Role) -> str:
-    """What the jobs that may take a role call themselves."""
+    """Return the subject of the tokens that a role trusts."""
     job = "pull_request" if role is Role.PLAN else f"environment:{environment.name}"
     return f"repo:{repository()}:{job}"
 
 
 def token(subject: str) -> str:
-    """An identity token (RFC 7519) of a job."""
+    """Return an identity token (RFC 7519) of a job, valid for ten minutes."""
     now = int(time.time())
     claims = {"iss": ISSUER, "aud": "sts.amazonaws.com", "sub": subject, "iat": now, "exp": now + 600}
     return ".".join([_encoded({"alg": "none", "typ": "JWT"}), _encoded(claims), ""])
@@ -51,23 +53,23 @@ def _encoded(part: dict[str, Any]) -> str:
 
 
 def assume(sts: Any, environment: Environment, role: Role) -> dict[str, str]:
-    """The AWS_* variables of a session under a role of an environment.
+    """Return the AWS_* variables of a session under a role of an environment.
 
     Raises:
-        PipelineError: the role is not there, or does not trust this repository.
+        PipelineError: the role does not exist, or does not trust this repository.
     """
     arn = role_arn(environment, role)
     try:
-        found = sts.assume_role_with_web_identity(
+        credentials = sts.assume_role_with_web_identity(
             RoleArn=arn, RoleSessionName=f"rehearsal-{role}", WebIdentityToken=token(subject(environment, role))
         )["Credentials"]
     except ClientError as error:
         raise PipelineError(
-            f"the role {arn} cannot be taken: {error.response['Error']['Message']}; an administrator applies "
+            f"the role {arn} cannot be assumed: {error.response['Error']['Message']}; an administrator applies "
             f"live/{environment.name}/ci-access first (without ROLE), for the repository in live/github.json"
         ) from None
     return {
-        "AWS_ACCESS_KEY_ID": found["AccessKeyId"],
-        "AWS_SECRET_ACCESS_KEY": found["SecretAccessKey"],
-        "AWS_SESSION_TOKEN": found["SessionToken"],
+        "AWS_ACCESS_KEY_ID": credentials["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": credentials["SecretAccessKey"],
+        "AWS_SESSION_TOKEN": credentials["SessionToken"],
     }

@@ -1,14 +1,22 @@
-"""From pull request to production: what is affected, what is planned, what was applied, what is promoted.
+"""From pull request to production: plan, apply, promote.
 
-repository   what git knows
-affected     units that a change reaches
-bundle       saved plans, sealed, with a manifest of what they were made of
-policies     what a plan may not do
-summary      plans as Markdown that somebody reads
-canary       new versions that get some of the calls first, watched
-rollout      a bundle applied, and the environment tried out
-record       what was deployed, kept beside the state
-promotion    releases from one environment to the next
-github       GitHub's API
-workflows    what workflows do beside all this
+repository     git
+affected       units that a change reaches
+policies       rules that a plan must keep
+summary        plans as Markdown
+seal, bundle   saved plans in one sealed file, with a manifest of what they were made of
+snapshot       an environment at one moment: states, record, aliases
+record         the last deployment, kept beside the state
+aliases        the version of each function that callers get
+canary         new versions that get a share of the calls first
+rollout        applies a bundle
+smoke          sends an image through an environment
+release_files  live/<env>/release.json at any commit
+running        what an environment runs, and whether it may be promoted
+proposal       a branch that changes a release file
+promotion      releases from one environment to the next
+publish_image  builds and pushes the image
+releases       versions of this repository
+github         GitHub's API
+workflows      the other steps of workflows
 """

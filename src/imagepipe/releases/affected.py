@@ -1,8 +1,8 @@
-"""Units that a change reaches: by what they read, by the modules they are made of, and by what they depend on.
+"""Units that a change reaches: by the files they read, by their modules, and by their dependencies.
 
-Terragrunt's own filter by git does not see a root file of this name, nor anything inside a module but its .tf files
-(gruntwork-io/terragrunt issue 6952). What it does know exactly, and tells in half a second without any cloud, is which
-files each unit's configuration reads; the rest is set arithmetic.
+Terragrunt's own filter by git misses a root file with this name, and files of a module other than .tf
+(gruntwork-io/terragrunt issue 6952). It does list the files that each unit's configuration reads, in half a second and
+without any cloud; this module compares that list with the changed files.
 """
 
 import json
@@ -18,10 +18,10 @@ from imagepipe.live.environments import LIVE, ROOT
 from imagepipe.releases import repository
 from imagepipe.terragrunt import runner
 
-#: Local modules that a module calls. What else Terraform may read lies in the module's own folder.
+#: A call of another local module. Every other file that Terraform reads is in the module's own folder.
 _CALL = re.compile(r'^\s*source\s*=\s*"\.\./(?P<name>[\w-]+)', re.MULTILINE)
 
-#: How a unit's definition shows that it takes the image.
+#: Stands in the definition of a unit that runs the image.
 _TAKES_IMAGE = "local.context.image_uri"
 
 
@@ -35,6 +35,7 @@ class Unit:
 
     @property
     def environment(self) -> str:
+        """The environment's name."""
         return self.name.split("/")[0]
 
     @property
@@ -44,73 +45,73 @@ class Unit:
 
     @property
     def needs(self) -> list[str]:
-        """What it depends on, by name within its environment: no unit reads another environment's state."""
+        """Names of its dependencies within its environment. No unit depends on one of another environment."""
         return [name.split("/", 1)[1] for name in self.dependencies]
 
 
 @dataclass(frozen=True)
 class Affected:
-    """A unit that a change reaches, and the first thing through which it does."""
+    """A unit that a change reaches, and the first reason."""
 
     unit: str
     because: str
 
 
 def since(ref: str) -> list[Affected]:
-    """Units that the checkout may change beside what it had in common with a ref; uncommitted changes count.
+    """Return the units reached by the checkout's changes since it left a ref; uncommitted changes count.
 
     Raises:
-        PipelineError: no such ref, or the configuration of a unit cannot be read.
+        PipelineError: there is no such ref, or the configuration of a unit cannot be read.
     """
     return affected(units(), repository.changed(repository.merge_base(ref)))
 
 
 def removed(ref: str) -> list[str]:
-    """Units that a ref has and the checkout has not. What they deployed stays until somebody destroys it."""
+    """Return units that exist at a ref and not in the checkout. Their resources stay until somebody destroys them."""
     listed = repository.git("ls-tree", "-r", "--name-only", repository.merge_base(ref), "--", "live").splitlines()
     before = {
-        str(PurePosixPath(each).parent.relative_to("live")) for each in listed if each.endswith("/terragrunt.hcl")
+        str(PurePosixPath(file).parent.relative_to("live")) for file in listed if file.endswith("/terragrunt.hcl")
     }
     return sorted(name for name in before if not (LIVE / name / "terragrunt.hcl").exists())
 
 
 def affected(units: Iterable[Unit], changed: Iterable[str]) -> list[Affected]:
-    """Units that read a changed file, or depend on such a unit; those come first that others depend on."""
+    """Return units that read a changed file or depend on such a unit, dependencies first."""
     files = sorted(file for file in changed if not _is_documentation(file))
-    found: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     for unit in in_order(units):
         if reason := _first_read(unit, files):
-            found[unit.name] = reason
-        elif through := sorted(unit.dependencies & found.keys()):
-            found[unit.name] = f"depends on {through[0]}"
-    return [Affected(name, because) for name, because in found.items()]
+            reasons[unit.name] = reason
+        elif through := sorted(unit.dependencies & reasons.keys()):
+            reasons[unit.name] = f"depends on {through[0]}"
+    return [Affected(name, because) for name, because in reasons.items()]
 
 
 def in_order(units: Iterable[Unit]) -> list[Unit]:
-    """Units so that each comes after what it depends on, otherwise by name."""
+    """Return units in an order with dependencies first, otherwise by name."""
     known = {unit.name: unit for unit in units}
     graph = {name: sorted(known[name].dependencies & known.keys()) for name in sorted(known)}
     return [known[name] for name in TopologicalSorter(graph).static_order()]
 
 
 def units() -> list[Unit]:
-    """Every unit below live/."""
+    """Return every unit below live/."""
     options = ["--working-dir", str(LIVE), "--json", "--dependencies", "--reading"]
-    return [_unit(each) for each in json.loads(runner.ask("find", *options))]
+    return [_unit(entry) for entry in json.loads(runner.ask("find", *options))]
 
 
-def _unit(found: dict[str, Any]) -> Unit:
-    name = str(found["path"])
+def _unit(entry: dict[str, Any]) -> Unit:
+    name = str(entry["path"])
     environment = name.split("/")[0]
-    reads = {_from_top(file) for file in found.get("reading") or []}
-    # What lies beside the units is everybody's there, even what is read only if it exists.
+    reads = {_from_top(file) for file in entry.get("reading") or []}
+    # Terragrunt does not list a file that is read only if it exists.
     reads |= {f"live/{name}/", f"live/{environment}/env.hcl", f"live/{environment}/release.json"}
     modules = {file.split("/")[1] for file in reads if file.startswith("modules/")}
     reads |= {f"modules/{module}/" for module in _with_calls(modules)}
     definition = LIVE / "_units" / f"{name.split('/')[1]}.hcl"
     if _builds_from_worktree(environment) and definition.exists() and _TAKES_IMAGE in definition.read_text():
         reads.add("lambda-image/")
-    return Unit(name, frozenset(found.get("dependencies") or []), frozenset(reads))
+    return Unit(name, frozenset(entry.get("dependencies") or []), frozenset(reads))
 
 
 def _builds_from_worktree(environment: str) -> bool:
@@ -119,28 +120,28 @@ def _builds_from_worktree(environment: str) -> bool:
 
 
 def _with_calls(modules: set[str]) -> set[str]:
-    """Modules with every local module that they call, and those call."""
-    found: set[str] = set()
+    """Return modules with the local modules that they call, directly or not."""
+    known: set[str] = set()
     waiting = list(modules)
     while waiting:
         module = waiting.pop()
-        if module not in found:
-            found.add(module)
+        if module not in known:
+            known.add(module)
             for file in (ROOT / "modules" / module).glob("*.tf"):
                 waiting += _CALL.findall(file.read_text())
-    return found
+    return known
 
 
 def _from_top(file: str) -> str:
-    """Terragrunt tells of files as seen from live/."""
+    """Return a file's path from the repository's top. Terragrunt lists files as seen from live/."""
     return str((LIVE / file).resolve().relative_to(ROOT)) if not Path(file).is_absolute() else file
 
 
 def _first_read(unit: Unit, files: list[str]) -> str | None:
-    folders = tuple(each for each in unit.reads if each.endswith("/"))
+    folders = tuple(path for path in unit.reads if path.endswith("/"))
     return next((file for file in files if file in unit.reads or file.startswith(folders)), None)
 
 
 def _is_documentation(file: str) -> bool:
-    """Markdown anywhere, and a module's examples and tests: Terragrunt does not even copy them."""
+    """Tell whether a file is Markdown, or an example or a test of a module: Terragrunt copies neither."""
     return file.endswith(".md") or bool(re.match(r"modules/[^/]+/(examples|tests)/", file))

@@ -35,7 +35,10 @@ _MANIFEST = "manifest.json"
 
 
 class StateVersion(BaseModel):
-    """The version of a state that a plan was made against: https://developer.hashicorp.com/terraform/internals/architecture#state"""
+    """The version of the state that a plan was made against.
+
+    Fields: https://developer.hashicorp.com/terraform/internals/architecture#state
+    """
 
     lineage: str
     serial: int

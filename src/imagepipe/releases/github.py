@@ -1,4 +1,4 @@
-"""GitHub's API, by way of its own command `gh`, which every runner has and which knows how to sign in.
+"""GitHub's API through its own command `gh`, which every runner has.
 
 The token is in GH_TOKEN, the repository in GITHUB_REPOSITORY, as in any job of a workflow.
 """
@@ -12,27 +12,31 @@ from typing import Any
 from imagepipe.errors import PipelineError
 from imagepipe.live.environments import ROOT
 
-#: Who writes with the token of a job. Nobody else's comment or issue is touched, whatever it says.
+#: The author of everything that a job writes with its token. Comments and issues of others are left alone.
 AUTHOR = "github-actions[bot]"
 
 
 def repository() -> str:
-    """The repository that workflows run for, like owner/name.
+    """Return the repository that workflows run for, like owner/name.
 
     Raises:
         PipelineError: this runs outside a workflow.
     """
-    found = os.environ.get("GITHUB_REPOSITORY", "")
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", found):
-        raise PipelineError(f"GITHUB_REPOSITORY is {found!r}: a workflow has it; elsewhere say owner/name")
-    return found
+    name = os.environ.get("GITHUB_REPOSITORY", "")
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        raise PipelineError(f"GITHUB_REPOSITORY is {name!r}: set it to owner/name outside of a workflow")
+    return name
 
 
 def call(method: str, path: str, **fields: Any) -> Any:
-    """The answer to one request, below the repository.
+    """Send one request and return its answer.
+
+    Args:
+        path: below the repository.
+        fields: of the request's body.
 
     Raises:
-        PipelineError: with what GitHub says is wrong.
+        PipelineError: GitHub refuses; the message holds its reason.
     """
     arguments = ["--method", method, *(["--input", "-"] if fields else [])]
     answer = _gh(arguments, path, json.dumps(fields).encode() if fields else b"")
@@ -40,18 +44,22 @@ def call(method: str, path: str, **fields: Any) -> Any:
 
 
 def every(path: str, key: str = "") -> list[dict[str, Any]]:
-    """Everything that a list holds, page after page; in some lists it stands below a key."""
+    """Return all entries of a list, page after page.
+
+    Args:
+        key: holds the entries, in lists that are objects.
+    """
     text = _gh(["--paginate"], f"{path}{'&' if '?' in path else '?'}per_page=100", b"").decode().strip()
-    found = []
+    entries = []
     while text:  # documents one after another: a page each or, with a later gh, lists in one
         page, end = json.JSONDecoder().raw_decode(text)
-        found += page[key] if key else page
+        entries += page[key] if key else page
         text = text[end:].lstrip()
-    return found
+    return entries
 
 
 def raw(path: str) -> bytes:
-    """A file."""
+    """Return the content of a file."""
     return _gh([], path, b"")
 
 
@@ -60,8 +68,8 @@ def _gh(arguments: list[str], path: str, content: bytes) -> bytes:
     try:
         finished = subprocess.run(command, cwd=ROOT, input=content, capture_output=True, check=False)
     except FileNotFoundError:
-        raise PipelineError("there is no gh on PATH: https://cli.github.com") from None
+        raise PipelineError("gh is not on PATH: install it from https://cli.github.com") from None
     if finished.returncode:
-        said = " ".join(finished.stderr.decode().split()).removeprefix("gh: ") or "gh said nothing"
+        said = " ".join(finished.stderr.decode().split()).removeprefix("gh: ") or "gh wrote no reason"
         raise PipelineError(f"GitHub, asked for {path.split('?')[0]}: {said}")
     return finished.stdout

@@ -1,5 +1,7 @@
-"""What a plan may not do, whoever approves it. Each rule has a name by which live/waivers.json can waive it, for one
-resource, with a reason and a last day; losing stored data takes a label on the pull request instead, every time anew.
+"""Rules that a plan must keep, whoever approves it.
+
+live/waivers.json waives a rule by its name, for one resource, with a reason and a last day. The loss of stored data
+cannot be waived: it takes a label on the pull request, each time.
 
 Format of a plan: https://developer.hashicorp.com/terraform/internals/json-format#plan-representation
 """
@@ -19,10 +21,10 @@ from imagepipe.terragrunt import drift
 
 WAIVERS = LIVE / "waivers.json"
 
-#: On a pull request that is meant to lose what a bucket, table, queue or key holds.
+#: Label of a pull request that is meant to destroy a bucket, table, queue or key with its data.
 DESTROY_LABEL = "destroys-data"
 
-#: What holds things that no apply can bring back.
+#: Resources with data that no apply can bring back.
 STATEFUL = frozenset({"aws_dynamodb_table", "aws_ecr_repository", "aws_kms_key", "aws_s3_bucket", "aws_sqs_queue"})
 
 Change = dict[str, Any]
@@ -30,6 +32,8 @@ Change = dict[str, Any]
 
 @dataclass(frozen=True)
 class Violation:
+    """A resource that breaks a rule."""
+
     rule: str
     unit: str
     address: str
@@ -37,6 +41,7 @@ class Violation:
 
     @property
     def remedy(self) -> str:
+        """What to do, for people."""
         if self.rule == "stateful-deletion":
             return f"label the pull request {DESTROY_LABEL} (LABELS={DESTROY_LABEL}) if that is what you want"
         return f"mend it, or waive {self.rule} for {self.address} in {WAIVERS.relative_to(ROOT)}"
@@ -54,53 +59,59 @@ class Waiver(BaseModel):
     until: date
 
     def covers(self, violation: Violation) -> bool:
+        """Tell whether the waiver is for this rule and resource."""
         return (self.rule, self.unit, self.address) == (violation.rule, violation.unit, violation.address)
 
 
 def waivers() -> list[Waiver]:
-    """What live/waivers.json says.
+    """Return the waivers of live/waivers.json.
 
     Raises:
         PipelineError: it is malformed, or waives a rule that does not exist.
     """
     name = WAIVERS.relative_to(ROOT)
     try:
-        found = TypeAdapter(list[Waiver]).validate_python(json.loads(WAIVERS.read_text()))
+        waived = TypeAdapter(list[Waiver]).validate_python(json.loads(WAIVERS.read_text()))
     except ValidationError as error:
         first = error.errors()[0]
         raise PipelineError(f"{name}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     except ValueError as error:
         raise PipelineError(f"{name} is not JSON: {error}") from None
-    for waiver in found:
+    for waiver in waived:
         if waiver.rule not in RULES or waiver.rule == "stateful-deletion":
             raise PipelineError(f"{name}: {waiver.rule} cannot be waived here; what can: {', '.join(sorted(RULES))}")
-    return found
+    return waived
 
 
 def judge(
     unit: str, plan: dict[str, Any], labels: frozenset[str], waived: list[Waiver], today: date | None = None
 ) -> Iterator[Violation]:
-    """What a unit's plan would do that it must not."""
+    """Yield every breach of a rule by a unit's plan.
+
+    Args:
+        labels: of the pull request.
+        today: for waivers; without, the current day in UTC.
+    """
     day = today or datetime.now(UTC).date()
     for change in plan.get("resource_changes", []):
         for rule, check in RULES.items():
             if rule == "stateful-deletion" and DESTROY_LABEL in labels:
                 continue
             for why in check(change):
-                found = Violation(rule, unit, change["address"], why)
-                if not any(waiver.covers(found) and waiver.until >= day for waiver in waived):
-                    yield found
+                violation = Violation(rule, unit, change["address"], why)
+                if not any(waiver.covers(violation) and waiver.until >= day for waiver in waived):
+                    yield violation
 
 
 def statements(document: Any) -> list[dict[str, Any]]:
-    """The statements of a policy document, actions and resources always as lists; none where it is not known yet."""
+    """Return the statements of a policy document, with actions and resources as lists; none of an unknown document."""
     try:
-        found = json.loads(document)["Statement"] if isinstance(document, str) else []
+        content = json.loads(document)["Statement"] if isinstance(document, str) else []
     except (ValueError, KeyError, TypeError):
         return []
     return [
-        {**each, **{part: _listed(each[part]) for part in ("Action", "Resource") if part in each}}
-        for each in _listed(found)
+        {**statement, **{part: _listed(statement[part]) for part in ("Action", "Resource") if part in statement}}
+        for statement in _listed(content)
     ]
 
 
@@ -109,7 +120,7 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _after(change: Change) -> dict[str, Any]:
-    """What a resource will be; nothing for what goes, is only read, or stays as it is. Unknown values are UNKNOWN."""
+    """Return the attributes that a created or changed resource will have, or {}. Unknown values are UNKNOWN."""
     if not {"create", "update"} & {*change["change"]["actions"]}:
         return {}
     unknown = change["change"].get("after_unknown") or {}
@@ -132,7 +143,7 @@ def _encryption(change: Change) -> Iterator[str]:
 
 
 def _switched_off(blocks: Any) -> bool:
-    return isinstance(blocks, list) and any(each.get("enabled") is False for each in blocks)
+    return isinstance(blocks, list) and any(block.get("enabled") is False for block in blocks)
 
 
 _BLOCKS = ("block_public_acls", "block_public_policy", "ignore_public_acls", "restrict_public_buckets")
@@ -152,9 +163,13 @@ def _public_access(change: Change) -> Iterator[str]:
         case "aws_lambda_permission" if after and not (after.get("source_arn") or after.get("source_account")):
             yield "a function that others than this account may have called"
     for name, document in _documents(change, _RESOURCE_POLICIES):
-        for each in statements(document):
-            if each.get("Effect") == "Allow" and _anybody(each.get("Principal")) and not each.get("Condition"):
-                yield f"{name} allows anybody {', '.join(each.get('Action', ['all but what it names']))}"
+        for statement in statements(document):
+            if (
+                statement.get("Effect") == "Allow"
+                and _anybody(statement.get("Principal"))
+                and not statement.get("Condition")
+            ):
+                yield f"{name} allows anybody {', '.join(statement.get('Action', ['all but what it names']))}"
 
 
 def _anybody(principal: Any) -> bool:
@@ -163,26 +178,26 @@ def _anybody(principal: Any) -> bool:
 
 def _iam_wildcards(change: Change) -> Iterator[str]:
     for name, document in _documents(change, _IDENTITY_POLICIES):
-        for each in statements(document):
-            if each.get("Effect") != "Allow":
+        for statement in statements(document):
+            if statement.get("Effect") != "Allow":
                 continue
-            if wide := [action for action in each.get("Action", []) if action == "*" or action.endswith(":*")]:
+            if wide := [action for action in statement.get("Action", []) if action == "*" or action.endswith(":*")]:
                 yield f"{name} allows {', '.join(wide)}"
-            if "NotAction" in each:
+            if "NotAction" in statement:
                 yield f"{name} allows all but what it names"
-            everything = "*" in each.get("Resource", []) and not _narrowed(each.get("Condition", {}))
-            if everything and (writes := [action for action in each.get("Action", []) if not _harmless(action)]):
+            everything = "*" in statement.get("Resource", []) and not _narrowed(statement.get("Condition", {}))
+            if everything and (writes := [action for action in statement.get("Action", []) if not _harmless(action)]):
                 yield f"{name} allows {', '.join(writes)} on everything"
 
 
-#: What tells something and changes nothing; s3:GetObject and the like read data, but of a resource that is named.
+#: Actions that change nothing. s3:GetObject and the like read data, of a resource that is named.
 _READING = re.compile(r"^[\w-]+:(Describe|Get|List|Lookup|Search|View)", re.ASCII)
 
 
-#: Conditions on whose thing it is, where a service takes no names: what has no name yet, or only a random one.
+#: Conditions that narrow a permission to own resources, for resources without a name of our choice.
 _NARROWING = re.compile(r"^(aws:(Request|Resource)Tag/|lambda:FunctionArn$)", re.IGNORECASE)
 
-#: Actions that know no resources at all: https://docs.aws.amazon.com/service-authorization/latest/reference/
+#: Actions that take no resource: https://docs.aws.amazon.com/service-authorization/latest/reference/
 _NAMELESS = frozenset({"ecr:GetAuthorizationToken", "logs:PutResourcePolicy"} | {
     f"logs:{verb}LogDelivery" for verb in ("Create", "Delete", "Get", "Update")
 })  # fmt: skip
@@ -202,7 +217,7 @@ def _harmless(action: str) -> bool:
     return bool(reads) or action in _NAMELESS
 
 
-#: Where policy documents stand, by type of resource.
+#: Attribute with the policy document, by type of resource.
 _IDENTITY_POLICIES = {"aws_iam_policy": "policy", "aws_iam_role_policy": "policy", "aws_iam_user_policy": "policy"}
 _RESOURCE_POLICIES = {
     "aws_ecr_repository_policy": "policy",
@@ -215,7 +230,7 @@ _RESOURCE_POLICIES = {
 
 
 def _documents(change: Change, places: dict[str, str]) -> Iterator[tuple[str, Any]]:
-    """Policy documents that a change would put in place."""
+    """Yield the policy documents that a change would put in place, with their attribute."""
     if field := places.get(change["type"]):
         yield field, _after(change).get(field)
 

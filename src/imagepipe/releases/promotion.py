@@ -107,7 +107,7 @@ def offer(name: str) -> Proposal | None:
 def changed_release(base: str) -> str | None:
     """Return the first environment whose release file has changed since a ref, or None."""
     changed = repository.changed(repository.merge_base(base), "HEAD")
-    return next((name for name in environments.road() if release_files.path(name) in changed), None)
+    return next((name for name in environments.release_order() if release_files.path(name) in changed), None)
 
 
 def witness(name: str) -> str:

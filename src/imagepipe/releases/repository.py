@@ -1,4 +1,4 @@
-"""What git knows of this repository."""
+"""Commits and files of this repository, read from git."""
 
 import os
 import subprocess
@@ -6,31 +6,34 @@ import subprocess
 from imagepipe.errors import PipelineError
 from imagepipe.live.environments import ROOT
 
-#: What plans are made of. Whatever else changes, they stay the same.
+#: Files that plans are made of. No other file changes a plan.
 DEPLOYED = ("live", "modules", "scripts/refuse_mock_outputs.sh", "terragrunt.hcl", "tools.json")
 
 
 def git(*arguments: str, **variables: str) -> str:
-    """What git prints, with some variables in its environment.
+    """Run git and return what it prints.
+
+    Args:
+        variables: of git's environment.
 
     Raises:
-        PipelineError: with git's own last line.
+        PipelineError: git failed; the message is the last line that it wrote.
     """
     command = ["git", "-c", "core.quotePath=off", *arguments]
     finished = subprocess.run(
         command, cwd=ROOT, env={**os.environ, **variables}, capture_output=True, text=True, check=False
     )
     if finished.returncode:
-        lines = finished.stderr.strip().splitlines() or ["it said nothing"]
+        lines = finished.stderr.strip().splitlines() or ["failed without a message"]
         raise PipelineError(f"git {arguments[0]}: {lines[-1].removeprefix('fatal: ')}")
     return finished.stdout.strip("\n")
 
 
 def commit(ref: str) -> str:
-    """The commit that a ref names.
+    """Return the commit that a ref names.
 
     Raises:
-        PipelineError: there is none in this clone.
+        PipelineError: this clone has no such commit.
     """
     try:
         return git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
@@ -41,7 +44,11 @@ def commit(ref: str) -> str:
 
 
 def merge_base(ref: str) -> str:
-    """The last commit that a ref and the checkout have in common."""
+    """Return the last commit that a ref and the checkout have in common.
+
+    Raises:
+        PipelineError: there is none in this clone.
+    """
     try:
         return git("merge-base", commit(ref), "HEAD")
     except PipelineError as error:
@@ -53,30 +60,35 @@ def merge_base(ref: str) -> str:
 
 
 def is_ancestor(older: str, newer: str) -> bool:
+    """Tell whether a commit is in the history of another one."""
     command = ["git", "merge-base", "--is-ancestor", older, newer]
     return subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 0
 
 
 def changed(base: str, head: str | None = None) -> set[str]:
-    """Files that differ between two commits or, without the second, between a commit and what lies in the folder."""
-    found = _names("diff", "--name-only", "--no-renames", "-z", base, *([head] if head else []), "--")
-    return found if head else found | _names("ls-files", "--others", "--exclude-standard", "-z")
+    """Return files that differ between two commits or, without the second, between a commit and the folder."""
+    files = _names("diff", "--name-only", "--no-renames", "-z", base, *([head] if head else []), "--")
+    return files if head else files | _names("ls-files", "--others", "--exclude-standard", "-z")
 
 
 def uncommitted() -> list[str]:
-    """Changes to what plans are made of that no commit holds."""
+    """Return uncommitted files among those that plans are made of."""
     return sorted(_names("diff", "--name-only", "-z", "HEAD", "--", *DEPLOYED)) + sorted(
         _names("ls-files", "--others", "--exclude-standard", "-z", "--", *DEPLOYED)
     )
 
 
 def trees(ref: str = "HEAD") -> dict[str, str]:
-    """Git's own hashes of what plans are made of: equal hashes are equal contents, whatever the commit."""
+    """Return git's hashes of what plans are made of, by path: equal hashes are equal contents."""
     return {path: git("rev-parse", f"{ref}:{path}") for path in DEPLOYED}
 
 
 def main_branch() -> str:
-    """The branch that everything is merged into, as far as this clone has heard of it."""
+    """Return the branch that pull requests are merged into, as this clone last fetched it.
+
+    Raises:
+        PipelineError: this clone has no such branch.
+    """
     for name in ("origin/main", "main"):
         try:
             commit(name)

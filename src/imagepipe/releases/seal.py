@@ -1,4 +1,4 @@
-"""Plans hold secrets in plain text: they travel encrypted and authenticated, by Fernet of the library cryptography."""
+"""Encryption of saved plans, which hold secrets in plain text: Fernet of the library cryptography."""
 
 import hashlib
 import json
@@ -13,27 +13,28 @@ from imagepipe.files import write_atomically
 from imagepipe.live.environments import ROOT
 from imagepipe.terragrunt.target import Cloud
 
-#: Where the key is; a secret of the repository in CI.
+#: Variable with the key. In CI it is a secret of the repository.
 VARIABLE = "PLAN_KEY"
 
 _MAGIC = "image-pipeline plan bundle 1"
 
 
 def new_key() -> str:
+    """Return a new random key."""
     return Fernet.generate_key().decode()
 
 
 def key(cloud: Cloud) -> str:
-    """The key of the caller's environment. On the local cloud, where there is nothing to hide, one is made and kept.
+    """Return the key that PLAN_KEY holds. Without it, the local cloud makes one and keeps it in .local/plan.key.
 
     Raises:
-        PipelineError: on AWS, without a key.
+        PipelineError: there is no key, and the plan is for AWS.
     """
-    if found := os.environ.get(VARIABLE):
-        return found
+    if key := os.environ.get(VARIABLE):
+        return key
     if cloud is Cloud.AWS:
         raise PipelineError(
-            f"{VARIABLE} is not set, and plans do not travel unencrypted: imagepipe plan-key prints a new key, to be "
+            f"{VARIABLE} is not set, and plans are not stored unencrypted: imagepipe plan-key prints a new key, to be "
             "kept as a secret of the repository"
         )
     file = ROOT / ".local/plan.key"
@@ -45,16 +46,16 @@ def key(cloud: Cloud) -> str:
 
 
 def write(file: Path, content: bytes, secret: str) -> None:
-    """Writes the content sealed, in one step."""
+    """Encrypt content into a file, which appears whole."""
     header = json.dumps({"format": _MAGIC, "key": _mark(secret)})
     write_atomically(file, header.encode() + b"\n" + _fernet(secret).encrypt(content))
 
 
 def read(file: Path, secret: str) -> bytes:
-    """The content again.
+    """Return the content of a sealed file.
 
     Raises:
-        PipelineError: there is no such file, it is no bundle, it was sealed with another key, or it is damaged.
+        PipelineError: there is no such file, it is not a bundle, it was sealed with another key, or it is damaged.
     """
     try:
         first, _, token = file.read_bytes().partition(b"\n")
@@ -64,7 +65,7 @@ def read(file: Path, secret: str) -> bytes:
         raise PipelineError(f"the bundle {file} cannot be read: {error.strerror}") from None
     header = _header(first)
     if header.get("format") != _MAGIC:
-        raise PipelineError(f"{file} is no bundle of plans")
+        raise PipelineError(f"{file} is no bundle of plans: make plan ENV=… BUNDLE={file} makes one")
     if header.get("key") != _mark(secret):
         raise PipelineError(f"{file} was sealed with another key: {VARIABLE} must be the one that it was planned with")
     try:
@@ -75,14 +76,14 @@ def read(file: Path, secret: str) -> bytes:
 
 def _header(line: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(line)
+        header = json.loads(line)
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return header if isinstance(header, dict) else {}
 
 
 def _mark(secret: str) -> str:
-    """Tells keys apart without telling the key."""
+    """Return a mark by which keys differ, and from which no key follows."""
     return hashlib.sha256(secret.encode()).hexdigest()[:8]
 
 

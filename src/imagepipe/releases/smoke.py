@@ -1,4 +1,4 @@
-"""An image sent through a deployed environment and taken back: the shortest proof that all of it works together."""
+"""A smoke test: an image goes through a deployed environment, comes back by the API and is removed."""
 
 import secrets
 import tempfile
@@ -13,24 +13,24 @@ from imagepipe.images import samples
 from imagepipe.images.api_client import Record
 from imagepipe.images.pipeline import Pipeline
 
-#: Where smoke tests put their images. Anything else in the bucket is none of their business.
+#: Prefix of the keys that smoke tests write. They touch no other key.
 PREFIX = "smoke/"
 
-#: Seconds for the image to be made, and to be gone again. A cold function in a new account takes some ten.
+#: Seconds to wait for the image, and for its removal. A cold function in a new account takes about ten.
 PATIENCE = 120
 
 SIZE = (960, 640)
 
 
 def test(pipeline: Pipeline) -> float:
-    """Does what `send` does, and shows how far it is."""
+    """Run `send` with a progress bar."""
     with progress() as bar:
         task = bar.add_task("smoke", total=4)
         return send(pipeline, lambda: bar.advance(task))
 
 
 def send(pipeline: Pipeline, done: Callable[[], None]) -> float:
-    """Sends an image through, reads it back by the API and removes it.
+    """Send an image through, read it back by the API and remove it.
 
     Args:
         done: called after each of the four steps.
@@ -39,18 +39,20 @@ def send(pipeline: Pipeline, done: Callable[[], None]) -> float:
         Seconds from upload to removal.
 
     Raises:
-        PipelineError: with the step that failed; what it uploaded is tagged as test data, and expires.
+        PipelineError: a step failed; the message names it. The uploaded image is tagged as test data, and expires.
     """
     started = time.monotonic()
     key = f"{PREFIX}{uuid.uuid4()}.jpg"
     with tempfile.TemporaryDirectory(prefix="smoke-") as folder:
         file = Path(folder) / "smoke.jpg"
-        # A picture that nobody has sent before: what is there already would only be linked, and nothing be made.
+        # A random picture: one with known content would only be linked, and no variant made.
         file.write_bytes(samples.landscape(*SIZE, seed=secrets.randbelow(1_000_000)).jpegsave_buffer(Q=85))
         uploads = pipeline.uploader(test_data=True).upload({key: file}, lambda _: done())
         record = pipeline.wait(uploads, PATIENCE, lambda *_: done()).get(key)
         if record is None:
-            raise PipelineError(f"{key} was uploaded and had no final record after {PATIENCE} s: imagepipe failures")
+            raise PipelineError(
+                f"{key} was uploaded and had no final record after {PATIENCE} s: imagepipe failures shows why"
+            )
         _look(pipeline, record)
         done()
         pipeline.api.remove(record["image_id"])
@@ -72,7 +74,9 @@ def _look(pipeline: Pipeline, record: Record) -> None:
 
 def _wait_until_gone(pipeline: Pipeline, image_id: str) -> None:
     deadline = time.monotonic() + PATIENCE
-    while (found := pipeline.api.image(image_id)) is not None:
+    while (record := pipeline.api.image(image_id)) is not None:
         if time.monotonic() > deadline:
-            raise PipelineError(f"image {image_id} was removed by the API and is still {found['status']}")
+            raise PipelineError(
+                f"image {image_id} was removed by the API and is still {record['status']}: imagepipe failures shows why"
+            )
         time.sleep(0.3)

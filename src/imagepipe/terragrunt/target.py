@@ -1,7 +1,7 @@
-"""Where commands go: the local cloud of this clone unless CLOUD=aws says otherwise.
+"""The target of a command: an environment on the local cloud of this clone, or on AWS with CLOUD=aws.
 
-On the local cloud the access key is the account, so every environment gets its own credentials. On AWS the caller's
-credentials are taken as they are and must be of the environment's account.
+The local cloud takes the access key for the account, so every environment has its own credentials there. On AWS the
+caller's credentials are used, and must be of the environment's account.
 """
 
 import os
@@ -18,8 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from imagepipe import localcloud
 from imagepipe.errors import PipelineError
-from imagepipe.live import environments
-from imagepipe.live import roles as github
+from imagepipe.live import environments, roles
 from imagepipe.live.environments import ROOT, Environment
 from imagepipe.live.roles import Role
 from imagepipe.localcloud import functions_from as functions
@@ -27,13 +26,15 @@ from imagepipe.tools import tool_variables
 
 
 class Cloud(StrEnum):
+    """A place that environments are deployed to."""
+
     LOCAL = "local"
     AWS = "aws"
 
 
 @dataclass(frozen=True)
 class Target:
-    """One environment in one cloud, with everything a program needs to reach it."""
+    """One environment in one cloud, with what programs need to reach it."""
 
     environment: Environment
     cloud: Cloud
@@ -42,12 +43,13 @@ class Target:
 
     @property
     def description(self) -> str:
+        """Name, account, region and place, for people."""
         place = self.variables.get("AWS_ENDPOINT_URL", "AWS")
         return f"{self.environment.name} (account {self.environment.account_id}, {self.environment.region}, {place})"
 
     @cached_property
     def process_environment(self) -> dict[str, str]:
-        """For Terragrunt and Terraform: the caller's environment, its AWS settings replaced on the local cloud."""
+        """Variables for Terragrunt and Terraform. On the local cloud, its AWS settings replace the caller's."""
         inherited = {
             key: value for key, value in os.environ.items() if self.cloud is Cloud.AWS or not key.startswith("AWS_")
         }
@@ -55,12 +57,12 @@ class Target:
 
     @cached_property
     def caller(self) -> str:
-        """The ARN of whoever these credentials are."""
+        """ARN of the owner of the credentials."""
         return str(self.client("sts").get_caller_identity()["Arn"])
 
     @property
     def administers(self) -> bool:
-        """Whether the caller is somebody else than a workflow, which may not change what it may do."""
+        """True unless the caller is a CI role; CI roles may not change their own permissions."""
         return f":assumed-role/{self.environment.prefix}-ci-" not in self.caller
 
     @cached_property
@@ -73,38 +75,40 @@ class Target:
         )
 
     def client(self, service: str) -> Any:
-        """A boto3 client of this account."""
+        """Return a boto3 client with the target's credentials."""
         endpoint = self.variables.get("AWS_ENDPOINT_URL")
         return self._session.client(service, endpoint_url=endpoint, verify=self.ca_bundle)  # type: ignore[call-overload]
 
     def credentials(self) -> Credentials:
-        """What requests to the HTTP API are signed with."""
+        """Return the credentials that sign requests to the HTTP API."""
         return self._session.get_credentials().get_frozen_credentials()  # type: ignore[union-attr,return-value]
 
 
 def target(environment: Environment, cloud: Cloud) -> Target:
-    """Brings the local cloud up if it is meant, or checks the caller's credentials against AWS.
+    """Return the target of a command, once the local cloud is up or the caller's credentials are checked.
 
     Raises:
-        PipelineError: no credentials, or credentials of another account; the message names both.
+        PipelineError: there are no credentials, or those of another account; the message names both accounts.
     """
     if cloud is Cloud.AWS:
         region = environment.region
-        found = Target(environment, cloud, {"AWS_REGION": region, "AWS_DEFAULT_REGION": region})
-        _require_account(found, _caller_account(found))
-        return found
+        on_aws = Target(environment, cloud, {"AWS_REGION": region, "AWS_DEFAULT_REGION": region})
+        _require_account(on_aws, _caller_account(on_aws))
+        return on_aws
     _require_known_key(environment)
     local = localcloud.up(ROOT)
     functions.record()
     variables = local.environment(environment.account_id, environment.region)
-    found = Target(environment, cloud, variables, str(local.ca_bundle))
+    administrator = Target(environment, cloud, variables, str(local.ca_bundle))
     if role := _role():
-        return replace(found, variables=variables | github.assume(found.client("sts"), environment, role))
-    return found
+        return replace(
+            administrator, variables=variables | roles.assume(administrator.client("sts"), environment, role)
+        )
+    return administrator
 
 
 def _role() -> Role | None:
-    """Under which role to work on the local cloud, as CI does; on AWS, whose credentials are there decides."""
+    """Return the CI role to work under on the local cloud. On AWS the caller's credentials decide."""
     try:
         return Role(name) if (name := os.environ.get("ROLE", "")) else None
     except ValueError:
@@ -112,7 +116,7 @@ def _role() -> Role | None:
 
 
 def _require_known_key(environment: Environment) -> None:
-    """A 12-digit access key is an account on the local cloud; one that is none of ours is a mistake."""
+    """Refuse an access key of 12 digits, which is an account on the local cloud, if no environment has that account."""
     key = os.environ.get("AWS_ACCESS_KEY_ID", "")
     if re.fullmatch(r"\d{12}", key) and key not in {known.account_id for known in environments.load_all()}:
         raise _wrong_account(environment, key)
@@ -141,7 +145,7 @@ def _caller_account(target: Target) -> str:
 
 
 def exports(target: Target) -> str:
-    """Shell lines that let plain terragrunt, aws and curl work against this target: eval "$(make env)"."""
+    """Return shell lines for plain terragrunt, aws and curl against a target: eval "$(make -s env)"."""
     variables = {**target.variables, **tool_variables()}
     if target.ca_bundle:
         variables["CURL_CA_BUNDLE"] = target.ca_bundle

@@ -74,7 +74,7 @@ def drift(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_environments_come_in_the_order_of_applying_with_roles_of_their_own_accounts() -> None:
-    environments = workflows.chosen(["prod", "shared", "dev"])
+    environments = workflows.matrix(["prod", "shared", "dev"])
     assert [entry["name"] for entry in environments] == ["shared", "dev", "prod"]
     assert [entry["serves"] for entry in environments] == [False, True, True]
     assert environments[1]["plan_role"] == "arn:aws:iam::111111111111:role/image-pipeline-dev-ci-plan"
@@ -82,8 +82,8 @@ def test_environments_come_in_the_order_of_applying_with_roles_of_their_own_acco
 
 
 def test_an_unknown_environment_is_named() -> None:
-    with pytest.raises(PipelineError, match="no environment 'qa': they are shared, dev, staging, prod"):
-        workflows.chosen(["dev", "qa"])
+    with pytest.raises(PipelineError, match="no environment 'qa': choose among shared, dev, staging, prod"):
+        workflows.matrix(["dev", "qa"])
 
 
 def test_output_is_one_line_for_the_runner() -> None:
@@ -128,8 +128,8 @@ def test_a_comment_says_when_its_environment_is_reached_no_more_or_its_plan_fail
     )
     workflows.comment(7, ["dev", "prod"], HEAD, RUN)
     dev, staging, prod = bodies(hub)
-    assert f"There is none: it failed, and [the run]({RUN}) says why." in dev
-    assert "Nothing reaches `staging` any more." in staging
+    assert f"The plan failed, and [the run]({RUN}) says why." in dev
+    assert "No change of this pull request reaches `staging` any more." in staging
     assert "Plan of `prod` at `aaaaaaaaaaaa`" in prod
     assert "shared" not in "".join(bodies(hub))
 
@@ -232,11 +232,11 @@ def test_no_other_run_is_taken_for_a_plan(merged: Hub, plans: Path, different: d
 @pytest.mark.parametrize(
     ("state", "reason"),
     [
-        ({"pulls": []}, "bbbbbbbbbbbb came to main by no pull request, so nobody has read its plan"),
+        ({"pulls": []}, "bbbbbbbbbbbb came to main by no pull request, so its plan was not reviewed"),
         ({"pulls": [pull(merged_at=None)]}, "came to main by no pull request"),
         ({"pulls": [pull(base={"ref": "other"})]}, "came to main by no pull request"),
         ({"pulls": [pull(merge_commit_sha="c" * 40, head={"sha": MERGE, "ref": "x"})]}, "came to main by no pull"),
-        ({"runs": []}, "#7 was merged at aaaaaaaaaaaa, which nobody has planned"),
+        ({"runs": []}, "#7 was merged at aaaaaaaaaaaa, which has no plan"),
         ({"runs": [run(2), run(3, conclusion="failure")]}, "#7 was merged although its plan failed"),
         ({"artifacts": {"3": [artifact(31, "plan-dev")]}}, "#7 at aaaaaaaaaaaa has no plan of prod"),
         ({"artifacts": {"3": [artifact(31, "plan-dev"), artifact(32, "plan-prod", expired=True)]}}, "or none that is"),
@@ -248,7 +248,7 @@ def test_a_merge_without_all_its_bundles_is_refused_and_none_is_left(
     merged.set(**state)
     with pytest.raises(PipelineError, match=reason) as refused:
         workflows.fetch_bundles(MERGE, ["dev", "prod"])
-    assert str(refused.value).endswith("The workflow apply, run by hand, plans what main holds and applies that")
+    assert str(refused.value).endswith("Run the workflow apply by hand: it plans what main holds and applies that")
     assert not plans.exists()
 
 
@@ -398,7 +398,7 @@ def test_a_branch_that_somebody_else_has_pushed_is_not_overwritten(clone: Clone,
     clone.git("update-ref", "-d", "refs/remotes/origin/image/dev")  # it came after this clone was made
     refused = clone.imagepipe("ci", "propose", check=False)
     assert refused.returncode == 1
-    assert "image/dev could not be pushed; has somebody else changed it?" in refused.stderr.strip().splitlines()[-1]
+    assert "image/dev could not be pushed: somebody else may have changed it" in refused.stderr.strip().splitlines()[-1]
     assert remote(clone, "image/dev") == clone.git("rev-parse", "main")
     assert "pulls" not in hub.state
 

@@ -110,7 +110,7 @@ def add(live: Path, name: str, order: str) -> None:
 
 def test_order_is_the_one_of_a_release(root: Path) -> None:
     assert environments.names() == ["shared", "dev", "staging", "prod"]
-    assert environments.road() == ["dev", "staging", "prod"]
+    assert environments.release_order() == ["dev", "staging", "prod"]
 
 
 def test_a_new_environment_has_its_place_by_its_own_file_alone(dev: Path) -> None:
@@ -122,7 +122,12 @@ def test_a_new_environment_has_its_place_by_its_own_file_alone(dev: Path) -> Non
     ):
         add(dev.parent, name, order)
     assert environments.names() == ["shared", "alpha", "dev", "qa", "prod"]
-    assert [environments.environment_before(name) for name in environments.road()] == [None, "alpha", "dev", "qa"]
+    assert [environments.environment_before(name) for name in environments.release_order()] == [
+        None,
+        "alpha",
+        "dev",
+        "qa",
+    ]
 
 
 def test_two_environments_in_one_place_are_named(dev: Path) -> None:
