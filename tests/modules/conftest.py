@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Callable
-from functools import cache
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
 
 import pytest
 
@@ -48,7 +48,7 @@ def assert_denies_insecure_transport(policy: str, action: str, *arns: str) -> No
 @pytest.fixture(scope="session")
 def plans(request: pytest.FixtureRequest) -> Callable[[str], dict[str, list[Change]]]:
     """Plans of a module: those of `PLANS` in its test file, `weakened`, and `example-<name>`."""
-    return _once(lambda module: harness.plans(module, request.config.cache.mkdir("module-plans")))
+    return _once(lambda module: harness.plans(module, _cache(request)))
 
 
 @pytest.fixture(scope="session")
@@ -58,22 +58,27 @@ def planned(plans: Callable[[str], dict[str, list[Change]]]) -> Callable[[str, s
 
 
 @pytest.fixture(scope="session")
-def verdicts() -> Callable[[str, str], dict[str, Verdict]]:
+def verdicts(request: pytest.FixtureRequest) -> Callable[[str, str], dict[str, Verdict]]:
     """What Terraform says about the cases of a file in a module's folder `tests`."""
-    return cache(harness.verdicts)
+    return _once(lambda module, file: harness.verdicts(module, file, _cache(request)))
+
+
+def _cache(request: pytest.FixtureRequest) -> Path:
+    return request.config.cache.mkdir("terraform")
 
 
 Answer = TypeVar("Answer")
+Question = ParamSpec("Question")
 
 
-def _once(ask: Callable[[str], Answer]) -> Callable[[str], Answer]:
+def _once(ask: Callable[Question, Answer]) -> Callable[Question, Answer]:
     """Remember answers and failures: what fails once would fail for every test that asks."""
-    known: dict[str, Answer | AssertionError] = {}
+    known: dict[tuple[object, ...], Answer | AssertionError] = {}
 
-    def answer(question: str) -> Answer:
+    def answer(*question: Question.args, **_: Question.kwargs) -> Answer:
         if question not in known:
             try:
-                known[question] = ask(question)
+                known[question] = ask(*question, **_)
             except AssertionError as error:
                 known[question] = error
         kept = known[question]

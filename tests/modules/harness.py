@@ -12,8 +12,7 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -93,22 +92,20 @@ def plans(module: str, cache: Path) -> dict[str, list[Change]]:
     """
     questions = _questions(module)
     key = _hash(module, json.dumps([questions, _weakenings(module)], sort_keys=True))
-    kept = cache / f"{module}-{key}.json"
-    with _alone(cache / f"{module}.lock"):
-        if not kept.exists():
-            changes = _plan(module, questions)
-            for old in cache.glob(f"{module}-*.json"):
-                old.unlink()
-            kept.write_text(json.dumps(changes))
-    found = json.loads(kept.read_text())
-    return {name: [Change(**change) for change in changes] for name, changes in found.items()}
+    kept = _kept(cache / module / "plans", key, lambda: _plan(module, questions))
+    return {name: [Change(**change) for change in changes] for name, changes in kept.items()}
 
 
-def verdicts(module: str, file: str) -> dict[str, Verdict]:
+def verdicts(module: str, file: str, cache: Path) -> dict[str, Verdict]:
     """Run the cases of a test file, each as it stands and once more for its message.
 
     `variables.tftest.hcl` needs the module's variables only: no provider is started, and a case takes 12 ms.
     """
+    kept = _kept(cache / module / file, _hash(module), lambda: _verdicts(module, file))
+    return {name: Verdict(**verdict) for name, verdict in kept.items()}
+
+
+def _verdicts(module: str, file: str) -> dict[str, Values]:
     text = _test_file(module, file)
     with TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -121,18 +118,29 @@ def verdicts(module: str, file: str) -> dict[str, Verdict]:
             shutil.copytree(MODULES / module, folder, dirs_exist_ok=True, ignore=_without("tests", "examples"))
             (folder / "tests").mkdir()
             _terraform(folder, "init", "-backend=false")
-        (folder / "tests" / file).write_text(text)
-        head = text[: next(_RUN.finditer(text)).start()]
-        for match in filter(lambda match: _EXPECTED.search(match[0]), _RUN.finditer(text)):
-            # Terraform skips what comes after an error in the same file, and prints no message of an expected one.
-            (folder / "tests" / f"_{match['name']}.tftest.hcl").write_text(head + _EXPECTED.sub("", match[0]))
+        _write_cases(folder / "tests", file, text)
         events = _test(folder)
     passed = {
         event["@testrun"]
         for event in events
         if event.get("@testfile") == f"tests/{file}" and event.get("test_run", {}).get("status") == "pass"
     }
-    return {name: Verdict(name in passed, _errors(events, f"tests/_{name}.tftest.hcl")) for name in cases(module, file)}
+    unexpected = _errors(events, f"tests/{file}")
+    return {
+        name: {"passed": name in passed, "errors": _errors(events, f"tests/_{name}.tftest.hcl") or unexpected}
+        for name in cases(module, file)
+    }
+
+
+def _write_cases(folder: Path, file: str, text: str) -> None:
+    """Write a test file as it is, and each refusal alone.
+
+    Terraform prints no message of an expected error, and skips what comes after an unexpected one in the same file.
+    """
+    (folder / file).write_text(text)
+    head = text[: next(_RUN.finditer(text)).start()]
+    for match in filter(lambda match: _EXPECTED.search(match[0]), _RUN.finditer(text)):
+        (folder / f"_{match['name']}.tftest.hcl").write_text(head + _EXPECTED.sub("", match[0]))
 
 
 def _questions(module: str) -> dict[str, Values]:
@@ -180,12 +188,12 @@ def _weaken(module: str, weakenings: list[tuple[str, str, str]], copy: Path) -> 
 
 
 def _by_call(changes: list[Values]) -> dict[str, list[Values]]:
-    found: dict[str, list[Values]] = {}
+    by_call: dict[str, list[Values]] = {}
     for change in changes:
         _, call, address = change["address"].split(".", 2)
         values = {"address": address, "actions": change["change"]["actions"], "values": change["change"].get("after")}
-        found.setdefault(call, []).append(values)
-    return found
+        by_call.setdefault(call, []).append(values)
+    return by_call
 
 
 def _literally(value: Any) -> Any:
@@ -227,19 +235,26 @@ def _without(*names: str) -> Any:
     return shutil.ignore_patterns(".terraform*", *names)
 
 
-def _hash(module: str, questions: str) -> str:
-    """Hash what a plan depends on: sources, versions, questions, and how they are asked."""
+def _hash(module: str, questions: str = "") -> str:
+    """Hash what an answer depends on: sources, versions, questions, and how they are asked."""
     digest = hashlib.sha256(questions.encode())
     sources = sorted(file for file in (MODULES / module).rglob("*") if file.is_file() and file.suffix != ".md")
     for file in [Path(__file__), ROOT / "tools.json", *sources]:
         if not any(part.startswith(".terraform") for part in file.parts):
-            digest.update(f"{file.relative_to(ROOT)}\0{len(file.read_bytes())}\0".encode() + file.read_bytes())
+            content = file.read_bytes()
+            digest.update(f"{file.relative_to(ROOT)}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()[:16]
 
 
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Let one worker plan, and the others wait for its answer."""
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def _kept(folder: Path, key: str, ask: Callable[[], Values]) -> Values:
+    """Return the answer that lies in a folder under this key, or ask; other workers wait for it meanwhile."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{key}.json"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not file.exists():
+            answer = ask()
+            for old in folder.glob("*.json"):
+                old.unlink()
+            file.write_text(json.dumps(answer))
+    return dict(json.loads(file.read_text()))
