@@ -63,11 +63,11 @@ CHANGES = [
 
 @pytest.fixture(scope="module")
 def clone(root: Path, tmp_path_factory: pytest.TempPathFactory, copy_working_tree: Callable[..., None]) -> Clone:
-    found = Clone(tmp_path_factory.mktemp("affected") / "clone")
-    copy_working_tree(found.top)
-    found.begin()
-    found.git("tag", "v0.0.1")
-    return found
+    made = Clone(tmp_path_factory.mktemp("affected") / "clone")
+    copy_working_tree(made.top)
+    made.begin()
+    made.git("tag", "v0.0.1")
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def _module(top: Path, rendered: dict[str, Any]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Graph:
-    """What Terragrunt finds below live/, asked once: which units depend on which, and which files they read."""
+    """What Terragrunt finds below live/, by one question: which units depend on which, and which files they read."""
 
     dependencies: dict[str, set[str]]
     reading: dict[str, set[str]]
@@ -144,10 +144,10 @@ def test_a_change_counts_before_it_is_committed_and_after(clone: Clone, commit: 
     try:
         if commit:
             clone.git("commit", "--quiet", "--all", "--message", "Change")
-        found = clone.imagepipe("affected", "--base", "v0.0.1", "--json").stdout
+        printed = clone.imagepipe("affected", "--base", "v0.0.1", "--json").stdout
     finally:
         clone.git("reset", "--quiet", "--hard", "v0.0.1")
-    assert {*json.loads(found)["units"]} == {
+    assert {*json.loads(printed)["units"]} == {
         f"{name}/{unit}" for name in ENVIRONMENTS for unit in ("api", "monitoring")
     }
 

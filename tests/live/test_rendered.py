@@ -50,8 +50,8 @@ def test_versions_come_from_the_one_file_that_pins_them(units: dict[str, Any], r
 
 
 def test_dependencies_form_the_documented_order(root: Path) -> None:
-    found = json.loads(terragrunt("find", "--dag", "--dependencies", "--json", cwd=root / "live/dev").stdout)
-    edges = {unit["path"]: sorted(unit.get("dependencies", [])) for unit in found}
+    units = json.loads(terragrunt("find", "--dag", "--dependencies", "--json", cwd=root / "live/dev").stdout)
+    edges = {unit["path"]: sorted(unit.get("dependencies", [])) for unit in units}
     assert edges == {
         "ci-access": [],
         "storage": [],
@@ -62,8 +62,8 @@ def test_dependencies_form_the_documented_order(root: Path) -> None:
 
 
 def test_no_environment_reads_another_ones_state(root: Path) -> None:
-    found = json.loads(terragrunt("find", "--dependencies", "--json", cwd=root / "live").stdout)
-    for unit in found:
+    units = json.loads(terragrunt("find", "--dependencies", "--json", cwd=root / "live").stdout)
+    for unit in units:
         environment = unit["path"].split("/")[0]
         assert all(dependency.split("/")[0] == environment for dependency in unit.get("dependencies", []))
 

@@ -219,10 +219,14 @@ def _test(folder: Path, *options: str) -> list[dict[str, Any]]:
 
 
 def _errors(events: list[dict[str, Any]], file: str) -> str:
-    return "\n".join(
-        event["diagnostic"].get("detail") or event["diagnostic"]["summary"]
+    errors = [
+        event["diagnostic"]
         for event in events
         if event.get("diagnostic", {}).get("severity") == "error" and event.get("@testfile") == file
+    ]
+    return "\n".join(
+        f"{error.get('range', {}).get('filename', 'Terraform')}: {error.get('detail') or error['summary']}"
+        for error in errors
     )
 
 

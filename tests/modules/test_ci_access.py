@@ -74,8 +74,8 @@ def test_a_role_trusts_named_jobs_of_one_repository_in_both_forms(
     condition = statement["Condition"].pop("StringEquals")
     assert statement["Condition"] == {}, "whole subjects, no patterns"
     assert condition.pop("token.actions.githubusercontent.com:aud") == "sts.amazonaws.com"
-    found = condition.pop("token.actions.githubusercontent.com:sub")
-    assert sorted([found] if isinstance(found, str) else found) == sorted(subjects)
+    trusted = condition.pop("token.actions.githubusercontent.com:sub")
+    assert sorted([trusted] if isinstance(trusted, str) else trusted) == sorted(subjects)
     assert condition == {}
 
 
@@ -101,10 +101,18 @@ def test_the_plan_role_reads(access: Resources) -> None:
 
 
 def test_the_plan_role_sees_no_image_record_or_message(access: Resources) -> None:
-    objects = {arn for action, each in allowed(access, "read") if action == "s3:GetObject" for arn in each["Resource"]}
+    objects = {
+        arn
+        for action, statement in allowed(access, "read")
+        if action == "s3:GetObject"
+        for arn in statement["Resource"]
+    }
     assert objects == {f"arn:aws:s3:::{STATE_BUCKET}/live/prod/*"}
     items = {
-        arn for action, each in allowed(access, "read") if action == "dynamodb:GetItem" for arn in each["Resource"]
+        arn
+        for action, statement in allowed(access, "read")
+        if action == "dynamodb:GetItem"
+        for arn in statement["Resource"]
     }
     assert items == {f"arn:aws:dynamodb:eu-west-1:{ACCOUNT}:table/image-pipeline-tflock"}
     denied = policy(access, "read")["NoData"]
@@ -132,12 +140,12 @@ def test_what_is_written_bears_the_environments_name_or_tag(access: Resources) -
         "apigateway:eu-west-1::/",
     )
     nameless = {
-        statement
+        sid
         for name in ("write", "roles")
-        for statement, each in policy(access, name).items()
-        if each["Effect"] == "Allow"
-        and not each["Condition"]
-        and not all(any(part in arn for part in named) for arn in each["Resource"])
+        for sid, statement in policy(access, name).items()
+        if statement["Effect"] == "Allow"
+        and not statement["Condition"]
+        and not all(any(part in arn for part in named) for arn in statement["Resource"])
     }
     # The API's address is random; access logs and a registry's login know no resource; the registry is elsewhere.
     assert nameless == {"Delivery", "Login", "Registry", "Removal"}
@@ -145,9 +153,9 @@ def test_what_is_written_bears_the_environments_name_or_tag(access: Resources) -
 
 def test_every_role_that_is_made_carries_the_boundary(access: Resources) -> None:
     making = {"iam:CreateRole", "iam:PutRolePermissionsBoundary", "iam:PutRolePolicy"}
-    for action, each in allowed(access, "write", "roles"):
+    for action, statement in allowed(access, "write", "roles"):
         if action in making:
-            assert each["Condition"] == {"StringEquals": {"iam:PermissionsBoundary": [BOUNDARY]}}, action
+            assert statement["Condition"] == {"StringEquals": {"iam:PermissionsBoundary": [BOUNDARY]}}, action
     actions = {action for action, _ in allowed(access, "read", "write", "roles")}
     assert not actions & {
         "iam:AttachRolePolicy",
@@ -171,9 +179,11 @@ def test_nobody_changes_what_holds_him(access: Resources) -> None:
 def test_functions_end_at_their_own_things(access: Resources) -> None:
     boundary = statements(access["aws_iam_policy.boundary"]["policy"])
     assert not any(
-        action.startswith(("iam:", "lambda:", "sts:")) for each in boundary.values() for action in each["Action"]
+        action.startswith(("iam:", "lambda:", "sts:"))
+        for statement in boundary.values()
+        for action in statement["Action"]
     )
-    assert all("*" not in each["Resource"] for each in boundary.values())
+    assert all("*" not in statement["Resource"] for statement in boundary.values())
     assert boundary["Objects"]["Resource"] == [
         "arn:aws:s3:::image-pipeline-prod-*",
         "arn:aws:s3:::image-pipeline-prod-*/*",

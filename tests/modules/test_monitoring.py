@@ -46,8 +46,10 @@ def monitoring(planned: Callable[[str, str], Resources]) -> Resources:
 
 
 def alarms(monitoring: Resources) -> dict[str, dict[str, Any]]:
-    found = {re.fullmatch(r'aws_cloudwatch_metric_alarm\.alarm\["(.+)"\]', address): address for address in monitoring}
-    return {match[1]: monitoring[address] for match, address in found.items() if match}
+    matches = {
+        re.fullmatch(r'aws_cloudwatch_metric_alarm\.alarm\["(.+)"\]', address): address for address in monitoring
+    }
+    return {match[1]: monitoring[address] for match, address in matches.items() if match}
 
 
 def charts(monitoring: Resources) -> dict[str, Any]:
@@ -125,9 +127,9 @@ def test_runbook_links_to_its_own_sections(root: Path) -> None:
 def test_only_alarms_of_this_account_may_use_the_topic(monitoring: Resources) -> None:
     assert monitoring["aws_sns_topic.alarms"]["name"] == "image-pipeline-prod-alarms"
     policy = monitoring["aws_sns_topic_policy.alarms"]["policy"]
-    found = statements(policy)
-    assert found.keys() == {"AllowOwnAlarms", "DenyInsecureTransport"}
-    assert found["AllowOwnAlarms"] == {
+    allowed = statements(policy)
+    assert allowed.keys() == {"AllowOwnAlarms", "DenyInsecureTransport"}
+    assert allowed["AllowOwnAlarms"] == {
         "Sid": "AllowOwnAlarms",
         "Effect": "Allow",
         "Principal": {"Service": "cloudwatch.amazonaws.com"},

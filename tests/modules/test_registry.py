@@ -60,11 +60,11 @@ def test_what_was_never_released_expires(registry: Resources) -> None:
 
 
 def test_environments_and_their_functions_may_pull_and_nothing_else(registry: Resources) -> None:
-    found = statements(registry["aws_ecr_repository_policy.pull"]["policy"])
-    assert found.keys() == {"AllowReaderAccounts", "AllowReaderFunctions"}
+    policy = statements(registry["aws_ecr_repository_policy.pull"]["policy"])
+    assert policy.keys() == {"AllowReaderAccounts", "AllowReaderFunctions"}
     pull = ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
-    assert all(statement["Action"] == pull for statement in found.values())
-    accounts, functions = found["AllowReaderAccounts"], found["AllowReaderFunctions"]
+    assert all(statement["Action"] == pull for statement in policy.values())
+    accounts, functions = policy["AllowReaderAccounts"], policy["AllowReaderFunctions"]
     assert sorted(accounts["Principal"]["AWS"]) == [f"arn:aws:iam::{account}:root" for account in READERS]
     assert functions["Principal"] == {"Service": "lambda.amazonaws.com"}
     assert functions["Condition"] == {

@@ -113,9 +113,9 @@ def test_creations_and_removals_are_announced(storage: Resources) -> None:
 
 
 def test_only_the_upload_bucket_may_send_to_the_queue(storage: Resources) -> None:
-    found = statements(storage["aws_sqs_queue.uploads"]["policy"])
-    assert found.keys() == {"AllowUploadsBucket", "DenyInsecureTransport"}
-    assert found["AllowUploadsBucket"] == {
+    allowed = statements(storage["aws_sqs_queue.uploads"]["policy"])
+    assert allowed.keys() == {"AllowUploadsBucket", "DenyInsecureTransport"}
+    assert allowed["AllowUploadsBucket"] == {
         "Sid": "AllowUploadsBucket",
         "Effect": "Allow",
         "Principal": {"Service": "s3.amazonaws.com"},
@@ -213,10 +213,10 @@ def test_a_key_of_ones_own_encrypts_everything(storage_with_key: Resources) -> N
 def test_the_key_rotates_and_serves_the_bucket_that_sends(storage_with_key: Resources) -> None:
     key = storage_with_key["aws_kms_key.storage[0]"]
     assert key["enable_key_rotation"] is True
-    found = statements(key["policy"])
-    assert found.keys() == {"AllowIamPolicies", "AllowUploadsBucketToSend"}
-    assert found["AllowIamPolicies"]["Principal"] == {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}
-    sending = found["AllowUploadsBucketToSend"]
+    allowed = statements(key["policy"])
+    assert allowed.keys() == {"AllowIamPolicies", "AllowUploadsBucketToSend"}
+    assert allowed["AllowIamPolicies"]["Principal"] == {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}
+    sending = allowed["AllowUploadsBucketToSend"]
     assert sending["Principal"] == {"Service": "s3.amazonaws.com"}
     assert sending["Action"] == ["kms:Decrypt", "kms:GenerateDataKey"]
     assert sending["Condition"] == {
