@@ -140,7 +140,7 @@ def test_no_credentials_is_one_line_that_names_the_fix(deployed: Clone) -> None:
 def test_what_needs_a_yes_stops_where_nobody_can_say_it(deployed: Clone, command: str, environment: str) -> None:
     finished = deployed.imagepipe(command, "--env", environment, check=False)
     assert finished.returncode == 1
-    assert "YES=1 says yes beforehand" in finished.stderr
+    assert "set YES=1 (--yes) to answer yes" in finished.stderr
 
 
 def test_no_tracked_file_was_changed(deployed: Clone) -> None:

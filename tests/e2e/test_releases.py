@@ -186,7 +186,7 @@ def test_the_image_is_built_pushed_and_released_to_dev_and_nowhere_else(released
 @pytest.mark.parametrize("environment", ["staging", "prod"])
 def test_the_others_have_not_moved(released: Clone, environment: str) -> None:
     drifted = released.imagepipe("drift", "--env", environment, ROLE="plan")
-    assert f"{environment} is what its files say" in drifted.stderr
+    assert f"{environment} matches its files" in drifted.stderr
     assert description(released, environment) == f"Images of image-pipeline-{environment}"
 
 

@@ -100,10 +100,10 @@ def plan(
 
 
 def _plan(target: Target, units: list[str], file: Path | None, labels: str) -> None:
-    """Plans units, shows and writes the summary, and seals the bundle if nothing speaks against it.
+    """Plan units, show and write the summary, and seal the bundle unless the plan is refused.
 
     Raises:
-        PipelineError: a plan that breaks a rule; the summary is written all the same.
+        PipelineError: the plan is refused; the summary is written all the same.
     """
     secret = seal.key(target.cloud) if file else ""
     plan, sealed = bundle.plan(snapshot.take(target), units, frozenset(filter(None, labels.split(","))), lambda _: None)
@@ -119,7 +119,7 @@ def _plan(target: Target, units: list[str], file: Path | None, labels: str) -> N
         beside = file.with_name(file.name + suffix)
         beside.parent.mkdir(parents=True, exist_ok=True)
         beside.write_text(content)
-    file.unlink(missing_ok=True)  # of what is refused, no older bundle may be taken for the new one
+    file.unlink(missing_ok=True)  # an older bundle must not be taken for the one that is refused
     bundle.refuse(plan)
     bundle.write(file, sealed, secret)
     counts = summary.counts(plan.differences)
@@ -177,7 +177,7 @@ def drift(
     for name, those in differences.items():
         if those and not as_json:
             console.print(comparison.table(those, f"{name} differs from its files"))
-        say(f"make apply ENV={name} mends it" if those else f"{name} is what its files say")
+        say(f"make apply ENV={name} mends it" if those else f"{name} matches its files")
     raise typer.Exit(2 if any(differences.values()) else 0)
 
 
@@ -204,11 +204,11 @@ def apply(
 def _apply(target: Target, file: Path) -> int:
     """Apply a bundle, and return the exit code: 0, or MORE."""
     plans = bundle.read(file, seal.key(target.cloud))
-    outcome = rollout.apply(target, plans, lambda _: None, say)
+    result = rollout.apply(target, plans, lambda _: None, say)
     name = target.environment.name
-    say(f"{name}: {', '.join(outcome.applied) or 'nothing'} applied as planned at {plans.manifest.commit[:12]}")
-    if outcome.waiting:
-        say(f"{', '.join(outcome.waiting)} can be planned now: make plan ENV={name} BUNDLE=…, and apply that")
+    say(f"{name}: {', '.join(result.applied) or 'nothing'} applied as planned at {plans.manifest.commit[:12]}")
+    if result.waiting:
+        say(f"{', '.join(result.waiting)} can be planned now: make plan ENV={name} BUNDLE=…, and apply that")
         return MORE
     say(f"a new plan of {name} is empty")
     return 0
@@ -271,7 +271,7 @@ def promote(
         raise PipelineError(f"a release does not go from {source} to {to}: {pairs}")
     result = promotion.promote(snapshot.take(load_target(source, cloud)), to, partial(_plan_of, to, cloud))
     if result is None:
-        say(f"{to} has what {source} runs")
+        say(f"{to} has the release that {source} runs already")
     else:
         _show(result)
 
@@ -305,7 +305,7 @@ def _show(result: proposal.Proposal) -> None:
     console.print(result.title, markup=False, highlight=False, soft_wrap=True)
     console.print(result.body, markup=False, highlight=False, soft_wrap=True)
     file = proposal.RESULT.relative_to(ROOT)
-    say(f"branch {result.branch} holds it; title and body of the pull request are in {file}")
+    say(f"the release is on branch {result.branch}; title and body of its pull request are in {file}")
 
 
 def _plan_of(name: str, cloud: Cloud, release: Release) -> str:
@@ -313,7 +313,7 @@ def _plan_of(name: str, cloud: Cloud, release: Release) -> str:
 
     The release file names the release while it is planned, and gets its old content back.
     """
-    if cloud is Cloud.AWS:  # whoever has read one account has no credentials of the next
+    if cloud is Cloud.AWS:  # the credentials are of the account before
         return promotion.PLANNED_LATER
     file = LIVE / name / "release.json"
     before = file.read_bytes()
