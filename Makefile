@@ -160,7 +160,7 @@ bench-pipeline: setup ## Measure requests per image and events per second: build
 	@PYTHONPATH=tests python -m chaos.bench
 
 ## Development
-.PHONY: test-unit test-modules test-live test-local test-image test-e2e fuzz lint format docs docs-pictures requirements
+.PHONY: test-unit test-modules test-live test-local test-image test-e2e test-chaos nightly nightly-chaos nightly-fuzz nightly-release fuzz lint format docs docs-pictures requirements
 test-unit: setup ## Test engine, handlers and command line, in seconds
 	@pytest tests/image_processor tests/imagepipe tests/scripts tests/docs
 
@@ -176,7 +176,21 @@ test-local: setup ## Test the local cloud and its function host
 test-image: setup ## Test the container image: build it twice, inspect it, push it to a registry on this machine
 	@pytest tests/image
 
-test-e2e: setup ## Test three environments on the local cloud from bootstrap to destroy, with the long rehearsal of a release [FUNCTIONS=source]
+test-e2e: setup ## Test three environments on the local cloud from bootstrap to destroy [FUNCTIONS=source]
+	@pytest -m "not rehearsal" tests/e2e
+
+test-chaos: setup ## Test the pipeline under faults, with a few seeds
+	@pytest tests/chaos
+
+nightly: nightly-chaos nightly-fuzz nightly-release ## Search longer than make test does, for about two hours
+
+nightly-chaos: setup ## Search with many seeds of chaos [SEEDS=20, EVENTS=400]
+	@PYTHONPATH=tests python -m chaos --events $(or $(EVENTS),400) --seeds $(or $(SEEDS),20)
+
+nightly-fuzz: setup ## Search with mutated images for half an hour [SECONDS=1800]
+	@PYTHONPATH=lambda-image/src:src python benchmarks/fuzz --seconds $(or $(SECONDS),1800)
+
+nightly-release: setup ## Test the environments with the whole way of a release
 	@pytest tests/e2e
 
 fuzz: setup ## Send mutated images of every format through the processor [SECONDS=60]

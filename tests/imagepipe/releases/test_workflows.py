@@ -80,6 +80,7 @@ def test_every_workflow_is_there() -> None:
         "ci",
         "drift",
         "image",
+        "nightly",
         "plan",
         "promote",
         "promote-check",
@@ -93,7 +94,8 @@ def test_every_command_exists_with_what_it_is_given() -> None:
         given = {**job.get("env", {}), **step.get("env", {})}
         for words in commands(step.get("run", "")):
             if words[0] == "make":
-                assert {word for word in words[1:] if "=" not in word} <= TARGETS, name
+                targets = {target for word in words[1:] if "=" not in word for target in values(word, given, job)}
+                assert targets <= TARGETS, name
                 assert {word.split("=")[0] for word in words[1:] if "=" in word} <= MAKE_VARIABLES, name
             elif words[0] == ".venv/bin/imagepipe":
                 check(app, words[1:], given, name)
@@ -103,6 +105,14 @@ def test_every_command_exists_with_what_it_is_given() -> None:
                 assert words[0] in {"[", "cat", "echo", "exit", "gh", "git", "jq"}, f"{name}: {words}"
             seen += 1
     assert seen > 40
+
+
+def values(word: str, given: dict[str, str], job: dict[str, Any]) -> list[str]:
+    """A word as it is, or every value that a variable takes from the job's matrix."""
+    if not word.startswith("$"):
+        return [word]
+    key = given[word[1:]].removeprefix("${{ matrix.").removesuffix(" }}")
+    return list(job["strategy"]["matrix"][key])
 
 
 def check(command: TyperCommand | TyperGroup, words: list[str], given: dict[str, str], name: str) -> None:
@@ -149,6 +159,7 @@ def test_every_make_target_sets_up_what_it_needs_before_a_command_is_called_dire
 
 def test_files_that_jobs_hand_on_lie_where_the_program_leaves_them() -> None:
     folders = {str(folder.relative_to(ROOT)) for folder in (workflows.PLANS, workflows.DRIFT, proposal.RESULT)}
+    folders.add("build/fuzz")  # of benchmarks/fuzz
     uploaded, fetched = set(), set()
     for name, _, step in steps():
         if "-artifact@" in step.get("uses", ""):
