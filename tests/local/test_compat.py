@@ -8,6 +8,7 @@ import importlib.util
 import inspect
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -22,7 +23,7 @@ import hypercorn.asyncio.run
 import pytest
 from botocore.exceptions import ClientError
 
-from imagepipe.localcloud import LocalCloud, addresses, certificate, server
+from imagepipe.localcloud import LocalCloud, addresses, certificate, compat, server
 from imagepipe.localcloud.folder import Folder
 
 from .conftest import (
@@ -66,6 +67,16 @@ def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 def upstream_does_it_now(mend: str) -> str:
     return f"upstream does this now: compat.{mend} may go"
+
+
+def test_every_mend_has_a_report_and_a_test_that_says_when_it_may_go() -> None:
+    mends = re.findall(r"^    (\w+)\(", inspect.getsource(compat.mend), re.MULTILINE)
+    tested = set(re.findall(r"upstream_does_it_now\(\s*\"(\w+)\"", Path(__file__).read_text()))
+    assert mends
+    for name in mends:
+        report = inspect.getdoc(getattr(compat, name)) or ""
+        assert "\n\nUpstream " in report, f"{name}: the docstring does not say what upstream does"
+        assert name in tested, f"{name}: no test tries upstream"
 
 
 def test_run_image_functions_in(upstream: Cloud, cloud: Cloud) -> None:

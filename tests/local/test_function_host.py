@@ -3,6 +3,7 @@
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -150,6 +151,16 @@ def test_no_connection_stays_half_open(cloud: Cloud) -> None:
         cloud.invoke("many", number)
     host = psutil.Process(localcloud.status(cloud.root).pids["host"])
     eventually(lambda: not [each for each in host.net_connections("tcp") if each.status == psutil.CONN_CLOSE_WAIT])
+
+
+def test_the_host_keeps_no_connection_to_the_emulator(cloud: Cloud) -> None:
+    """The emulator closes a kept one after 75 idle seconds, which left it half open at the host's end."""
+    cloud.add_function("brief", "def handler(event, context):\n    print('a line')\n    return event\n")
+    cloud.invoke("brief")
+    eventually(lambda: _has_logs(cloud, "brief") and cloud.log_lines("brief"))
+    host = psutil.Process(localcloud.status(cloud.root).pids["host"])
+    port = urlsplit(cloud.local.endpoint).port
+    eventually(lambda: not [end for end in host.net_connections("tcp") if end.raddr and end.raddr.port == port])
 
 
 def test_the_environment_is_the_deployed_one(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -205,7 +205,7 @@ def test_the_certificate_is_no_authority_and_is_renewed_in_time(
     assert files[0].read_bytes() != made
 
 
-def test_logs_show_what_functions_wrote(start: Start, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_logs_show_what_functions_wrote(start: Start, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with pytest.raises(localcloud.LocalCloudError, match="make up"):
         localcloud.logs(tmp_path, follow=False)
     cloud = start("clone")
@@ -213,7 +213,7 @@ def test_logs_show_what_functions_wrote(start: Start, capsys: pytest.CaptureFixt
     cloud.invoke("talks")
     eventually(lambda: "good morning" in _text(cloud.root / ".local/logs/functions.log"))
     localcloud.logs(cloud.root, follow=False)
-    assert "talks[$LATEST] good morning" in capsys.readouterr().out
+    assert "talks[$LATEST] good morning" in capfd.readouterr().out
 
 
 def test_status_tells_the_accounts_that_hold_something(start: Start) -> None:

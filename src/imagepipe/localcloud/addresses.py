@@ -1,8 +1,7 @@
 """The server's port: one per clone, chosen once.
 
-It cannot be chosen anew at every start: queue URLs and API endpoints that the server remembers, and Terraform's state
-with them, contain it. Ports are taken from below the range that systems hand out to outgoing connections, so that a
-passing connection rarely sits on one.
+The port stays the same from start to start, because queue URLs, API endpoints and Terraform's state contain it. It
+lies below the range that systems give to outgoing connections, so that a passing connection rarely holds it.
 """
 
 import hashlib
@@ -23,6 +22,7 @@ FIRST_PORT, PORT_COUNT = 20_000, 10_000
 
 
 def remembered_port(folder: Folder) -> int | None:
+    """Return the port of an earlier start, or None before the first."""
     try:
         return int(json.loads(folder.addresses.read_text())["port"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
@@ -30,14 +30,14 @@ def remembered_port(folder: Folder) -> int | None:
 
 
 def server_port(folder: Folder) -> int:
-    """The port of this clone; at the first call a free one, remembered from then on.
+    """Return the port of this clone: at the first call a free one, which is then kept.
 
     Raises:
         PipelineError: every port of the range is taken.
     """
     port = remembered_port(folder)
     if port is None:
-        port = next((each for each in _candidates(folder.root) if is_free(each)), None)
+        port = next(filter(is_free, _candidates(folder.root)), None)
         if port is None:
             raise PipelineError(
                 f"no port is free between {FIRST_PORT} and {FIRST_PORT + PORT_COUNT}: end programs that hold them"
@@ -47,6 +47,7 @@ def server_port(folder: Folder) -> int:
 
 
 def is_free(port: int) -> bool:
+    """Return whether a server could listen on this loopback port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -57,7 +58,7 @@ def is_free(port: int) -> bool:
 
 
 def becomes_free(port: int) -> bool:
-    """Waits a moment: a process that was killed may still be letting go."""
+    """Wait a moment for a port: the system may still hold it for a process that was killed."""
     deadline = time.monotonic() + RELEASE_SECONDS
     while not is_free(port):
         if time.monotonic() > deadline:
@@ -67,7 +68,7 @@ def becomes_free(port: int) -> bool:
 
 
 def listening_socket() -> socket.socket:
-    """A socket on a free loopback port, for addresses that nothing remembers."""
+    """Open a socket on any free loopback port, for addresses that need not stay the same."""
     listening = socket.socket()
     listening.bind((LOOPBACK, 0))
     listening.listen(128)
@@ -75,7 +76,7 @@ def listening_socket() -> socket.socket:
 
 
 def holder(port: int) -> str:
-    """Who listens on a port, in words; other users' processes cannot always be seen."""
+    """Name the process that listens on a port; processes of other users cannot always be seen."""
     try:
         for connection in psutil.net_connections("tcp"):
             if connection.laddr and connection.laddr.port == port and connection.pid:
@@ -86,6 +87,6 @@ def holder(port: int) -> str:
 
 
 def _candidates(root: Path) -> Iterator[int]:
-    """Each clone begins at a place of its own, so that two started at the same time do not meet."""
+    """List the ports from a first one that differs by clone, so that two clones rarely want the same."""
     start = int.from_bytes(hashlib.sha256(str(root.resolve()).encode()).digest()[:4], "big")
     return (FIRST_PORT + (start + step) % PORT_COUNT for step in range(PORT_COUNT))

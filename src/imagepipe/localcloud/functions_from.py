@@ -1,6 +1,6 @@
-"""What the functions of the local cloud run from: the source tree, which is quick, or the image, as it ships.
+"""Source of the local cloud's functions: the source tree, which is quick, or the image, as it ships.
 
-The choice is kept until it is made again, so that every command after `make up` deploys and runs the same.
+The choice is stored, so that every command after `make up` deploys and runs the same.
 """
 
 from collections.abc import Callable
@@ -15,16 +15,19 @@ from imagepipe.localcloud.folder import Folder
 
 
 class Functions(StrEnum):
+    """Choices of `FUNCTIONS=`."""
+
     SOURCE = "source"
     IMAGE = "image"
 
 
 def chosen() -> Functions:
+    """Return the stored choice; the default is the source tree."""
     return Functions.IMAGE if Folder(ROOT).runs_images.exists() else Functions.SOURCE
 
 
 def choose(wanted: Functions | None, say: Callable[[str], None]) -> None:
-    """Makes the choice, or stays with the last one. The image is built, for this machine's platform, if it is not."""
+    """Store a choice, or keep the last one if None; build the image for this machine's platform if it is chosen."""
     marker = Folder(ROOT).runs_images
     if wanted is Functions.SOURCE:
         marker.unlink(missing_ok=True)
@@ -36,10 +39,14 @@ def choose(wanted: Functions | None, say: Callable[[str], None]) -> None:
 
 
 def record() -> None:
-    """Writes what `worktree` stands for where HCL finds it: the image that was built, or the source tree."""
+    """Write the digest that `worktree` means to where HCL reads it: that of the built image, or of the source tree.
+
+    Raises:
+        PipelineError: functions run from the image, and no image is built.
+    """
     if chosen() is Functions.SOURCE:
         source_tree.record_digest()
     elif known := build.last_build():
         source_tree.record(known)
     else:
-        raise PipelineError("functions run from the image, and there is none: make up FUNCTIONS=image builds it")
+        raise PipelineError("functions run from the image, but no image is built: run make up FUNCTIONS=image")

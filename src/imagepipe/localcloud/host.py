@@ -1,7 +1,7 @@
-"""The function host: a process that takes invocations from the emulator and has real Lambda runtimes answer them.
+"""The function host: a process that runs the emulator's invocations in real Lambda runtimes.
 
-The emulator posts an event with the function's name, version and request id in headers (`compat` sees to it). What
-the function is, its role, limits and variables, is read from the emulator, so that what runs is what is deployed.
+The emulator posts an event, with the function's ARN, version and request id in headers (`compat.functions`). The host
+reads the function's role, limits and variables from the emulator, so that it runs exactly the deployed function.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from imagepipe.localcloud.addresses import LOOPBACK, remembered_port
 from imagepipe.localcloud.folder import Folder
 from imagepipe.localcloud.function import Emulator
 from imagepipe.localcloud.pool import Pool
-from imagepipe.localcloud.runtime_api import Invocation, Outcome, listen, read_body, respond
+from imagepipe.localcloud.runtime_api import Answer, Invocation, listen, read_body, respond
 from imagepipe.localcloud.sandbox import Image
 
 REAP_SECONDS = 15.0
@@ -36,17 +36,18 @@ class FunctionHost:
         self._reading = asyncio.Lock()
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Answer one HTTP request."""
         if scope["type"] != "http":
             return
         if scope["path"] == "/health":
             await respond(send, http.HTTPStatus.OK, b'{"status": "ok"}')
             return
         headers = {name.decode().lower(): value.decode() for name, value in scope["headers"]}
-        outcome = await self._invoke(headers, await read_body(receive))
-        error = {"X-Amz-Function-Error": "Unhandled"} if outcome.is_error else {}
-        await respond(send, http.HTTPStatus.OK, outcome.payload, error)
+        result = await self._invoke(headers, await read_body(receive))
+        error = {"X-Amz-Function-Error": "Unhandled"} if result.is_error else {}
+        await respond(send, http.HTTPStatus.OK, result.payload, error)
 
-    async def _invoke(self, headers: dict[str, str], payload: bytes) -> Outcome:
+    async def _invoke(self, headers: dict[str, str], payload: bytes) -> Answer:
         arn = headers["x-amzn-lambda-function-arn"]
         unqualified = ":".join(arn.split(":")[:7])
         try:
@@ -54,13 +55,13 @@ class FunctionHost:
                 unqualified, headers["x-amzn-lambda-function-version"], headers["x-amzn-lambda-revision-id"]
             )
         except (ClientError, BotoCoreError) as error:
-            return Outcome.failure("Runtime.InitError", f"the function's configuration cannot be read: {error}")
+            return Answer.failure("Runtime.InitError", f"the function's configuration cannot be read: {error}")
         except PipelineError as error:
-            return Outcome.failure("Runtime.InitError", str(error))
+            return Answer.failure("Runtime.InitError", str(error))
         return await pool.invoke(Invocation(headers["x-amzn-lambda-request-id"], arn, payload))
 
     async def _pool(self, arn: str, version: str, revision: str) -> Pool:
-        """The pool of what is deployed now: a changed $LATEST, or a function made anew, gets a new one."""
+        """Return the pool of the deployed revision; a changed $LATEST or a function created again gets a new pool."""
         async with self._reading:
             pool = self._pools.get((arn, version))
             from_image = self._folder.runs_images.exists()
@@ -79,12 +80,14 @@ class FunctionHost:
             return pool
 
     async def reap(self) -> None:
+        """End idle workers of all pools, again and again."""
         while True:
             await asyncio.sleep(REAP_SECONDS)
             for pool in self._pools.values():
                 pool.reap()
 
     async def kill(self) -> None:
+        """End all workers now."""
         await asyncio.gather(*(pool.kill() for pool in self._pools.values()))
 
 
@@ -92,27 +95,29 @@ _tasks: set[asyncio.Task[None]] = set()
 
 
 def _background(work: Any) -> None:
-    """Tasks that nobody holds may be collected before they end."""
+    """Start a task and hold a reference: Python may collect a task without one before it ends."""
     task = asyncio.create_task(work)
     _tasks.add(task)
     task.add_done_callback(_tasks.discard)
 
 
 async def run(folder: Folder, listening: socket.socket) -> None:
+    """Serve on a socket until SIGTERM or SIGINT."""
     emulator = Emulator(f"https://{LOOPBACK}:{remembered_port(folder)}", folder.certificate)
     host = FunctionHost(emulator, folder)
-    told, done = asyncio.Event(), asyncio.Event()
-    for each in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(each, told.set)
+    stopping, done = asyncio.Event(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     _background(host.reap())
     serving = asyncio.create_task(listen(host, listening, done))
-    await told.wait()
+    await stopping.wait()
     await host.kill()  # first, so that no open request keeps the server from closing
     done.set()
     await serving
 
 
 def main() -> None:
+    """Run the host; arguments are the clone's folder and the descriptor of a listening socket."""
     root, descriptor = sys.argv[1:]
     asyncio.run(run(Folder(Path(root)), socket.socket(fileno=int(descriptor))))
 

@@ -1,7 +1,7 @@
 """A real registry beside the emulated ECR API: Debian's `docker-registry`, on loopback, for one clone's images.
 
-The emulator keeps what is pushed to it in memory and in JSON, tens of megabytes an image; so images live here, and the
-emulator is only told of them. The registry is started when something is pushed or pulled, and stopped with the rest.
+The emulator would keep pushed images in memory and in JSON, tens of megabytes each. So images live here, and the
+emulator only knows their names and digests. The registry starts at the first push or pull and stops with the rest.
 """
 
 import shutil
@@ -19,7 +19,7 @@ PROGRAMS = ("docker-registry", "registry")
 
 
 def up(root: Path) -> str:
-    """Starts the registry unless it runs, and returns its `host:port`.
+    """Start the registry unless it runs; return its `host:port`.
 
     Raises:
         PipelineError: no registry program is installed, or it does not start.
@@ -34,13 +34,16 @@ def up(root: Path) -> str:
 
 
 def down(folder: Folder) -> None:
+    """Stop the registry; its images are kept."""
     _process(folder).stop()
 
 
 def _start(folder: Folder, process: Detached) -> int:
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
-        raise PipelineError("a push on the local cloud needs a registry (Debian: apt install docker-registry)")
+        raise PipelineError(
+            "a push on the local cloud needs a registry program: install one (Debian: apt install docker-registry)"
+        )
     folder.create()
     with addresses.listening_socket() as free:
         port = int(free.getsockname()[1])

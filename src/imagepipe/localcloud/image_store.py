@@ -1,4 +1,4 @@
-"""Images that functions of the local cloud may run from: the ones built here, and what its registry holds."""
+"""Images that functions of the local cloud can run from: those built here, and those in its registry."""
 
 import tempfile
 from pathlib import Path
@@ -12,12 +12,12 @@ from imagepipe.localcloud.sandbox import Image
 
 
 def add(folder: Folder, layout: Layout) -> Image:
-    """Unpacks an image; one that is there already is left alone."""
+    """Unpack an image unless it is unpacked already."""
     return Image.unpack(layout, _place(folder, layout.digest))
 
 
 def find(folder: Folder, digest: str, repository: str) -> Image:
-    """The image of a digest, pulled by it from the local registry where it has not been unpacked yet.
+    """Return the unpacked image of a digest; pull it from the local registry if it is not unpacked yet.
 
     Raises:
         PipelineError: the registry has no such image either.
@@ -31,7 +31,7 @@ def find(folder: Folder, digest: str, repository: str) -> Image:
             Registry(image_registry.up(folder.root)).pull(f"{repository}@{digest}", layout)
         except PipelineError as error:
             raise PipelineError(
-                f"no image {digest} here: make build and make up FUNCTIONS=image, or make build-push ({error})"
+                f"image {digest} is not here: run make build and make up FUNCTIONS=image, or make build-push ({error})"
             ) from None
         return Image.unpack(Layout(layout), place)
 

@@ -1,4 +1,4 @@
-"""What runs in the emulator's process: the mends first, then the emulator's own main."""
+"""Entry point of the emulator's process: applies the mends, then runs the emulator's own main."""
 
 import os
 
@@ -8,6 +8,7 @@ from imagepipe.localcloud import compat
 
 
 def main() -> None:
+    """Apply the mends and run the emulator until it is stopped."""
     compat.mend(function_host=os.environ["FUNCTION_HOST"])
     app.main()
 

@@ -1,8 +1,10 @@
-"""Starting, stopping and looking at the local cloud of a clone."""
+"""Start, stop and inspect the local cloud of a clone."""
 
+import contextlib
 import fcntl
 import hashlib
 import importlib.metadata
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from imagepipe.errors import LocalCloudError
-from imagepipe.localcloud import addresses, image_registry, log_view, server
+from imagepipe.localcloud import addresses, image_registry, server
 from imagepipe.localcloud.addresses import LOOPBACK
 from imagepipe.localcloud.folder import Folder
 from imagepipe.localcloud.process import Detached, await_answer
@@ -20,13 +22,13 @@ from imagepipe.localcloud.process import Detached, await_answer
 
 @dataclass(frozen=True)
 class LocalCloud:
-    """How to reach a running local cloud."""
+    """Address of a running local cloud, and the certificate to trust."""
 
     endpoint: str
     ca_bundle: Path
 
     def environment(self, account_id: str, region: str) -> dict[str, str]:
-        """The AWS_* variables that make any AWS client work in that account: the access key is the account."""
+        """Return the AWS_* variables for any AWS client in an account: the access key is the account's id."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_CA_BUNDLE": str(self.ca_bundle),
@@ -40,6 +42,8 @@ class LocalCloud:
 
 @dataclass(frozen=True)
 class Status:
+    """State of a clone's local cloud; endpoint and uptime are None unless both processes answer."""
+
     running: bool
     endpoint: str | None
     pids: dict[str, int]
@@ -49,7 +53,7 @@ class Status:
 
 
 def up(root: Path) -> LocalCloud:
-    """Starts what does not run yet; with everything running it only looks.
+    """Start the processes that do not run yet; return how to reach them.
 
     Raises:
         LocalCloudError: the port is taken, or a process does not come up.
@@ -64,7 +68,7 @@ def up(root: Path) -> LocalCloud:
 
 
 def down(root: Path) -> None:
-    """Stops both processes and keeps what they know; nothing to do is fine too."""
+    """Stop the processes and keep their state; without running processes it does nothing."""
     folder = Folder(root.resolve())
     if folder.path.exists():
         with _locked(folder):
@@ -72,27 +76,34 @@ def down(root: Path) -> None:
 
 
 def status(root: Path) -> Status:
+    """Return whether the local cloud runs, where, and with which accounts."""
     folder = Folder(root.resolve())
-    found = {each.name: each.process() for each in (_server(folder), _host(folder))}
-    alive = {name: process for name, process in found.items() if process}
-    running = len(alive) == len(found) and _is_running(folder)
+    processes = {detached.name: detached.process() for detached in (_server(folder), _host(folder))}
+    alive = {name: process for name, process in processes.items() if process}
+    running = len(alive) == len(processes) and _is_running(folder)
     return Status(
         running=running,
         endpoint=_handle(folder).endpoint if running else None,
         pids={name: process.pid for name, process in alive.items()},
         uptime_seconds=time.time() - max(process.create_time() for process in alive.values()) if running else None,
-        accounts=sorted(each.name for each in folder.objects.glob("[0-9]" * 12)),
+        accounts=sorted(account.name for account in folder.objects.glob("[0-9]" * 12)),
         folder=folder.path,
     )
 
 
 def logs(root: Path, follow: bool) -> None:
-    """Prints what functions and the server wrote last, and with `follow` what they go on to write."""
+    """Print the last lines of the server, the host and the functions; with `follow` also new ones, until Ctrl-C.
+
+    Raises:
+        LocalCloudError: the local cloud was never started.
+    """
     folder = Folder(root.resolve())
     files = [file for file in (_server(folder).log, _host(folder).log, folder.function_log) if file.exists()]
     if not files:
-        raise LocalCloudError("there are no logs yet: start the local cloud with `make up`")
-    log_view.show(files, follow)
+        raise LocalCloudError("no logs yet: start the local cloud with `make up`")
+    command = ["tail", "--verbose", "--lines=40", *(["--follow=name"] if follow else []), *map(str, files)]
+    with contextlib.suppress(KeyboardInterrupt):
+        subprocess.run(command, check=True)
 
 
 def _start(folder: Folder) -> None:
@@ -102,7 +113,7 @@ def _start(folder: Folder) -> None:
     if not addresses.becomes_free(port):
         raise LocalCloudError(
             f"port {port} of this clone's local cloud is held by {addresses.holder(port)}: end it and try again. "
-            f"To begin afresh on another port, losing what the local cloud holds: rm -r {folder.path}"
+            f"To reset the local cloud and take another port, losing all that it holds: rm -r {folder.path}"
         )
     folder.trim_logs()
     certificate.ensure(folder.certificate, folder.private_key)
@@ -128,18 +139,18 @@ def _start(folder: Folder) -> None:
 
 
 def _stop(folder: Folder) -> None:
-    """The host first: while its functions run they need the server."""
+    """Stop the host before the server, because running functions need the server."""
     image_registry.down(folder)
     _host(folder).stop()
     _server(folder).stop()
 
 
 def _is_running(folder: Folder) -> bool:
-    """Whether both processes answer, and run what lies in the source tree now."""
+    """Return whether both processes answer and run the code of the source tree as it is now."""
     fingerprint = _fingerprint()
     return all(
-        each.process() is not None and each.started_from(fingerprint) and _answers(each, folder)
-        for each in (_server(folder), _host(folder))
+        process.process() is not None and process.started_from(fingerprint) and _answers(process, folder)
+        for process in (_server(folder), _host(folder))
     )
 
 
@@ -153,7 +164,7 @@ def _answers(process: Detached, folder: Folder) -> bool:
 
 
 def _fingerprint() -> str:
-    """Changes with the code of the local cloud and the version of the emulator."""
+    """Hash the code of the local cloud and the version of the emulator."""
     total = hashlib.sha256(importlib.metadata.version("ministack").encode())
     for file in sorted(Path(__file__).parent.rglob("*.py")):
         total.update(file.read_bytes())
@@ -174,7 +185,7 @@ def _handle(folder: Folder) -> LocalCloud:
 
 @contextmanager
 def _locked(folder: Folder) -> Iterator[None]:
-    """One command at a time: terragrunt and people may both call `up` at once."""
+    """Let one command at a time start or stop processes: Terragrunt and people may call `up` at once."""
     with folder.lock.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -1,7 +1,7 @@
-"""What functions write goes to their CloudWatch log group, as Lambda sends it: under the role of the function.
+"""Sends the output of functions to CloudWatch log groups with the credentials of their roles, as Lambda does.
 
-So a role that may not write logs leaves none here either. Lines in CloudWatch's embedded metric format become metrics
-once their line has been accepted, which on AWS is CloudWatch's own doing.
+So a role without permission to write logs leaves none here either. Lines in CloudWatch's embedded metric format become
+metrics when CloudWatch Logs has accepted them; on AWS, CloudWatch does that itself.
 """
 
 import asyncio
@@ -24,6 +24,8 @@ BATCH_EVENTS, BATCH_BYTES, EVENT_OVERHEAD = 10_000, 1_000_000, 26
 
 
 class LogShipper:
+    """Collects the lines of one function version and sends them in batches."""
+
     def __init__(self, function: Function, emulator: Emulator, file: Path) -> None:
         self.credentials: Credentials | None = None
         self._function = function
@@ -38,7 +40,7 @@ class LogShipper:
         self._due: asyncio.Task[None] | None = None
 
     def add(self, worker: "Worker", line: str) -> None:
-        """Takes one line of a worker; it is sent a little later, together with others."""
+        """Take one line of a worker, to be sent a little later together with others."""
         if not line:
             return
         function = self._function
@@ -49,7 +51,7 @@ class LogShipper:
             self._due = asyncio.create_task(self._flush_soon())
 
     async def flush(self) -> None:
-        """Sends what is pending. A role without the permission loses it, as on AWS, but the local file has it."""
+        """Send the pending lines. A role without the permission loses them, as on AWS; the local file has them."""
         async with self._flushing:
             while self._pending:
                 stream, events = self._pending.popitem()
@@ -81,18 +83,18 @@ class LogShipper:
 
     def _put_metrics(self, events: list[dict[str, Any]]) -> None:
         function = self._function
-        found = embedded_metrics.extract(event["message"] for event in events)
-        if found:
+        metrics = embedded_metrics.extract(event["message"] for event in events)
+        if metrics:
             if self._cloudwatch is None:
                 self._cloudwatch = self._emulator.client("cloudwatch", function.region, function.account_id)
-            for namespace, data in found.items():
+            for namespace, data in metrics.items():
                 for first in range(0, len(data), embedded_metrics.REQUEST_LIMIT):
                     self._cloudwatch.put_metric_data(
                         Namespace=namespace, MetricData=data[first : first + embedded_metrics.REQUEST_LIMIT]
                     )
 
     def _logs(self) -> Any:
-        """A client under the role's credentials of now."""
+        """Return a client with the role's current credentials."""
         if self._client is None or self._client_credentials is not self.credentials:
             assert self.credentials is not None
             self._client = self._emulator.client("logs", self._function.region, self.credentials)

@@ -9,7 +9,7 @@ from typing import Any
 
 from imagepipe.localcloud.function import Credentials, Emulator, Function
 from imagepipe.localcloud.log_shipping import LogShipper
-from imagepipe.localcloud.runtime_api import Invocation, Outcome
+from imagepipe.localcloud.runtime_api import Answer, Invocation
 from imagepipe.localcloud.sandbox import Image
 from imagepipe.localcloud.worker import Worker
 
@@ -19,6 +19,8 @@ IDLE_SECONDS = 300.0
 
 
 class Pool:
+    """Workers of one function version, at most `WORKER_LIMIT`."""
+
     def __init__(self, function: Function, revision: str, emulator: Emulator, code: Path | Image, log: Path) -> None:
         self.revision = revision
         self.shipper = LogShipper(function, emulator, log)
@@ -26,7 +28,7 @@ class Pool:
         self._emulator = emulator
         self.code = code
         self._idle: list[Worker] = []
-        self._waiting: deque[asyncio.Future[Worker | Outcome]] = deque()
+        self._waiting: deque[asyncio.Future[Worker | Answer]] = deque()
         self._workers: set[Worker] = set()
         self._starting = 0
         self._credentials: Credentials | None = None
@@ -34,9 +36,10 @@ class Pool:
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    async def invoke(self, invocation: Invocation) -> Outcome:
+    async def invoke(self, invocation: Invocation) -> Answer:
+        """Run an invocation in a free worker, or in a new one."""
         worker = await self._acquire()
-        if isinstance(worker, Outcome):
+        if isinstance(worker, Answer):
             return worker
         try:
             return await worker.invoke(invocation)
@@ -44,14 +47,14 @@ class Pool:
             self._release(worker)
 
     def reap(self) -> None:
-        """Ends workers that had nothing to do for a while, or whose credentials run out."""
+        """End workers that have been idle for `IDLE_SECONDS`, or whose credentials expire soon."""
         oldest = time.monotonic() - IDLE_SECONDS
-        for worker in [each for each in self._idle if each.idle_since < oldest or not each.usable]:
+        for worker in [worker for worker in self._idle if worker.idle_since < oldest or not worker.usable]:
             self._idle.remove(worker)
             self._discard(worker)
 
     async def close(self) -> None:
-        """Ends idle workers now, and busy ones as soon as they are done."""
+        """End idle workers now, and busy ones when their invocation ends."""
         self._closed = True
         while self._idle:
             self._discard(self._idle.pop())
@@ -59,24 +62,24 @@ class Pool:
         await self.shipper.flush()
 
     async def kill(self) -> None:
-        """Ends every worker now, whatever it does."""
+        """End every worker now, also in the middle of an invocation."""
         await asyncio.gather(*(worker.stop() for worker in self._workers), return_exceptions=True)
         await self.shipper.flush()
 
-    async def _acquire(self) -> Worker | Outcome:
-        """An idle worker, or the first that becomes free or ready; the reason if a new one cannot start."""
+    async def _acquire(self) -> Worker | Answer:
+        """Return an idle worker, or the first that becomes free; an error answer if a new worker cannot start."""
         while self._idle:
             worker = self._idle.pop()  # the one used last: its pages are the warmest, and the others may go
             if worker.usable:
                 return worker
             self._discard(worker)
-        future: asyncio.Future[Worker | Outcome] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Worker | Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
         self._grow()
         return await future
 
     def _grow(self) -> None:
-        """Starts workers until each waiting invocation has one coming, or the bound is reached."""
+        """Start a worker per waiting invocation, up to the limit."""
         while self._starting < len(self._waiting) and len(self._workers) + self._starting < WORKER_LIMIT:
             self._starting += 1
             self._spawn(self._start())
@@ -84,14 +87,14 @@ class Pool:
     async def _start(self) -> None:
         try:
             result = await self._new_worker()
-        except Exception as error:  # role gone, emulator stopping: the caller is told, the host lives on
-            result = Outcome.failure("Runtime.InitError", f"the function cannot start: {error}")
+        except Exception as error:  # the role is gone, the emulator stops: the caller gets an error, the host goes on
+            result = Answer.failure("Runtime.InitError", f"the function cannot start: {error}")
         self._starting -= 1
         if isinstance(result, Worker):
             self._workers.add(result)
         self._hand_over(result)
 
-    async def _new_worker(self) -> Worker | Outcome:
+    async def _new_worker(self) -> Worker | Answer:
         worker = Worker(self._function, await self._fresh_credentials(), self.shipper.add)
         failure = await worker.start(self._emulator, self.code)
         if failure is None:
@@ -114,7 +117,7 @@ class Pool:
         else:
             self._hand_over(worker)
 
-    def _hand_over(self, result: Worker | Outcome) -> None:
+    def _hand_over(self, result: Worker | Answer) -> None:
         while self._waiting:
             future = self._waiting.popleft()
             if not future.done():

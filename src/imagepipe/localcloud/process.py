@@ -1,7 +1,7 @@
 """Processes that outlive the command which started them.
 
-A record on disk holds the process id and the time at which that process began: an id alone may by now belong to a
-stranger, and a stranger is never signalled.
+A record on disk holds the process id and the start time of the process. The system may give the id to another process
+later; the start time keeps us from signalling that one.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ CLOCK_TOLERANCE_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Detached:
-    """One process of its own session, known by the record that `start` leaves."""
+    """A process in a session of its own, identified by the record that `start` writes."""
 
     name: str
     record: Path
@@ -42,7 +42,7 @@ class Detached:
         fingerprint: str,
         files: Sequence[int] = (),
     ) -> None:
-        """Starts the command, which listens on `port`, was made from `fingerprint` and inherits descriptors `files`."""
+        """Start a command and record its port and the fingerprint of its code; it inherits the descriptors `files`."""
         with self.log.open("ab") as log:
             started = subprocess.Popen(
                 command,
@@ -54,7 +54,7 @@ class Detached:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        # A process that has already gone leaves a record that matches nothing, and its log says why.
+        # A process that has ended already leaves a record that matches no process; its log says why.
         began = 0.0
         with contextlib.suppress(psutil.NoSuchProcess):
             began = psutil.Process(started.pid).create_time()
@@ -62,48 +62,51 @@ class Detached:
         self.record.write_text(json.dumps(known))
 
     def process(self) -> psutil.Process | None:
-        """The process if it still runs."""
+        """Return the process if it still runs."""
         known = self._read()
         if known is None:
             return None
         try:
-            found = psutil.Process(known["pid"])
-            other = abs(found.create_time() - known["began"]) > CLOCK_TOLERANCE_SECONDS
-            if other or found.status() == psutil.STATUS_ZOMBIE:
+            process = psutil.Process(known["pid"])
+            other = abs(process.create_time() - known["began"]) > CLOCK_TOLERANCE_SECONDS
+            if other or process.status() == psutil.STATUS_ZOMBIE:
                 return None
         except psutil.NoSuchProcess:
             return None
-        return found
+        return process
 
     def started_from(self, fingerprint: str) -> bool:
+        """Return whether the process was started with this fingerprint."""
         known = self._read()
         return known is not None and known["fingerprint"] == fingerprint
 
     def port(self) -> int | None:
+        """Return the port that the process was started with, or None if it was not started."""
         known = self._read()
         return known["port"] if known else None
 
     def stop(self) -> None:
-        """Ends the process, politely first, and whatever of its session it left behind; removes the record."""
+        """End the process, by SIGTERM and then SIGKILL, and what is left of its session; remove the record."""
         known = self._read()
-        found = self.process()
-        if found is not None:
+        process = self.process()
+        if process is not None:
             with contextlib.suppress(psutil.NoSuchProcess):
-                found.terminate()
-                if not self._gone():
-                    found.kill()
-                    self._gone()
+                process.terminate()
+                if not self._ends():
+                    process.kill()
+                    self._ends()
         if known is not None:
             _end_orphans(known["pid"], known["began"])
         self.record.unlink(missing_ok=True)
 
     def last_lines(self, count: int = 15) -> str:
+        """Return the end of the process's log."""
         with contextlib.suppress(FileNotFoundError):
             return "\n".join(self.log.read_text(errors="replace").splitlines()[-count:])
         return ""
 
-    def _gone(self) -> bool:
-        """Waits for the process to end; a zombie counts as ended, since it may not be ours to reap."""
+    def _ends(self) -> bool:
+        """Wait for the process to end. A zombie counts as ended: another process may have to reap it."""
         deadline = time.monotonic() + STOP_SECONDS
         while self.process() is not None:
             if time.monotonic() > deadline:
@@ -120,10 +123,10 @@ class Detached:
 
 
 def await_answer(process: Detached, answers: Callable[[], bool]) -> None:
-    """Waits until a process that was started does what it was started for.
+    """Wait until a started process answers.
 
     Raises:
-        LocalCloudError: it has ended or takes too long; with the end of its log.
+        LocalCloudError: the process has ended or takes too long; the message holds the end of its log.
     """
     deadline = time.monotonic() + START_SECONDS
     while not answers():
@@ -142,7 +145,7 @@ class _Record(TypedDict):
 
 
 def _end_orphans(session: int, began: float) -> None:
-    """Ends function processes whose host was killed: they are what is left of the session that the host led."""
+    """End the functions of a host that was killed: the processes that are left of its session."""
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             younger = process.create_time() >= began - CLOCK_TOLERANCE_SECONDS

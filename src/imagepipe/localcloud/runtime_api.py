@@ -1,7 +1,7 @@
 """The Lambda Runtime API that one worker talks to.
 
-https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html. Each worker has a port of its own, which is how it is
-known: the API has no place for an identity, and the runtime client accepts nothing but host:port.
+https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html. Each worker has a port of its own, which identifies it:
+the API has no field for an identity, and the runtime client takes only host:port.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ VERSION_PATH = "/2018-06-01/runtime"
 
 @dataclass(frozen=True)
 class Invocation:
-    """One event on its way to a function."""
+    """One event for a function."""
 
     request_id: str
     function_arn: str
@@ -26,18 +26,20 @@ class Invocation:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What an invocation came to: the function's answer, or the error in Lambda's shape."""
+class Answer:
+    """Result of an invocation: the function's payload, or an error in Lambda's JSON shape."""
 
     payload: bytes
     is_error: bool = False
 
     @property
     def message(self) -> str:
+        """Message of an error."""
         return str(json.loads(self.payload)["errorMessage"])
 
     @classmethod
-    def failure(cls, error_type: str, message: str) -> "Outcome":
+    def failure(cls, error_type: str, message: str) -> "Answer":
+        """Make an error in Lambda's shape."""
         return cls(json.dumps({"errorType": error_type, "errorMessage": message}).encode(), is_error=True)
 
 
@@ -45,26 +47,30 @@ class Outcome:
 class RuntimeApi:
     """An ASGI application for one worker, driven through its queues."""
 
-    #: Set when the worker asks for its first event: it is initialised.
+    #: Set when the worker requests its first event: it is initialised.
     ready: asyncio.Event = field(default_factory=asyncio.Event)
-    #: Why initialising failed, as the worker tells it before it exits.
-    init_error: Outcome | None = None
+    #: The worker's report of a failed initialisation, which it sends before it exits.
+    init_error: Answer | None = None
     _events: asyncio.Queue[tuple[Invocation, int] | None] = field(default_factory=asyncio.Queue)
-    _answer: asyncio.Future[Outcome] | None = None
+    _answer: asyncio.Future[Answer] | None = None
     _current: str = ""
 
-    def hand(self, invocation: Invocation, deadline_ms: int) -> asyncio.Future[Outcome]:
-        """Gives the worker its next event; the future holds what it answers."""
+    def send(self, invocation: Invocation, deadline_ms: int) -> asyncio.Future[Answer]:
+        """Give the worker its next event; the future will hold the answer.
+
+        `deadline_ms` counts from 1970.
+        """
         self._current = invocation.request_id
         self._answer = asyncio.get_running_loop().create_future()
         self._events.put_nowait((invocation, deadline_ms))
         return self._answer
 
     def close(self) -> None:
-        """Ends the request for an event that nobody waits for any more."""
+        """End the worker's open request for the next event."""
         self._events.put_nowait(None)
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Answer one HTTP request of the worker."""
         if scope["type"] != "http":
             return
         request = (scope["method"], scope["path"].removeprefix(VERSION_PATH))
@@ -74,11 +80,11 @@ class RuntimeApi:
             return
         body = await read_body(receive)
         if request == ("POST", "/init/error"):
-            self.init_error = Outcome(body, is_error=True)
+            self.init_error = Answer(body, is_error=True)
         elif request == ("POST", f"/invocation/{self._current}/response"):
-            self._settle(Outcome(body))
+            self._settle(Answer(body))
         elif request == ("POST", f"/invocation/{self._current}/error"):
-            self._settle(Outcome(body, is_error=True))
+            self._settle(Answer(body, is_error=True))
         else:
             await respond(send, 403, b'{"errorType": "InvalidRequestID", "errorMessage": "Invalid request ID"}')
             return
@@ -97,12 +103,13 @@ class RuntimeApi:
         }
         await respond(send, 200, invocation.payload, headers)
 
-    def _settle(self, outcome: Outcome) -> None:
+    def _settle(self, answer: Answer) -> None:
         if self._answer is not None and not self._answer.done():
-            self._answer.set_result(outcome)
+            self._answer.set_result(answer)
 
 
 async def read_body(receive: Any) -> bytes:
+    """Return the whole body of an ASGI request."""
     parts = []
     while True:
         message = await receive()
@@ -112,7 +119,7 @@ async def read_body(receive: Any) -> bytes:
 
 
 async def respond(send: Any, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-    """Always with a content type: without one the runtime client of awslambdaric crashes."""
+    """Send an ASGI response, always with a content type: without one awslambdaric's client crashes."""
     named = {"Content-Type": "application/json", "Content-Length": str(len(body)), **(headers or {})}
     raw = [(name.lower().encode(), value.encode()) for name, value in named.items()]
     await send({"type": "http.response.start", "status": status, "headers": raw})
@@ -120,9 +127,9 @@ async def respond(send: Any, status: int, body: bytes, headers: dict[str, str] |
 
 
 async def listen(application: Any, listening: socket.socket, stop: asyncio.Event, idle_seconds: float = 5) -> None:
-    """Serves an ASGI application on a socket, which it takes over and closes, until `stop` is set.
+    """Serve an ASGI application on a socket, which this function closes, until `stop` is set.
 
-    A connection is closed when it has been idle for so long, and not before, though the client has long been gone.
+    A connection stays open for `idle_seconds` after its last request, even if the client has closed its end.
     """
     config = Config()
     config.bind = [f"fd://{listening.detach()}"]

@@ -1,7 +1,7 @@
-"""Runs a function from the files of an image, daemonless and with what Lambda gives it: bubblewrap.
+"""Runs a function from the files of an image by bubblewrap: without a daemon, and with the limits of Lambda.
 
-A read-only root, a /tmp of the configured size, no other user's processes, the machine's network, and an unprivileged
-user id that is nobody's. https://github.com/containers/bubblewrap
+The function has a read-only root, a /tmp of the configured size, no view of other processes, the machine's network and
+an unprivileged user id. https://github.com/containers/bubblewrap
 """
 
 import json
@@ -13,9 +13,9 @@ from typing import Any, Self
 from imagepipe.container.layout import Layout
 from imagepipe.errors import PipelineError
 
-#: Lambda runs functions under an id of its own choosing; any must do.
+#: Lambda chooses a user id by itself, so a function must run under any.
 USER_ID = 993
-#: Where the local cloud's certificate appears to the function, as its path is one of this machine's.
+#: Path of the local cloud's certificate inside the sandbox, where paths of this machine do not exist.
 CERTIFICATE = "/run/local-cloud.pem"
 MEGABYTE = 1024 * 1024
 
@@ -29,28 +29,30 @@ class Image:
 
     @classmethod
     def unpack(cls, layout: Layout, folder: Path) -> Self:
-        """The image's files and configuration under a folder, unpacked unless they are there."""
+        """Unpack an image's files and configuration into a folder, unless they are there."""
         configuration = folder / "config.json"
         if not configuration.exists():
             layout.unpack(folder / "root")
-            configuration.write_text(json.dumps(layout.config))  # last: it says that the rest is there
+            configuration.write_text(json.dumps(layout.config))  # written last: it marks a complete folder
         return cls.read(folder)
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """An image that was unpacked there."""
+        """Return the image that was unpacked into a folder."""
         return cls(folder / "root", json.loads((folder / "config.json").read_text()))
 
     @property
     def variables(self) -> dict[str, str]:
+        """Environment variables that the image sets."""
         return dict(entry.split("=", 1) for entry in self.config["config"].get("Env", []))
 
     @property
     def folder(self) -> str:
+        """Working directory that the image sets."""
         return str(self.config["config"].get("WorkingDir") or "/")
 
     def command(self, arguments: tuple[str, ...]) -> list[str]:
-        """What is started: the entry point with a function's own command, or else the image's."""
+        """Return the entry point with a function's own command, by default with the image's."""
         settings = self.config["config"]
         return [*settings.get("Entrypoint", []), *(arguments or settings.get("Cmd", []))]
 
@@ -62,14 +64,14 @@ def command(
     certificate: Path | None,
     temporary_mb: int,
 ) -> list[str]:
-    """The command line that runs an image's function; the process it starts ends with it.
+    """Return the command line that runs a function of an image; the function ends when that command ends.
 
     Raises:
         PipelineError: bubblewrap is not installed.
     """
     program = shutil.which("bwrap")
     if program is None:
-        raise PipelineError("bubblewrap runs functions from the image without Docker (Debian: apt install bubblewrap)")
+        raise PipelineError("functions from the image need bubblewrap: install it (Debian: apt install bubblewrap)")
     sandbox = ["--ro-bind", str(image.root), "/", "--proc", "/proc", "--dev", "/dev", "--chdir", image.folder]
     sandbox += ["--size", str(temporary_mb * MEGABYTE), "--tmpfs", "/tmp", "--tmpfs", "/run"]  # noqa: S108 - the function's own
     for file in ("/etc/hosts", "/etc/resolv.conf"):

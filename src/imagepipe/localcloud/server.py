@@ -1,4 +1,4 @@
-"""The emulator as a process: what it is started with, and whether it answers."""
+"""The emulator's process: its command, its environment and its health."""
 
 import http.client
 import json
@@ -10,16 +10,17 @@ from pathlib import Path
 from imagepipe.localcloud.addresses import LOOPBACK
 from imagepipe.localcloud.folder import Folder
 
-#: Requests without a signature, such as a browser's, carry no region.
+#: Region of requests without a signature, such as a browser's.
 DEFAULT_REGION = "eu-west-1"
 
 
 def command() -> list[str]:
+    """Return the command that runs the emulator."""
     return [sys.executable, "-m", "imagepipe.localcloud.launcher"]
 
 
 def environment(folder: Folder, port: int, function_host: str) -> dict[str, str]:
-    """The whole environment of the process: nothing of the caller's AWS settings may reach it."""
+    """Return the whole environment of the emulator: the caller's AWS settings must not reach it."""
     return {
         **python_environment(folder),
         "AUTH": "true",
@@ -35,14 +36,14 @@ def environment(folder: Folder, port: int, function_host: str) -> dict[str, str]
         "S3_DATA_DIR": str(folder.objects),
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
-        # With a daemon in reach it would remove containers of other emulators at start.
+        # If it reached a Docker daemon, it would remove containers of other emulators at start.
         "DOCKER_HOST": f"unix://{folder.temporary}/no-docker.sock",
         "FUNCTION_HOST": function_host,
     }
 
 
 def python_environment(folder: Folder) -> dict[str, str]:
-    """What our own Python processes need, whatever shell they were started from."""
+    """Return the environment of our own Python processes, independent of the caller's shell."""
     return {
         "HOME": str(folder.temporary),
         "LANG": "C.UTF-8",
@@ -54,7 +55,7 @@ def python_environment(folder: Folder) -> dict[str, str]:
 
 
 def is_healthy(port: int, certificate: Path) -> bool:
-    """Whether the server of this certificate answers: a stranger on the port could not show it."""
+    """Return whether our server answers: another program on the port does not have the certificate."""
     connection = http.client.HTTPSConnection(
         LOOPBACK, port, timeout=5, context=ssl.create_default_context(cafile=str(certificate))
     )
@@ -62,6 +63,7 @@ def is_healthy(port: int, certificate: Path) -> bool:
 
 
 def is_host_healthy(port: int) -> bool:
+    """Return whether a function host answers on a port."""
     return _answers(http.client.HTTPConnection(LOOPBACK, port, timeout=5), "/health")
 
 

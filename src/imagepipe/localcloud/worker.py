@@ -1,4 +1,4 @@
-"""One execution environment: a real `awslambdaric` process, held to its function's limits."""
+"""One execution environment: a real `awslambdaric` process within the limits of its function."""
 
 import asyncio
 import contextlib
@@ -17,24 +17,24 @@ import psutil
 from imagepipe.localcloud import sandbox
 from imagepipe.localcloud.addresses import LOOPBACK, listening_socket
 from imagepipe.localcloud.function import Credentials, Emulator, Function
-from imagepipe.localcloud.runtime_api import Invocation, Outcome, RuntimeApi, listen
+from imagepipe.localcloud.runtime_api import Answer, Invocation, RuntimeApi, listen
 from imagepipe.localcloud.sandbox import Image
 
-#: Lambda gives initialising ten seconds of its own, and where that is not enough the first invocation's time as well.
+#: Lambda gives initialisation ten seconds, and then the time of the first invocation as well.
 INIT_SECONDS = 10
 MEMORY_POLL_SECONDS = 0.05
-#: Of a process' connection to its runtime API, longer than any invocation: the process does not connect again.
+#: Idle time of a process's connection to its runtime API. Longer than any invocation: the process does not reconnect.
 IDLE_SECONDS = 3600
 MEGABYTE = 1024 * 1024
 #: The longest event CloudWatch Logs takes.
 LOG_LINE_BYTES = 256 * 1024
 
-#: What Lambda calls them.
+#: Names that Lambda gives to signals.
 _SIGNALS: dict[int, str] = {signal.SIGKILL: "killed", signal.SIGSEGV: "segmentation fault", signal.SIGABRT: "aborted"}
 
 
 class Worker:
-    """Serves one invocation at a time; what ends badly ends the process too."""
+    """Runs one invocation at a time; a timeout or too much memory ends the process."""
 
     def __init__(self, function: Function, credentials: Credentials, say: Callable[["Worker", str], None]) -> None:
         self.function = function
@@ -49,11 +49,11 @@ class Worker:
         self._process: asyncio.subprocess.Process | None = None
         self._killed = False
 
-    async def start(self, emulator: Emulator, code: Path | Image) -> Outcome | None:
-        """Starts the process, from the source tree or from an image, and waits until it asks for work.
+    async def start(self, emulator: Emulator, code: Path | Image) -> Answer | None:
+        """Start the process from the source tree or from an image; wait until it requests its first event.
 
         Returns:
-            The failure if it never does.
+            An error answer if the process does not get that far, else None.
         """
         listening = listening_socket()
         api = f"{LOOPBACK}:{listening.getsockname()[1]}"
@@ -72,12 +72,13 @@ class Worker:
         failure = await self._watch(ready, limit, "")
         return (self._api.init_error or failure) if failure else None
 
-    async def invoke(self, invocation: Invocation) -> Outcome:
+    async def invoke(self, invocation: Invocation) -> Answer:
+        """Run one invocation and write the log lines that Lambda writes around it."""
         function = self.function
         began = time.monotonic()
         self._say(self, f"START RequestId: {invocation.request_id} Version: {function.version}")
         deadline_ms = int((time.time() + function.timeout_seconds) * 1000)
-        answer = self._api.hand(invocation, deadline_ms)
+        answer = self._api.send(invocation, deadline_ms)
         failure = await self._watch(answer, function.timeout_seconds, f"RequestId: {invocation.request_id} Error: ")
         if failure is not None:
             self._say(self, failure.message)
@@ -94,11 +95,12 @@ class Worker:
 
     @property
     def usable(self) -> bool:
-        """Whether it can take another invocation."""
+        """Whether the process can take another invocation."""
         running = self._process is not None and self._process.returncode is None and not self._killed
         return running and self.credentials.last
 
     async def stop(self) -> None:
+        """End the process and wait for it."""
         self._kill()
         if self._process is not None:
             await self._process.wait()
@@ -106,8 +108,8 @@ class Worker:
         self._stop.set()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _watch(self, work: "asyncio.Future[Any]", limit: float, prefix: str) -> Outcome | None:
-        """Waits for `work` while the process lives, within time and memory; otherwise ends it and says why."""
+    async def _watch(self, work: "asyncio.Future[Any]", limit: float, prefix: str) -> Answer | None:
+        """Wait for `work`; return an error answer if the process ends, or exceeds its memory or `limit` seconds."""
         assert self._process is not None
         exited = asyncio.create_task(self._process.wait())
         deadline = time.monotonic() + limit
@@ -119,13 +121,13 @@ class Worker:
                 if work.done():
                     return None
                 if exited.done():
-                    return Outcome.failure("Runtime.ExitError", f"{prefix}{_exit_reason(exited.result())}")
+                    return Answer.failure("Runtime.ExitError", f"{prefix}{_exit_reason(exited.result())}")
                 if used > self.function.memory_mb:
                     self._kill()
-                    return Outcome.failure("Runtime.OutOfMemory", f"{prefix}{_exit_reason(-signal.SIGKILL)}")
+                    return Answer.failure("Runtime.OutOfMemory", f"{prefix}{_exit_reason(-signal.SIGKILL)}")
                 if time.monotonic() > deadline:
                     self._kill()
-                    return Outcome.failure("Sandbox.Timedout", f"{prefix}Task timed out after {limit:.2f} seconds")
+                    return Answer.failure("Sandbox.Timedout", f"{prefix}Task timed out after {limit:.2f} seconds")
         finally:
             work.cancel()
             exited.cancel()
@@ -137,18 +139,18 @@ class Worker:
                 self._process.kill()
 
     def _resident_mb(self) -> int:
-        """What Lambda would count: the process and whatever it has started."""
+        """Return the resident memory of the process and its children, which is what Lambda counts."""
         assert self._process is not None
         total = 0
         with contextlib.suppress(psutil.NoSuchProcess):
             process = psutil.Process(self._process.pid)
-            for each in (process, *process.children(recursive=True)):
+            for member in (process, *process.children(recursive=True)):
                 with contextlib.suppress(psutil.NoSuchProcess):
-                    total += each.memory_info().rss
+                    total += member.memory_info().rss
         return int(total / MEGABYTE)
 
     async def _read_output(self) -> None:
-        """Hands on the process's lines; one that never ends is cut where CloudWatch would cut it."""
+        """Pass on the lines of the process; cut a line at the length where CloudWatch cuts it."""
         assert self._process is not None
         assert self._process.stdout is not None
         rest = b""
@@ -169,7 +171,7 @@ class Worker:
         return [sys.executable, "-m", "awslambdaric", *function.command]
 
     def _environment(self, api: str, emulator: Emulator, code: Path | Image) -> dict[str, str]:
-        """What Lambda sets, what the function's configuration sets, and the way to the local cloud; nothing else."""
+        """Return the variables that Lambda and the function's configuration set, and the address of the local cloud."""
         function = self.function
         if isinstance(code, Image):
             # The image says itself where Python and the code are.
@@ -204,6 +206,6 @@ class Worker:
 
 
 def _exit_reason(code: int) -> str:
-    """In Lambda's words; a negative code is a signal."""
+    """Describe an exit in Lambda's words; a negative code is a signal."""
     how = f"signal: {_SIGNALS.get(-code, -code)}" if code < 0 else f"exit status {code}"
     return f"Runtime exited with error: {how}"

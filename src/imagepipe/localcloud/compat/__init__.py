@@ -1,7 +1,8 @@
-"""What the emulator (MiniStack 1.5.33) gets wrong for us, mended in its process before it starts.
+"""Mends of the emulator (MiniStack 1.5.33), applied in its process before it starts.
 
-Each mend says what upstream does. tests/local/test_compat.py shows that upstream still does it; when one of those
-tests fails, its mend may go.
+The docstring of a mend says what the local cloud does, as AWS does it, and then, as a report to upstream would, what
+the emulator does by itself. tests/local/test_compat.py tries the emulator as it comes: when a test there fails with
+"upstream does this now", its mend may go.
 """
 
 from imagepipe.localcloud.compat.alarm_states import evaluate_alarms_as_configured
@@ -26,7 +27,7 @@ from imagepipe.localcloud.compat.snapshots import save_while_running
 
 
 def mend(function_host: str) -> None:
-    """Applies every mend; `function_host` is the URL that functions are run at."""
+    """Apply every mend; `function_host` is the URL of the function host."""
     run_image_functions_in(function_host)
     share_calls_by_weight()
     find_apis_of_every_account()

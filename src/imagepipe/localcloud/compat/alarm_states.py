@@ -16,10 +16,10 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 
 
 def evaluate_alarms_as_configured() -> None:
-    """An alarm looks at its own metric, period by period, and treats missing data as it was told.
+    """Evaluate an alarm on its own metric, period by period, with its setting for missing data.
 
-    Upstream puts all dimensions of a metric name together (a message in any queue sets off the alarm of the dead-letter
-    queue), takes the evaluation periods as one, and knows neither DatapointsToAlarm nor TreatMissingData.
+    Upstream merges all dimensions of a metric name (a message in any queue sets off the alarm of the dead-letter
+    queue), treats the evaluation periods as one, and ignores DatapointsToAlarm and TreatMissingData.
     """
     cloudwatch._evaluate_alarm = _evaluate
 
@@ -28,7 +28,7 @@ def _evaluate(alarm: dict[str, Any]) -> None:
     if alarm.get("ComparisonOperator") not in _COMPARE or not alarm.get("MetricName"):
         return  # anomaly detection and metric maths are not evaluated
     breaching = _breaching_periods(alarm)
-    known = [each for each in breaching if each is not None]
+    known = [breach for breach in breaching if breach is not None]
     if known:
         state = "ALARM" if sum(known) >= (alarm.get("DatapointsToAlarm") or len(breaching)) else "OK"
     elif alarm["TreatMissingData"] == "ignore":
@@ -40,20 +40,20 @@ def _evaluate(alarm: dict[str, Any]) -> None:
 
 
 def _breaching_periods(alarm: dict[str, Any]) -> list[bool | None]:
-    """Whether each of the last periods is over the threshold; None where there is no data and no rule for it."""
+    """Return for the last periods whether they breach the threshold; None for one without data or a rule for that."""
     dimensions = cloudwatch._dims_key(cloudwatch._dims_from_list(alarm["Dimensions"]))
     points = list(cloudwatch._metrics.get((alarm["Namespace"], alarm["MetricName"], dimensions), []))
     statistic = alarm.get("ExtendedStatistic") or alarm.get("Statistic")
     missing = {"breaching": True, "notBreaching": False}.get(alarm["TreatMissingData"])
     now, period = time.time(), alarm["Period"]
-    found: list[bool | None] = []
+    breaching: list[bool | None] = []
     for index in range(alarm["EvaluationPeriods"]):
         end = now - index * period
         within = [point for point in points if end - period < point["Timestamp"] <= end]
         stats = cloudwatch._calc_stats(within)
         value = cloudwatch._stat_value(stats, statistic, within) if stats else None
-        found.append(missing if value is None else _COMPARE[alarm["ComparisonOperator"]](value, alarm["Threshold"]))
-    return found
+        breaching.append(missing if value is None else _COMPARE[alarm["ComparisonOperator"]](value, alarm["Threshold"]))
+    return breaching
 
 
 def _enter(alarm: dict[str, Any], state: str, reason: str) -> None:

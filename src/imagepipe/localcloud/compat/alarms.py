@@ -14,10 +14,10 @@ _Response = tuple[int, dict[str, str], bytes]
 
 
 def keep_whole_alarms() -> None:
-    """Metric alarms are kept and told whole over the query protocol, which is what Terraform speaks.
+    """Store and return all members of a metric alarm over the query protocol, which Terraform speaks.
 
-    Upstream drops some members there when an alarm is put, makes up a Statistic next to an ExtendedStatistic, and
-    tells few of those it has, although it tells all in JSON; so every plan sees changes.
+    Upstream drops some members of PutMetricAlarm there, adds a Statistic to an ExtendedStatistic, and returns few
+    members, although it returns all in JSON. So every plan shows changes.
     """
     put, describe = cloudwatch._put_metric_alarm, cloudwatch._describe_alarms
 
@@ -49,7 +49,7 @@ def keep_whole_alarms() -> None:
 
 
 def _query_document(params: _Params) -> dict[str, Any]:
-    """Query parameters (`A.member.1.B=c`, each value in a list) as the document that the JSON protocol has."""
+    """Return query parameters (`A.member.1.B=c`, values in lists) as a document of the JSON protocol."""
     document: dict[str, Any] = {}
     for name in sorted(params, key=lambda name: [part.zfill(4) for part in name.split(".")]):
         *path, last = name.replace(".member.", ".").split(".")
@@ -64,16 +64,18 @@ def _with_lists(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     if value and all(key.isdigit() for key in value):
-        return [_with_lists(each) for each in value.values()]
-    return {key: _with_lists(each) for key, each in value.items()}
+        return [_with_lists(member) for member in value.values()]
+    return {key: _with_lists(member) for key, member in value.items()}
 
 
 def _query_xml(value: Any, name: str = "") -> str:
-    """A JSON document in the XML of the query protocol: lists have `member` elements, times are ISO 8601."""
+    """Return a JSON document in the XML of the query protocol: `member` elements in lists, times in ISO 8601."""
     if isinstance(value, dict):
-        return "".join(f"<{key}>{_query_xml(each, key)}</{key}>" for key, each in value.items() if each is not None)
+        return "".join(
+            f"<{key}>{_query_xml(member, key)}</{key}>" for key, member in value.items() if member is not None
+        )
     if isinstance(value, list):
-        return "".join(f"<member>{_query_xml(each)}</member>" for each in value)
+        return "".join(f"<member>{_query_xml(member)}</member>" for member in value)
     if isinstance(value, bool):
         return str(value).lower()
     if name.endswith("Timestamp"):

@@ -11,27 +11,27 @@ from ministack.services import apigateway, lambda_svc
 
 
 def find_apis_of_every_account() -> None:
-    """Calls to an HTTP API without a signature reach it in whatever account it is.
+    """Let unsigned calls reach an HTTP API in any account.
 
     Upstream looks in the server's default account only, so that a server with several accounts answers "Not Found".
-    A signed call still finds the APIs of its own account only.
+    A signed call still reaches only the APIs of its own account.
     """
     find: Callable[[str], tuple[str, str] | None] = apigateway.find_api_scope
     nobody = os.environ.get("MINISTACK_ACCOUNT_ID", "000000000000")
 
     @functools.wraps(find)
     def find_everywhere(api_id: str) -> tuple[str, str] | None:
-        found = find(api_id)
-        if found is not None or get_account_id() != nobody:
-            return found
-        owners = (owner for (*owner, each), _ in apigateway._apis.all_items() if each == api_id)
+        scope = find(api_id)
+        if scope is not None or get_account_id() != nobody:
+            return scope
+        owners = (owner for (*owner, name), _ in apigateway._apis.all_items() if name == api_id)
         return next(((account, region) for account, region in owners), None)
 
     apigateway.find_api_scope = find_everywhere
 
 
 def keep_function_errors_from_callers() -> None:
-    """A caller of an HTTP API whose function fails gets 500 and "Internal Server Error".
+    """Answer 500 and "Internal Server Error" to the caller of an HTTP API whose function fails.
 
     Upstream answers 502 with the function's error, its message and stack trace.
     """
@@ -48,9 +48,9 @@ def keep_function_errors_from_callers() -> None:
 
 
 def give_apis_all_their_paths() -> None:
-    """A request under an API's own host name reaches the API, whatever its path.
+    """Pass every path under an API's own host name to the API.
 
-    Upstream answers some paths itself before it looks at the host, `/health` among them.
+    Upstream answers some paths by itself before it looks at the host name, `/health` among them.
     """
     shortcut = app._handle_pre_body_request
 

@@ -1,4 +1,4 @@
-"""Functions run in the function host."""
+"""Functions and their aliases."""
 
 import functools
 import http.client
@@ -10,16 +10,16 @@ from urllib.parse import urlsplit
 
 from ministack.services import lambda_svc
 
-#: Beyond the function's own timeout, which the host enforces: starting a worker, and waiting for a free one.
+#: Time beyond the function's own timeout, which the host enforces: to start a worker, or to wait for a free one.
 HOST_PATIENCE_SECONDS = 120
 
 
 def run_image_functions_in(function_host: str) -> None:
-    """Functions of package type Image run in the function host.
+    """Run functions of package type Image in the function host.
 
-    Upstream needs Docker for them, or one environment variable per function name; it then writes START and REPORT
-    lines into the log group by itself, whatever the role allows, wraps errors in "Proxy target returned HTTP 500",
-    and counts AWS/Lambda metrics for direct invocations only.
+    Upstream needs Docker for them, or one environment variable per function name. It then writes START and REPORT
+    lines into the log group even if the role forbids that, wraps errors in "Proxy target returned HTTP 500", and
+    counts AWS/Lambda metrics for direct invocations only.
     """
     dispatch = lambda_svc._execute_function_dispatch
     count = lambda_svc._emit_lambda_metrics
@@ -43,9 +43,9 @@ def run_image_functions_in(function_host: str) -> None:
 
 
 def share_calls_by_weight() -> None:
-    """Calls of an alias with weights go to its versions by those weights, whoever calls.
+    """Distribute the calls of an alias to its versions by their weights, for every kind of caller.
 
-    Upstream keeps an alias's RoutingConfig and calls the alias's own version always.
+    Upstream stores an alias's RoutingConfig but always calls the alias's own version.
     """
     resolve, invoke = lambda_svc._effective_func_record_for_qualifier, lambda_svc._invoke
 
@@ -57,11 +57,11 @@ def share_calls_by_weight() -> None:
     async def invoke_one(
         name: str, event: Any, headers: dict[str, str], path_qualifier: str | None = None, query: Any = None
     ) -> Any:
-        asked = path_qualifier or lambda_svc._qp_first(query or {}, "Qualifier") or None
-        return await invoke(name, event, headers, _version(lambda_svc._functions.get(name), asked), query)
+        qualifier = path_qualifier or lambda_svc._qp_first(query or {}, "Qualifier") or None
+        return await invoke(name, event, headers, _version(lambda_svc._functions.get(name), qualifier), query)
 
     def describe_own(describe: Any) -> Any:
-        """What an alias is said to be is its own version."""
+        """Describe an alias as its own version, not as the one that the next call would go to."""
 
         @functools.wraps(describe)
         def described(name: str, qualifier: str | None = None) -> Any:
@@ -77,7 +77,7 @@ def share_calls_by_weight() -> None:
 
 
 def _version(func: dict[str, Any] | None, qualifier: str | None) -> str | None:
-    """A version that an alias with weights stands for this time; anything else stands for itself."""
+    """Choose one version of an alias with weights at random; return any other qualifier as it is."""
     alias = (func or {}).get("aliases", {}).get(qualifier) or {}
     weights: dict[str, float] = (alias.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
     if not weights:

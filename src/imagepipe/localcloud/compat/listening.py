@@ -1,4 +1,4 @@
-"""How the server listens, and how it stops."""
+"""Start and stop of the server."""
 
 import asyncio.constants
 
@@ -8,17 +8,17 @@ FAREWELL_SECONDS = 0.5
 
 
 def leave_port_443_alone() -> None:
-    """The server listens on its own port only.
+    """Listen on the server's own port only.
 
-    Upstream also takes port 443 whenever it serves TLS and may bind it, for a service that we do not use.
+    Upstream also takes port 443, if it serves TLS and may bind that port, for a service that we do not use.
     """
     app._port_is_bindable = lambda host, port: False
 
 
 def stop_in_spite_of_idle_clients() -> None:
-    """The server stops at once although clients keep connections open.
+    """Stop at once although clients keep connections open.
 
-    Upstream leaves asyncio at its default: each idle TLS client that does not answer the farewell holds it for 30 s,
-    and the state is saved only after that.
+    Upstream leaves asyncio at its default: an idle TLS client that does not answer the close message delays the stop by
+    30 s, and the state is saved only after that.
     """
     asyncio.constants.SSL_SHUTDOWN_TIMEOUT = FAREWELL_SECONDS

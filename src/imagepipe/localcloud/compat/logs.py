@@ -10,10 +10,10 @@ _OF_A_STREAM = {"Logs_20140328.CreateLogStream", "Logs_20140328.PutLogEvents"}
 
 
 def judge_log_streams_by_their_name() -> None:
-    """Creating and filling a log stream is allowed on the stream: `…:log-group:<group>:log-stream:<stream>`.
+    """Check permission for CreateLogStream and PutLogEvents on `…:log-group:<group>:log-stream:<stream>`.
 
-    Upstream asks for the permission on the group, without anything after its name, so that the usual policy of a
-    function, which ends in `:*`, allows nothing.
+    Upstream checks it on the group, with nothing after its name. So the usual policy of a function, which ends in
+    `:*`, allows no log at all.
     """
     resource_of = iam_actions.extract_resource_arn
 

@@ -10,23 +10,24 @@ from ministack.services import s3
 
 
 def encode_keys_of_listed_versions() -> None:
-    """ListObjectVersions honours `encoding-type=url`.
+    """Encode keys in ListObjectVersions if the request has `encoding-type=url`.
 
-    Upstream ignores it there; clients ask for it and decode, so a key with "+" comes out with a space, and Terraform's
-    `force_destroy` deletes a key that does not exist for ever; one with a control character is not even XML.
+    Upstream ignores that parameter there. Clients send it and decode the answer, so "+" in a key becomes a space, and
+    Terraform's `force_destroy` tries for ever to delete a key that does not exist. A key with a control character makes
+    the answer invalid XML.
     """
     list_versions = s3._list_object_versions
     encoded = re.compile(rb"(<(Delimiter|Key|KeyMarker|NextKeyMarker|Prefix)>)([^<]*)(?=</\2>)")
 
-    def encode(found: re.Match[bytes]) -> bytes:
-        return found[1] + str(s3._url_encode(unescape(found[3].decode()))).encode()
+    def encode(element: re.Match[bytes]) -> bytes:
+        return element[1] + str(s3._url_encode(unescape(element[3].decode()))).encode()
 
     @functools.wraps(list_versions)
     def list_encoded(bucket_name: str, query_params: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
         status, headers, body = list_versions(bucket_name, query_params)
         if status != http.HTTPStatus.OK or s3._qp(query_params, "encoding-type", "") != "url":
             return status, headers, body
-        # Not by a parser: XML has no control characters, and a key may.
+        # Not by an XML parser: it refuses control characters, which a key may contain.
         body = encoded.sub(encode, body)
         return status, headers, body.replace(b"<IsTruncated>", b"<EncodingType>url</EncodingType><IsTruncated>", 1)
 

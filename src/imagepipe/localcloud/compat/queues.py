@@ -1,4 +1,4 @@
-"""What CloudWatch knows of queues."""
+"""Metrics of queues."""
 
 import logging
 import threading
@@ -8,16 +8,16 @@ from typing import Any
 from ministack.core.responses import request_scope
 from ministack.services import cloudwatch, sqs
 
-#: AWS publishes once a minute; people who watch a demo should not wait that long.
+#: AWS publishes once a minute, which is too long for people who watch a demo.
 INTERVAL_SECONDS = 5.0
 
 _log = logging.getLogger(__name__)
 
 
 def publish_queue_metrics() -> None:
-    """Queues have their AWS/SQS metrics, and alarms look at them again when time has passed.
+    """Publish the AWS/SQS metrics of all queues, and evaluate alarms, at an interval.
 
-    Upstream publishes no AWS/SQS metric, and evaluates alarms only when somebody puts metric data.
+    Upstream publishes no AWS/SQS metric, and evaluates alarms only after PutMetricData.
     """
     threading.Thread(target=_publish_for_ever, name="queue-metrics", daemon=True).start()
 
@@ -32,6 +32,7 @@ def _publish_for_ever() -> None:
 
 
 def publish() -> None:
+    """Publish the metrics of all queues once, and evaluate all alarms."""
     for (account, region, _), queue in sqs._queues.all_items():
         with request_scope(account, region):
             for (name, unit), value in _measure(queue).items():
@@ -42,7 +43,7 @@ def publish() -> None:
 
 
 def _measure(queue: dict[str, Any]) -> dict[tuple[str, str], float]:
-    """Metric and unit → value."""
+    """Return (metric, unit) → value of a queue."""
     now = time.time()
     messages = list(queue["messages"])
     visible = sum(message["visible_at"] <= now for message in messages)

@@ -1,4 +1,4 @@
-"""What policies learn of a request: which thing it is about, and what else they may ask."""
+"""Facts about a request that IAM policies are evaluated with: its resource and its condition keys."""
 
 import functools
 import json
@@ -8,18 +8,16 @@ from typing import Any
 from ministack.core import iam_actions, iam_evaluator
 from ministack.services import dynamodb, iam, lambda_svc
 
-#: Where a role that a request hands to Lambda waits for its own check. No condition key has this form.
+#: Entry of the context for the role that a request gives to Lambda, until it is checked. Not a condition key.
 _PASSED = "passed role"
 
 _PASSING = frozenset({"lambda:CreateFunction", "lambda:UpdateFunctionConfiguration"})
 
 
 def tell_policies_more_of_requests() -> None:
-    """Policies may ask which boundary a role has or gets, which items of a table a request touches, and whose event
-    source mapping it is; and whoever gives a role to a function needs iam:PassRole on it.
+    """Set iam:PermissionsBoundary, dynamodb:LeadingKeys and lambda:FunctionArn, and check iam:PassRole.
 
-    Upstream knows neither iam:PermissionsBoundary, dynamodb:LeadingKeys nor lambda:FunctionArn, and never asks for
-    iam:PassRole.
+    Upstream sets none of these condition keys, and lets everybody give any role to a function.
     """
     known = iam_actions.request_tag_context
     enforce = iam_evaluator.enforce
@@ -46,9 +44,9 @@ def tell_policies_more_of_requests() -> None:
 
 
 def let_wildcards_stand_for_line_breaks() -> None:
-    """A "*" in a policy stands for any characters.
+    """Let "*" in a policy match line breaks too.
 
-    Upstream leaves out line breaks, so that nobody may read an object with one in its key.
+    Upstream excludes line breaks, so that no policy with "*" allows to read an object with one in its key.
     """
     compile_pattern = iam_evaluator._fnmatch_compile
 
@@ -60,16 +58,16 @@ def let_wildcards_stand_for_line_breaks() -> None:
     iam_evaluator._fnmatch_compile = compile_whole
 
 
-#: Where a request may say which thing it is about.
+#: Parameters that may hold the ARN of a request's resource.
 _ARNS = ("OpenIDConnectProviderArn", "ResourceARN", "ResourceArn", "SubscriptionArn", "resourceArn")
 
 
 def find_what_requests_are_about() -> None:
-    """A policy may name the thing that a request tags, new functions, the version that is called, repositories, event
-    buses, alarms, dashboards, subscriptions and identity providers.
+    """Evaluate requests on the ARN of their resource where upstream does not know it.
 
-    Upstream takes such requests to be about everything, calls of a version to be about the function as a whole, and
-    those for an event bus to be about a rule of that name.
+    Upstream evaluates on "*" requests that tag a resource, create a function, or concern repositories, alarms,
+    dashboards, subscriptions and identity providers; calls of a version on the function; requests for an event bus on a
+    rule of the same name.
     """
     find = iam_actions.extract_resource_arn
 
@@ -81,35 +79,35 @@ def find_what_requests_are_about() -> None:
         operation = headers.get("x-amz-target", "").rpartition(".")[2]
         if service == "events" and operation.endswith("EventBus") and (name := _parsed(body).get("Name")):
             return f"arn:aws:events:{region}:{account}:event-bus/{name}"
-        found = str(find(service, method, path, headers, body, parameters, region, account))
+        arn = str(find(service, method, path, headers, body, parameters, region, account))
         if service == "lambda" and path.endswith("/invocations") and (version := _one(parameters.get("Qualifier"))):
-            return f"{found}:{version}" if found.count(":") == 6 else found
-        if found != "*":
-            return found
+            return f"{arn}:{version}" if arn.count(":") == 6 else arn
+        if arn != "*":
+            return arn
         if service == "lambda" and path.endswith("/functions") and (name := _parsed(body).get("FunctionName")):
             return f"arn:aws:lambda:{region}:{account}:function:{name}"
         if service == "ecr" and (names := _parsed(body).get("repositoryNames")):
             return f"arn:aws:ecr:{region}:{account}:repository/{names[0]}"
-        if service == "monitoring" and (named := _watching(body, parameters)):
-            return f"arn:aws:cloudwatch:{region if named.startswith('alarm:') else ''}:{account}:{named}"
-        return iam_actions._param(body, parameters, *_ARNS) or found
+        if service == "monitoring" and (suffix := _alarm_or_dashboard(body, parameters)):
+            return f"arn:aws:cloudwatch:{region if suffix.startswith('alarm:') else ''}:{account}:{suffix}"
+        return iam_actions._param(body, parameters, *_ARNS) or arn
 
     iam_actions.extract_resource_arn = find_more
 
 
-def _watching(body: bytes, parameters: dict[str, Any]) -> str:
-    """An alarm or dashboard that a request of CloudWatch names: the first, where there are several."""
+def _alarm_or_dashboard(body: bytes, parameters: dict[str, Any]) -> str:
+    """Return the end of the ARN of the first alarm or dashboard that a CloudWatch request names, or ""."""
     content = {**parameters, **_parsed(body)}
     for kind, names in (("alarm:", "AlarmNames"), ("dashboard/", "DashboardName"), ("dashboard/", "DashboardNames")):
-        if found := _one(content.get(names) or content.get(f"{names}.member.1")):
-            return kind + found
+        if name := _one(content.get(names) or content.get(f"{names}.member.1")):
+            return kind + name
     return ""
 
 
 def _one(value: Any) -> str:
-    """The first of several values."""
-    found = value[0] if isinstance(value, list) and value else value
-    return str(found) if found else ""
+    """Return the first value of a list, or the value itself, as text; "" if there is none."""
+    first = value[0] if isinstance(value, list) and value else value
+    return str(first) if first else ""
 
 
 def _more(service: str, action: str, body: bytes, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -129,7 +127,7 @@ def _more(service: str, action: str, body: bytes, parameters: dict[str, Any]) ->
 
 
 def _leading_keys(request: dict[str, Any]) -> dict[str, Any]:
-    """The partition key of the one item that a request names."""
+    """Return the partition key of the item that a request names."""
     table = dynamodb._tables.get(str(request.get("TableName", "")).rsplit("/", 1)[-1])
     item = request.get("Key") or request.get("Item")
     if not table or not isinstance(item, dict) or table["pk_name"] not in item:
@@ -138,15 +136,15 @@ def _leading_keys(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _mapping(arn: str) -> dict[str, Any] | None:
-    found: dict[str, Any] | None = (
-        lambda_svc._esms.get(arn.rsplit(":", 1)[1]) if ":event-source-mapping:" in arn else None
-    )
-    return found
+    if ":event-source-mapping:" not in arn:
+        return None
+    mapping: dict[str, Any] | None = lambda_svc._esms.get(arn.rsplit(":", 1)[1])
+    return mapping
 
 
 def _parsed(body: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(body or b"{}")
+        document = json.loads(body or b"{}")
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return document if isinstance(document, dict) else {}

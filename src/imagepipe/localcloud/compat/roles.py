@@ -8,10 +8,10 @@ from ministack.core import iam_evaluator
 
 
 def tell_roles_who_assumes_them() -> None:
-    """A role's trust policy may ask in whose account, and for which function, Lambda assumes it.
+    """Set aws:SourceAccount and aws:SourceArn when Lambda assumes a role.
 
-    Upstream lets an account's root stand in for services, but without aws:SourceAccount and aws:SourceArn, so that a
-    policy which guards against the confused deputy refuses Lambda as well.
+    Upstream lets the root of an account act for services, but sets neither key. So a trust policy that guards against
+    the confused deputy refuses Lambda as well.
     """
     evaluate = iam_evaluator.evaluate_trust_policy
 

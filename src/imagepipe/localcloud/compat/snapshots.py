@@ -10,7 +10,7 @@ from ministack import app
 from ministack.core import persistence
 
 INTERVAL_SECONDS = 3.0
-#: Saving copies every record, so the more there is, the less often.
+#: Time between saves as a multiple of the time of a save: a save copies every record.
 WORK_TO_REST = 20
 ATTEMPTS = 3
 
@@ -19,10 +19,10 @@ _log = logging.getLogger(__name__)
 
 
 def save_while_running() -> None:
-    """State is saved in the background, soon after requests that may have changed something.
+    """Save the state in the background, soon after requests that may have changed it.
 
-    Upstream saves it on a polite stop only, and a crash loses all. Objects in buckets it writes at once, so what a
-    crash can lose here are the last seconds of the other services: the next apply finds that missing and makes it.
+    Upstream saves it only when it is stopped by a signal, so that a crash loses all but the objects in buckets. With
+    the mend a crash loses the last seconds of the other services; the next apply creates what is missing.
     """
     changed = threading.Event()
     serve: _Asgi = app.app
@@ -57,4 +57,4 @@ def _save(service: str, state_of: Callable[[], Any]) -> None:
         if state is not None:
             persistence.save_state(service, state)
         return
-    _log.warning("%s is too busy to be saved now; the next round will", service)
+    _log.warning("the state of %s changes too fast to be saved now; the next round saves it", service)
