@@ -41,11 +41,15 @@ class _StorageData(BaseModel):
 
 
 class _PromotionData(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
     #: Hours that a release must have run here before it may be promoted.
     soak_hours: Annotated[float, Field(ge=0)]
 
 
 class _RolloutData(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
     #: Percentage of the calls that a new version gets first; 0: all calls at once.
     canary_percent: Annotated[int, Field(ge=0, le=50)]
     #: Minutes that a new version is watched. A workflow's credentials last an hour, for everything it does.
@@ -64,6 +68,8 @@ class _ComputeData(BaseModel):
 
 class ImageScan(BaseModel):
     """The mildest finding of the registry's scan that refuses an image, and the time to wait for the scan."""
+
+    model_config = ConfigDict(extra="forbid")
 
     refuse_from: Literal["INFORMATIONAL", "LOW", "MEDIUM", "HIGH", "CRITICAL"]
     timeout_seconds: Annotated[int, Field(ge=1)]
@@ -252,7 +258,12 @@ def _data(name: str) -> _EnvironmentFile:
         document = _parsed(file.read_text())
     except LarkError as error:
         raise PipelineError(f"{_relative(file)}: {str(error).splitlines()[0]}") from None
-    data = _validated(_EnvironmentFile, document.get("locals", [{}])[0], file)
+    content = document.get("locals", [{}])[0]
+    # A misspelt block would silently mean its default: no soak, no canary.
+    known = {*_EnvironmentFile.model_fields, *(unit.stem.replace("-", "_") for unit in LIVE.glob("_units/*.hcl"))}
+    if unknown := sorted({*content} - known):
+        raise PipelineError(f"{_relative(file)}: {unknown[0]} is unknown: name one of {', '.join(sorted(known))}")
+    data = _validated(_EnvironmentFile, content, file)
     if data.environment != name:
         raise PipelineError(f"{_relative(file)}: environment is {data.environment!r}, but its folder is {name!r}")
     return data

@@ -67,11 +67,22 @@ def test_a_rollout_is_at_once_where_nothing_is_said_of_it(dev: Path) -> None:
             "rollout.bake_minutes: Input should be less than or equal to 45",
         ),
         ("{ canary_percent = 10, bake_minutes = 0 }", "rollout: .* bake_minutes must be more than 0"),
+        ("{ canary_percent = 0, bake_minutes = 0, canary = 5 }", "rollout.canary: Extra inputs are not permitted"),
     ],
 )
 def test_a_malformed_rollout_is_named_with_its_field(dev: Path, rollout: str, message: str) -> None:
     (dev / "env.hcl").write_text(ENV.replace("}", f"  rollout = {rollout}\n}}"))
     with pytest.raises(PipelineError, match=f"live/dev/env.hcl: {message}"):
+        environments.load("dev")
+
+
+def test_a_misspelt_block_is_named_and_the_data_of_units_is_known(dev: Path) -> None:
+    (dev.parent / "_units").mkdir()
+    (dev.parent / "_units/ci-access.hcl").write_text("")
+    (dev / "env.hcl").write_text(ENV.replace("}", "  ci_access = {}\n}"))
+    environments.load("dev")
+    (dev / "env.hcl").write_text(ENV.replace("}", "  promtion = { soak_hours = 24 }\n}"))
+    with pytest.raises(PipelineError, match=r"live/dev/env.hcl: promtion is unknown: .* ci_access, .* promotion, "):
         environments.load("dev")
 
 
