@@ -20,6 +20,7 @@ flag       = $(if $($(1)),--$(2))
 found      = || [ $$? -eq 3 ]
 # What functions run from has to be installed or built with.
 functions := $(if $(filter image,$(FUNCTIONS)),image-tools,runtime)
+compile   := uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 install   := PATH="$(PATH)" $(PYTHON) scripts/setup.py
 export PATH := $(CURDIR)/.tools/bin:$(CURDIR)/.venv/bin:$(PATH)
 
@@ -40,9 +41,11 @@ image-tools: runtime
 setup: ## Install missing tools (.tools) and Python packages (.venv) into this clone
 	@$(install)
 
-.PHONY: demo test
+.PHONY: demo check test
 demo: $(functions) ## Deploy dev on the local cloud and send images through [IMAGES=<folder>, FUNCTIONS=image]
 	@$(imagepipe) demo $(if $(IMAGES),"$(IMAGES)")
+
+check: lint test-unit ## Check a change in three minutes: format, lint, types, walls and the quick tests
 
 test: setup ## Run all tests but the long rehearsal of a release [JOBS=2: tests at the same time]
 	@pytest -m "not rehearsal" -n $(JOBS) --no-loadscope-reorder tests/e2e tests/chaos tests/image tests/local tests/modules tests/live tests/image_processor tests/imagepipe tests/scripts tests/docs
@@ -161,8 +164,8 @@ bench-pipeline: setup ## Measure requests per image and events per second: build
 
 ## Development
 .PHONY: test-unit test-modules test-live test-local test-image test-e2e test-chaos nightly nightly-chaos nightly-fuzz nightly-release fuzz lint format docs docs-pictures requirements
-test-unit: setup ## Test engine, handlers and command line, in seconds
-	@pytest tests/image_processor tests/imagepipe tests/scripts tests/docs
+test-unit: setup ## Test engine, handlers, command line and docs, with the coverage that a change may not lower
+	@pytest -n $(JOBS) --dist worksteal --cov --cov-report= tests/image_processor tests/imagepipe tests/scripts tests/docs && coverage report --skip-covered --skip-empty | tail -1
 
 test-modules: setup ## Test the Terraform modules by plans
 	@pytest tests/modules
@@ -199,6 +202,8 @@ fuzz: setup ## Send mutated images of every format through the processor [SECOND
 lint: setup ## Check format, lint and types; change nothing
 	@ruff check && ruff format --check
 	@mypy
+	@lint-imports --no-logo --cache-dir .mypy_cache/imports
+	@python scripts/check_words.py src/imagepipe/cli lambda-image/src/image_processor/decoder benchmarks
 	@terraform fmt -check -recursive modules && terragrunt hcl fmt --check --working-dir live
 	@TFLINT_PLUGIN_DIR="$(CURDIR)/.tools/bin" tflint --recursive --config "$(CURDIR)/.tflint.hcl" --chdir modules
 	@shellcheck scripts/*.sh .ci/run
@@ -217,7 +222,7 @@ docs: setup ## Write the tables made from code and data: modules' READMEs, docs/
 docs-pictures: setup ## Make the pictures in docs/img from a run of the demo
 	@python docs/pictures.py
 
-requirements: setup ## Compile requirements.in to requirements.txt with the newest versions that fit
-	@uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header lambda-image/requirements.in -o lambda-image/requirements.txt
-	@uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header lambda-image/requirements-build.in -c lambda-image/requirements.txt -o lambda-image/requirements-build.txt
-	@uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements.in -c lambda-image/requirements.txt -o requirements.txt
+requirements: setup ## Compile both pyproject.toml to requirements.txt with the newest versions that fit
+	@$(compile) lambda-image/pyproject.toml -o lambda-image/requirements.txt
+	@$(compile) --group lambda-image/pyproject.toml:build -c lambda-image/requirements.txt -o lambda-image/requirements-build.txt
+	@$(compile) pyproject.toml lambda-image/pyproject.toml --group test --group lint --group setup -c lambda-image/requirements.txt -o requirements.txt

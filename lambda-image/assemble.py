@@ -87,11 +87,11 @@ def pip(command: str, *arguments: str | Path, **variables: str) -> None:
 
 def remove_unused(target: Path) -> None:
     for pattern in UNUSED:
-        for found in sorted(target.glob(pattern)):
-            if found.is_dir():
-                shutil.rmtree(found)
+        for path in sorted(target.glob(pattern)):
+            if path.is_dir():
+                shutil.rmtree(path)
             else:
-                found.unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
 
 
 def prune_botocore(data: Path, operations: dict[str, tuple[str, ...]]) -> None:
@@ -119,7 +119,7 @@ def prune_botocore(data: Path, operations: dict[str, tuple[str, ...]]) -> None:
             _write(file.with_name(f"{name}.json"), model)  # unpacked: it is read at every start
     endpoints = json.loads((data / "endpoints.json").read_text())
     for partition in endpoints["partitions"]:
-        partition["services"] = {name: found for name, found in partition["services"].items() if name in operations}
+        partition["services"] = {name: service for name, service in partition["services"].items() if name in operations}
     _write(data / "endpoints.json", endpoints)
 
 
@@ -146,7 +146,7 @@ def _shapes(part: Any) -> list[str]:
             for key, value in part.items()
             for name in ([value] if key == "shape" and isinstance(value, str) else _shapes(value))
         ]
-    return [name for each in part for name in _shapes(each)] if isinstance(part, list) else []
+    return [name for item in part for name in _shapes(item)] if isinstance(part, list) else []
 
 
 def _without_words(part: Any) -> Any:
@@ -156,7 +156,7 @@ def _without_words(part: Any) -> Any:
             for key, value in part.items()
             if not (key in {"documentation", "documentationUrl"} and isinstance(value, str))
         }
-    return [_without_words(each) for each in part] if isinstance(part, list) else part
+    return [_without_words(item) for item in part] if isinstance(part, list) else part
 
 
 def _read(file: Path) -> bytes:

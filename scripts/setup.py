@@ -56,11 +56,11 @@ MIRROR_PLACES = (
 )
 MIRROR_DEPTH = 4
 
-#: What the local cloud and a deployment need; linting and the tests need the rest as well.
+#: Steps for the local cloud and deployments. Linting and the tests need the other steps as well.
 RUNTIME = ("python", "terraform", "provider", "terragrunt")
 IMAGE = ("python", "crane", "image-programs")
 
-#: What builds and runs the image where there is no Docker, and the registry to rehearse with: program → Debian package.
+#: Programs that build and run the image without Docker, and the registry for rehearsals: program → Debian package.
 IMAGE_PROGRAMS = {
     "buildah": "buildah",
     "bwrap": "bubblewrap",
@@ -70,7 +70,7 @@ IMAGE_PROGRAMS = {
 
 
 class SetupError(Exception):
-    """Something is missing that setup cannot provide; the message names the fix."""
+    """A missing thing that setup cannot provide; the message names the fix."""
 
 
 def say(message: str) -> None:
@@ -79,7 +79,7 @@ def say(message: str) -> None:
 
 @contextlib.contextmanager
 def working(message: str) -> Iterator[None]:
-    """Says what is going on and, at a terminal, for how long; a build takes minutes and must not look hung."""
+    """Show what is going on and, at a terminal, for how long: a build takes minutes and must not look hung."""
     say(f"{message} …")
     started, done = time.monotonic(), threading.Event()
 
@@ -101,7 +101,7 @@ def working(message: str) -> Iterator[None]:
 
 
 def run(*command: str | Path, env: dict[str, str] | None = None) -> str:
-    """Runs a command quietly and returns what it printed; its last lines become the error if it fails."""
+    """Run a command quietly and return its output; its last lines become the error if it fails."""
     finished = subprocess.run([str(part) for part in command], capture_output=True, text=True, env=env)
     if finished.returncode:
         tail = "\n".join((finished.stderr or finished.stdout).strip().splitlines()[-8:])
@@ -118,7 +118,7 @@ def fingerprint(*parts: str | bytes) -> str:
 
 
 def on_path(name: str) -> str | None:
-    """Where the machine has `name`, our own .tools/bin (which `make env` puts on PATH) left out."""
+    """Return where the machine has a program, without our own .tools/bin, which `make env` puts on PATH."""
     places = [place for place in os.environ.get("PATH", "").split(os.pathsep) if Path(place or ".").resolve() != BIN]
     return shutil.which(name, path=os.pathsep.join(places))
 
@@ -127,12 +127,14 @@ def on_path(name: str) -> str | None:
 
 
 def python_fingerprint() -> str:
-    inputs = ((ROOT / name).read_bytes() for name in ("requirements.txt", "pyproject.toml"))
+    inputs = (
+        (ROOT / name).read_bytes() for name in ("requirements.txt", "pyproject.toml", "lambda-image/pyproject.toml")
+    )
     return fingerprint(sys.version, str(VENV), *inputs)
 
 
 def python_ready() -> bool:
-    return (VENV / "bin/python").exists() and (VENV / "bin/imagepipe").exists()
+    return all((VENV / "bin" / name).exists() for name in ("python", "imagepipe", "image-processor"))
 
 
 def install_python() -> None:
@@ -145,7 +147,8 @@ def install_python() -> None:
             ) from None
         pip = (VENV / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
         run(*pip, "--require-hashes", "-r", ROOT / "requirements.txt")
-        run(*pip, "--no-deps", "--no-build-isolation", "--editable", ROOT)
+        both = ("--editable", ROOT, "--editable", ROOT / "lambda-image")
+        run(*pip, "--no-deps", "--no-build-isolation", *both)
 
 
 # --- programs ---------------------------------------------------------------------------------------------------------
@@ -157,7 +160,7 @@ def link(name: str, target: str) -> None:
 
 
 def download(url: str, checksums_url: str) -> bytes | None:
-    """Fetches a release file and checks it against the release's list of SHA-256; None where the site is out of reach.
+    """Fetch a release file and check it against the release's list of SHA-256; None if the site is out of reach.
 
     Raises:
         SetupError: the file is not the one the list names.
@@ -178,7 +181,7 @@ def download(url: str, checksums_url: str) -> bytes | None:
 
 
 def unpack(content: bytes, asset: str, name: str) -> None:
-    """Puts the program `name` out of a release file (zip, tar.gz or the bare program) into .tools/bin."""
+    """Put the program `name` out of a release file (zip, tar.gz or the bare program) into .tools/bin."""
     with tempfile.TemporaryDirectory(dir=TOOLS) as folder:
         file, program = Path(folder) / asset, Path(folder) / "unpacked" / name
         file.write_bytes(content)
@@ -196,7 +199,7 @@ def unpack(content: bytes, asset: str, name: str) -> None:
 
 
 def build_with_go(name: str, pin: dict[str, str]) -> None:
-    """Builds in the module cache, where the module's own go.sum and replacements apply: `go install` refuses those."""
+    """Build in the module cache, where the module's own go.sum and replacements apply: `go install` refuses those."""
     version = pin["version"]
     go = shutil.which("go")
     if not go:
@@ -205,23 +208,23 @@ def build_with_go(name: str, pin: dict[str, str]) -> None:
         )
     environment = {**os.environ, "GOWORK": "off", "GOFLAGS": "", "CGO_ENABLED": "0"}
     with working(f"building {name} {version} with Go, as its release is out of reach (a minute or three on two cores)"):
-        found = json.loads(run(go, "mod", "download", "-json", f"{pin['module']}@v{version}", env=environment))
-        if found["Sum"] != pin["sum"]:
-            raise SetupError(f"{name} {version}: module hash {found['Sum']} is not the pinned {pin['sum']}")
+        module = json.loads(run(go, "mod", "download", "-json", f"{pin['module']}@v{version}", env=environment))
+        if module["Sum"] != pin["sum"]:
+            raise SetupError(f"{name} {version}: module hash {module['Sum']} is not the pinned {pin['sum']}")
         flags = "-s -w " + pin.get("ldflags", "").format(version=version)
-        build = ("build", "-C", found["Dir"], "-trimpath", "-ldflags", flags, "-o", BIN / name)
+        build = ("build", "-C", module["Dir"], "-trimpath", "-ldflags", flags, "-o", BIN / name)
         run(go, *build, pin.get("package", "."), env=environment)
 
 
 def install_go_tool(name: str) -> None:
     pin = PINS["go-tools"][name]
     version = pin["version"]
-    if found := on_path(name):
+    if present := on_path(name):
         printed = subprocess.run(
-            [found, pin.get("version-argument", "--version")], capture_output=True, text=True
+            [present, pin.get("version-argument", "--version")], capture_output=True, text=True
         ).stdout
         if re.search(rf"(?<![\d.]){re.escape(version)}(?![\d.])", printed):
-            link(name, found)
+            link(name, present)
             return
     asset, checksums = (pin[key].format(version=version, **NAMES) for key in ("asset", "checksums"))
     base = f"https://{pin['module']}/releases/download/v{version}"
@@ -234,7 +237,7 @@ def install_go_tool(name: str) -> None:
 
 
 def without_cli_config() -> dict[str, str]:
-    """The environment without a Terraform CLI configuration: ours is not there yet, the machine's may point nowhere."""
+    """Return the environment without a Terraform CLI configuration: ours is to come, the machine's may be broken."""
     return {key: value for key, value in os.environ.items() if key != "TF_CLI_CONFIG_FILE"}
 
 
@@ -246,15 +249,15 @@ def terraform_fits(program: str) -> bool:
 
 
 def terraform_fingerprint() -> str:
-    found = on_path("terraform")
-    stat = os.stat(found) if found else None
-    return fingerprint(json.dumps(PINS["terraform"]), str(found), str(stat and (stat.st_mtime_ns, stat.st_size)))
+    present = on_path("terraform")
+    stat = os.stat(present) if present else None
+    return fingerprint(json.dumps(PINS["terraform"]), str(present), str(stat and (stat.st_mtime_ns, stat.st_size)))
 
 
 def install_terraform() -> None:
     pin = PINS["terraform"]
-    if (found := on_path("terraform")) and terraform_fits(found):
-        link("terraform", found)
+    if (present := on_path("terraform")) and terraform_fits(present):
+        link("terraform", present)
         return
     version = pin["download"]
     base, asset = f"https://releases.hashicorp.com/terraform/{version}", f"terraform_{version}_{OS}_{ARCH}.zip"
@@ -274,7 +277,7 @@ def missing_image_programs() -> list[str]:
 
 
 def install_image_programs() -> None:
-    """Installs them where that can be done without asking; elsewhere says what is missing: who needs it will fail."""
+    """Install them where no password is needed; elsewhere name what is missing."""
     packages = missing_image_programs()
     if not packages or OS != "linux":
         return
@@ -292,7 +295,7 @@ def install_image_programs() -> None:
 
 
 def find_mirror() -> Path | None:
-    """The first folder that holds the pinned AWS provider, unpacked, in Terraform's mirror layout."""
+    """Return the first folder that holds the pinned AWS provider, unpacked, in Terraform's mirror layout."""
     wanted = f"registry.terraform.io/hashicorp/aws/{PINS['terraform-provider-aws']}/{OS}_{ARCH}"
     for place in MIRROR_PLACES:
         for folder, children, _ in os.walk(place):
@@ -304,7 +307,7 @@ def find_mirror() -> Path | None:
 
 
 def install_provider() -> None:
-    """Writes .tools/terraform.rc, which gives Terraform the provider from a folder: a mirror or our own.
+    """Write .tools/terraform.rc, which gives Terraform the provider from a folder: a mirror or our own.
 
     From an unpacked mirror Terraform links the provider instead of copying 700 MB into every unit; nothing races.
     """

@@ -59,7 +59,7 @@ def source() -> Source:
             "an image names the commit it was built from, and this is no git clone: clone the repository"
         ) from None
     dirty = bool(_git("status", "--porcelain", "--", str(IMAGE_SOURCE)))
-    return Source(commit, int(moment), dirty, importlib.metadata.version("imagepipe"))
+    return Source(commit, int(moment), dirty, source_tree.version())
 
 
 def image(platform: str, say: Callable[[str], None]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ The function host of the local cloud runs the handlers from that folder, so the 
 import hashlib
 import json
 import os
+import tomllib
 from typing import Any
 
 from imagepipe.files import write_atomically
@@ -20,12 +21,17 @@ def digest() -> str:
     """Return the sha256 over names, executable bits and contents of all files in lambda-image/ except caches."""
     total = hashlib.sha256()
     for file in sorted(IMAGE_SOURCE.rglob("*")):
-        if file.is_file() and "__pycache__" not in file.parts:
+        if file.is_file() and not any(part == "__pycache__" or part.endswith(".egg-info") for part in file.parts):
             name = file.relative_to(IMAGE_SOURCE).as_posix()
             content = file.read_bytes()
             total.update(f"{name}\0{os.access(file, os.X_OK):d}\0{len(content)}\0".encode())
             total.update(content)
     return f"sha256:{total.hexdigest()}"
+
+
+def version() -> str:
+    """Return the version of the distribution image_processor, which the image carries."""
+    return str(tomllib.loads((IMAGE_SOURCE / "pyproject.toml").read_text())["project"]["version"])
 
 
 #: What the digest is of, if no image is built.

@@ -93,7 +93,7 @@ def encode(jobs: Iterable[Job], recipe: Recipe, wide_gamut: bool, threads: int |
 
 
 def _workers(jobs: list[Job], threads: int, memory: int) -> int:
-    """Number of the jobs with the largest needs that fit into memory together, at least one."""
+    """Count the jobs with the largest needs that fit into memory together, at least one."""
     needs = sorted((job.memory for job in jobs), reverse=True)
     workers = 1
     while workers < min(threads, len(needs)) and sum(needs[: workers + 1]) <= memory:

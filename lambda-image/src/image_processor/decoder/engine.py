@@ -47,7 +47,7 @@ def render(
 def _render(
     data: bytes, header: Header, recipe: Recipe, focal_point: Point | None, threads: int | None, memory: int
 ) -> Rendition:
-    """The pipeline, step by step."""
+    """Run the pipeline, step by step."""
     # 1. Which sizes?
     width, height = header.upright
     wanted = sizes(width, height, recipe)
@@ -90,7 +90,7 @@ class _Source:
 
 
 def _stills(ladder: list[tuple[Size, pyvips.Image]], source: _Source, recipe: Recipe) -> list[list[Job]]:
-    """The still pictures to encode: one list per size, from the best format to the fallback."""
+    """List the still pictures to encode: one list per size, from the best format to the fallback."""
     stills = []
     for size, picture in ladder:
         # A lossy encoder has smoothed photographs and frayed edges, and shrinking softens them: such pictures would be

@@ -51,7 +51,7 @@ def look(pictures: Sequence[pyvips.Image], background: list[int]) -> dict[str, A
 
 
 def _palette(rgb: bytes) -> list[str]:
-    """The fullest of 16³ boxes of the sRGB cube; then the boxes that are fullest and farthest from those chosen."""
+    """Choose the fullest of 16³ boxes of the sRGB cube; then the fullest and farthest from those chosen."""
     boxes: dict[int, list[int]] = {}
     for red, green, blue in zip(rgb[::3], rgb[1::3], rgb[2::3], strict=True):
         box = boxes.setdefault((red & 240) << 4 | green & 240 | blue >> 4, [0, 0, 0, 0])
@@ -149,7 +149,7 @@ def _doubles(image: pyvips.Image) -> Sequence[float]:
 def _frequencies(
     channel: Sequence[float], width: int, height: int, nx: int, ny: int
 ) -> tuple[float, list[float], float]:
-    """The constant term, the others of the lower left triangle scaled to 0…1, and their scale."""
+    """Return the constant term, the others of the lower left triangle scaled to 0…1, and their scale."""
     terms = _transform(channel, width, height, nx, ny)
     wanted = [terms[cy][cx] for cy in range(ny) for cx in range(nx) if cx * ny < nx * (ny - cy)]
     dc, *ac = (term / (width * height) for term in wanted)
@@ -158,7 +158,7 @@ def _frequencies(
 
 
 def _transform(channel: Sequence[float], width: int, height: int, nx: int, ny: int) -> list[list[float]]:
-    """The nx × ny lowest terms of the discrete cosine transform (II), by row; first along rows, then along columns."""
+    """Return the nx × ny lowest terms of the discrete cosine transform (II) by row; first along rows, then columns."""
     across = _cosines(width, nx)
     rows = [channel[width * y : width * (y + 1)] for y in range(height)]
     columns = [[sum(map(mul, cosines, row)) for row in rows] for cosines in across]

@@ -166,7 +166,7 @@ def _from_xmp(xmp: bytes, prop: str) -> str:
 
 
 def _from_iptc(iptc: bytes, dataset: int) -> str:
-    """The first dataset of that number in record 2 (IPTC-IIM 4.2, section 1.5: 1C, record, number, 16-bit length)."""
+    """Read the first dataset of a number in record 2 (IPTC-IIM 4.2, section 1.5: 1C, record, number, 16-bit length)."""
     place = iptc.find(bytes([0x1C, 2, dataset]))
     if place < 0:
         return ""

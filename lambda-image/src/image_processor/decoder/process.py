@@ -82,10 +82,12 @@ class Process:
 
     @property
     def pid(self) -> int:
+        """Process id."""
         return self._process.pid
 
     @property
     def usable(self) -> bool:
+        """True while the process lives."""
         return self._process.poll() is None
 
     def held(self) -> list[str]:

@@ -28,6 +28,7 @@ _MESSAGE_BYTES = 256 * 1024
 
 
 def main() -> None:
+    """Confine the process, then render images until the parent closes its end."""
     channel = socket.socket(fileno=int(sys.argv[1]))
     limits = Limits.parse(sys.argv[2])
     with_heic = sys.argv[3] == "1"
