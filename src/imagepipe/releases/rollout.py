@@ -49,14 +49,8 @@ def apply(target: Target, planned: Bundle, listener: Listener, say: Say) -> Roll
     again = before.record if before.record and before.record.plan == planned.sha256 else None
     half = check_states(before, manifest, again)
     _check_rights(target, manifest)
-    if again and again.status == "succeeded":
-        say(f"this bundle was applied on {again.finished:%Y-%m-%d %H:%M} UTC by {again.who}")
+    if again and _is_over(again, say):
         return RolloutResult([], [])
-    if again and again.refuted:
-        raise PipelineError(
-            f"this bundle was applied on {again.finished:%Y-%m-%d %H:%M} UTC and taken back, because "
-            f"{again.refuted}: mend that, and plan again"
-        )
     steps = Steps(target, again or record.begin(target, before.record, planned.sha256))
     steps.begin()
     applied = []
@@ -73,6 +67,23 @@ def apply(target: Target, planned: Bundle, listener: Listener, say: Say) -> Roll
         waiting = _waiting(target, manifest, listener)
     steps.end("applying" if waiting else "succeeded")
     return RolloutResult(applied, waiting)
+
+
+def _is_over(again: DeploymentRecord, say: Say) -> bool:
+    """Tell whether an earlier apply of the same bundle succeeded.
+
+    Raises:
+        PipelineError: it was taken back.
+    """
+    if again.status == "succeeded":
+        say(f"this bundle was applied on {again.finished:%Y-%m-%d %H:%M} UTC by {again.who}")
+        return True
+    if again.refuted:
+        raise PipelineError(
+            f"this bundle was applied on {again.finished:%Y-%m-%d %H:%M} UTC and taken back, because "
+            f"{again.refuted}: mend that, and plan again"
+        )
+    return False
 
 
 def apply_directly(target: Target, listener: Listener) -> None:

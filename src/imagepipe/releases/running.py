@@ -1,8 +1,8 @@
 """What an environment runs, and the reasons why a release may not go on from there."""
 
 from dataclasses import dataclass
-from datetime import timedelta
 
+from imagepipe.console import time_in_words
 from imagepipe.errors import PipelineError
 from imagepipe.live.environments import WORKTREE, Environment, Release
 from imagepipe.releases import release_files, repository
@@ -28,7 +28,7 @@ class RunningRelease:
             f"deployed by {deployment.who}, from `{deployment.commit[:12]}`, {deployment.finished:%Y-%m-%d %H:%M} UTC",
             f"an image went through all of it on {deployment.smoked:%Y-%m-%d %H:%M} UTC",
             f"no alarm of {name} is raised",
-            f"it has run for {_words(deployment.age)}; {_words(self.environment.soak)} were asked for",
+            f"it has run for {time_in_words(deployment.age)}; {time_in_words(self.environment.soak)} were asked for",
         ]
 
 
@@ -64,8 +64,8 @@ def release_of(snapshot: Snapshot) -> RunningRelease:
         raise PipelineError(f"{raised[0]} is raised in {name}{more}: mend its cause, and wait until it is quiet")
     if deployment.age < environment.soak:
         raise PipelineError(
-            f"{name} has run this for {_words(deployment.age)}, and live/{name}/env.hcl asks for "
-            f"{_words(environment.soak)}: come back in {_words(environment.soak - deployment.age)}"
+            f"{name} has run this for {time_in_words(deployment.age)}, and live/{name}/env.hcl asks for "
+            f"{time_in_words(environment.soak)}: come back in {time_in_words(environment.soak - deployment.age)}"
         )
     return RunningRelease(environment, _release(name, deployment), deployment)
 
@@ -103,11 +103,3 @@ def _raised_alarms(target: Target) -> list[str]:
     alarms = target.client("cloudwatch").get_paginator("describe_alarms")
     pages = alarms.paginate(AlarmNamePrefix=f"{target.environment.prefix}-", StateValue="ALARM")
     return [str(alarm["AlarmName"]) for page in pages for alarm in page["MetricAlarms"]]
-
-
-def _words(span: timedelta) -> str:
-    seconds = int(span.total_seconds())
-    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds // length} {unit}"
-    return f"{seconds} seconds"
