@@ -21,12 +21,12 @@ def test_these_are_all_the_modules(root: Path) -> None:
 def documented(module: Path) -> dict[str, Any]:
     """Variables and outputs as terraform-docs reads them, run where it finds no settings that make it write files."""
     command = ["terraform-docs", "json", "."]
-    return json.loads(subprocess.run(command, cwd=module, capture_output=True, text=True, check=True).stdout)
+    return dict(json.loads(subprocess.run(command, cwd=module, capture_output=True, text=True, check=True).stdout))
 
 
 @pytest.fixture(params=MODULES)
 def module(root: Path, request: pytest.FixtureRequest) -> Path:
-    return root / "modules" / request.param
+    return root / "modules" / str(request.param)
 
 
 def test_module_has_its_files(module: Path) -> None:
@@ -70,7 +70,7 @@ def test_no_resource_is_called_this(module: Path) -> None:
 
 
 def test_tables_in_the_readme_match_the_code(module: Path, root: Path) -> None:
-    command = ["terraform-docs", "--config", root / ".terraform-docs.yml", "--output-check", module]
+    command = ["terraform-docs", "--config", f"{root}/.terraform-docs.yml", "--output-check", str(module)]
     finished = subprocess.run(command, capture_output=True, text=True)
     assert finished.returncode == 0, f"{finished.stderr}Write them anew with make docs."
 
