@@ -1,4 +1,4 @@
-# Permissions boundary: the most that any role may do which the apply role makes, whatever policy it is given.
+# Permissions boundary: the most that a role created by the apply role may do, whatever policies it has.
 
 data "aws_iam_policy_document" "boundary" {
   statement {

@@ -1,4 +1,4 @@
-# Policy of both roles: how everything is set up, and the environment's state. No image, no record, no message.
+# Policy of both roles: read the configuration of all resources, and the environment's state. No image, record, message.
 
 data "aws_iam_policy_document" "read" {
   statement {
@@ -110,7 +110,7 @@ data "aws_iam_policy_document" "read" {
     resources = [local.arns.registry]
   }
 
-  # These know no names of resources, or list all of them.
+  # These actions take no resource name, or list all resources.
   statement {
     sid = "Unnamed"
     actions = [

@@ -1,5 +1,5 @@
-# Policy of the apply role: roles, which are the way to every other right: only with the boundary, and only for Lambda.
-# It also has the registry's rights, for which the other policies have no room.
+# Policy of the apply role for roles, through which it could get every other right: only with the boundary, and only for
+# Lambda. The registry's rights are here, too, because policy_write.tf has no room for them.
 
 locals {
   registry_actions = [

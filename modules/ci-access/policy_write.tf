@@ -1,5 +1,4 @@
-# Policy of the apply role: what the modules manage, but for roles. Written in two parts,
-# attached as one.
+# Policy of the apply role: everything that the modules manage, except roles. Written in two parts, attached as one.
 
 data "aws_iam_policy_document" "write" {
   source_policy_documents = [
@@ -8,7 +7,7 @@ data "aws_iam_policy_document" "write" {
   ]
 }
 
-# State, buckets, tables, queues, keys. Bootstrapping makes the state's bucket and the lock's table.
+# State, buckets, tables, queues, keys. Bootstrapping creates the state bucket and the lock table.
 data "aws_iam_policy_document" "write_stores" {
   statement {
     sid       = "State"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from . import test_api, test_compute, test_monitoring, test_registry, test_storage
+from . import test_api, test_ci_access, test_compute, test_monitoring, test_registry, test_storage
 from .harness import Resources
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,6 +29,10 @@ def of_runbook(plan: Resources) -> None:
     test_monitoring.test_every_alarm_names_its_section_of_the_runbook(plan, ROOT)
 
 
+def of_trust(plan: Resources) -> None:
+    test_ci_access.test_a_role_trusts_named_jobs_of_one_repository_in_both_forms(plan, "apply", ["environment:prod"])
+
+
 #: By module: file, what stands there, what is put in its place, and the test that must notice.
 MUTATIONS: dict[str, list[tuple[str, str, str, Check]]] = {
     "api": [
@@ -45,6 +49,36 @@ MUTATIONS: dict[str, list[tuple[str, str, str, Check]]] = {
             "throttling_rate_limit  = 10000",
             test_api.test_callers_share_a_limit,
         ),
+    ],
+    "ci-access": [
+        (
+            "main.tf",
+            '"StringEquals"\n      variable = "${local.issuer}:sub"',
+            '"StringLike"\n      variable = "${local.issuer}:sub"',
+            of_trust,
+        ),
+        ("policy_read.tf", '["s3:GetObject"]', '["s3:*Object"]', test_ci_access.test_the_plan_role_reads),
+        ("policy_read.tf", '"dynamodb:Scan",', "", test_ci_access.test_the_plan_role_sees_no_image_record_or_message),
+        (
+            "names.tf",
+            'lock_keys = "${var.state.bucket}/${var.state.prefix}/*"',
+            'lock_keys = "${var.state.bucket}/*"',
+            test_ci_access.test_state_and_locks_are_the_environments_own,
+        ),
+        (
+            "names.tf",
+            ":sns:${local.regional}:${var.name_prefix}-*",
+            ":sns:${local.regional}:*",
+            test_ci_access.test_what_is_written_bears_the_environments_name_or_tag,
+        ),
+        (
+            "policy_roles.tf",
+            '"iam:PermissionsBoundary"',
+            '"aws:PrincipalArn"',
+            test_ci_access.test_every_role_that_is_made_carries_the_boundary,
+        ),
+        ("policy_roles.tf", '"iam:Put*",', "", test_ci_access.test_nobody_changes_what_holds_him),
+        ("policy_boundary.tf", "${local.arns.buckets}/*", "*", test_ci_access.test_functions_end_at_their_own_things),
     ],
     "compute": [
         (
