@@ -64,7 +64,10 @@ def verdicts(request: pytest.FixtureRequest) -> Callable[[str, str], dict[str, V
 
 
 def _cache(request: pytest.FixtureRequest) -> Path:
-    return request.config.cache.mkdir("terraform")
+    """Return the folder of answers, which lasts for one run only with `-p no:cacheprovider`."""
+    cache: pytest.Cache | None = getattr(request.config, "cache", None)
+    temporary: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
+    return cache.mkdir("terraform") if cache else temporary.mktemp("terraform")
 
 
 Answer = TypeVar("Answer")
