@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import tftest
 from botocore.config import Config
 
 from chaos.proxy import Proxy
@@ -20,7 +21,7 @@ from imagepipe.localcloud.folder import Folder
 from imagepipe.localcloud.function import Emulator
 from imagepipe.localcloud.host import FunctionHost
 from imagepipe.localcloud.runtime_api import listen
-from modules.conftest import Workspace, resources
+from modules.harness import PROVIDER
 
 ACCOUNT, REGION, PREFIX = "111111111111", "eu-west-1", "image-pipeline-chaos"
 NAMES = {"account_id": ACCOUNT, "name_prefix": PREFIX, "region": REGION}
@@ -108,13 +109,24 @@ def _on_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> N
         loop.default_exception_handler(context)
 
 
+def _plan(module: str, inputs: dict[str, Any], workspace: Path) -> dict[str, Any]:
+    """Plan a copy of a module offline; return the values of its resources by address."""
+    copy = workspace / module
+    shutil.copytree(ROOT / "modules" / module, copy, ignore=shutil.ignore_patterns(".terraform*", "tests", "examples"))
+    (copy / "provider.tf.json").write_text(json.dumps({"provider": PROVIDER}))
+    (copy / "inputs.tfvars.json").write_text(json.dumps(inputs))
+    subprocess.run(["terraform", "init", "-backend=false", "-no-color"], cwd=copy, check=True, capture_output=True)
+    plan = tftest.TerraformTest(str(copy)).plan(output=True, refresh=False, tf_var_file="inputs.tfvars.json")
+    return {address: resource["values"] for address, resource in plan.resources.items()}
+
+
 class Deployment:
     """The pipeline in a chaos cloud: storage and compute as planned, the bucket tells the relay and not the queue."""
 
     def __init__(self, cloud: ChaosCloud, workspace: Path, *, visibility: int = VISIBILITY_SECONDS) -> None:
         self.cloud = cloud
-        self._plans = Workspace(ROOT / "modules", workspace)
-        self._storage = resources(self._plans.plan("storage", {**NAMES, "force_destroy": True}))
+        self._workspace = workspace
+        self._storage = _plan("storage", {**NAMES, "force_destroy": True}, workspace)
         self.visibility = visibility
         #: The last write of the table's stream that an oracle has seen.
         self.judged: str | None = None
@@ -254,7 +266,7 @@ class Deployment:
             "processor": processor,
             "storage": storage,
         }
-        return resources(self._plans.plan("compute", inputs))
+        return _plan("compute", inputs, self._workspace)
 
     def _make_functions(self) -> None:
         lambdas, events = self.cloud.client("lambda"), self.cloud.client("events")
