@@ -96,12 +96,6 @@ def test_what_is_refused_is_refused_with_the_engines_own_reason(box: Sandbox) ->
     assert unknown.header is None
 
 
-def test_the_process_holds_no_decoder_until_it_needs_one_and_the_parent_never() -> None:
-    code = "import sys; from image_processor.decoder import sandbox; print('pyvips' in sys.modules)"
-    environment = {**os.environ, "PYTHONPATH": SOURCE}
-    assert subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True).stdout == b"False\n"
-
-
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS])
 def test_image_whose_decoder_crashes_is_tried_once_more_in_a_fresh_process(number: signal.Signals) -> None:
     with Sandbox(Limits()) as box:
