@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from imagepipe import localcloud
 from imagepipe.localcloud import certificate
@@ -189,20 +191,53 @@ def test_two_clones_live_side_by_side(start: Start) -> None:
     assert two.client("s3").list_buckets()["Buckets"] == []
 
 
-def test_the_certificate_is_no_authority_and_is_renewed_in_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_certificate_is_no_authority_and_is_kept(tmp_path: Path) -> None:
     files = tmp_path / "certificate.pem", tmp_path / "key.pem"
     certificate.ensure(*files)
     made = files[0].read_bytes()
     assert files[1].stat().st_mode & 0o077 == 0
-    basic = x509.load_pem_x509_certificate(made).extensions.get_extension_for_class(x509.BasicConstraints)
-    assert not basic.value.ca
+    own, authority = x509.load_pem_x509_certificates(made)
+    assert not own.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    key = serialization.load_pem_private_key(files[1].read_bytes(), None)
+    assert own.public_key() == key.public_key()
+    assert authority.public_key() != key.public_key(), "who has the key could issue certificates"
+    assert sorted(tmp_path.iterdir()) == sorted(files)
     certificate.ensure(*files)
     assert files[0].read_bytes() == made
-    monkeypatch.setattr(certificate, "RENEW_BEFORE_EXPIRY", certificate.VALID_FOR)
+
+
+@pytest.mark.parametrize(
+    ("name", "trusted"),
+    [
+        ("127.0.0.1", True),
+        ("localhost", True),
+        ("a1b2c3.execute-api.localhost", True),
+        ("example.com", False),
+    ],
+)
+def test_the_certificate_is_for_loopback_names_only(tmp_path: Path, name: str, trusted: bool) -> None:
+    files = tmp_path / "certificate.pem", tmp_path / "key.pem"
     certificate.ensure(*files)
-    assert files[0].read_bytes() != made
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(*files)
+    trusting = ssl.create_default_context(cafile=str(files[0]))
+    trusting.verify_flags |= ssl.VERIFY_X509_STRICT  # the default of Python 3.13
+    assert handshake(serving, trusting, name) == trusted
+
+
+def handshake(serving: ssl.SSLContext, trusting: ssl.SSLContext, name: str) -> bool:
+    """Whether a client that asks for a name accepts what the server shows."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = serving.wrap_bio(to_server, to_client, server_side=True)
+    client = trusting.wrap_bio(to_client, to_server, server_hostname=name)
+    for side in (client, server, client):
+        try:
+            side.do_handshake()
+        except ssl.SSLWantReadError:
+            continue
+        except ssl.SSLCertVerificationError:
+            return False
+    return True
 
 
 def test_logs_show_what_functions_wrote(start: Start, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
