@@ -25,7 +25,7 @@ MUTANTS = (
         "no sequencer check",
         (
             ("records/store.py", "(sequencer < :sequencer OR", "(sequencer <> :sequencer OR"),
-            ("records/store.py", 'return bool(known["sequencer"] > _sequencer_as_in(known, event))', "return False"),
+            ("records/store.py", 'return bool(known["sequencer"] > event.sequencer)', "return False"),
         ),
         frozenset({"order", "state"}),
     ),

@@ -22,7 +22,7 @@ from PIL import Image
 from chaos.cloud import ACCOUNT, PREFIX, REGION, Deployment
 from image_processor.decoder.sandbox import Sandbox
 from image_processor.events import ObjectEvent, image_id, padded
-from image_processor.intake.processor import Outcome, Processor
+from image_processor.intake.processor import Effect, Processor
 from image_processor.recipe import Encoding, Limits, Recipe, VariantSpec
 from image_processor.records.catalogue import Catalogue
 from image_processor.records.store import Store
@@ -89,11 +89,11 @@ def processor_works(deployment: Deployment, client: Client) -> None:
     processor = Processor(store, RECIPE, _sandbox(), "sha256:0", deployment.uploads)
     uploads, data = Uploads(deployment), picture()
     first = uploads.put("a.png", data)
-    assert processor.handle(first).outcome == Outcome.PROCESSED
-    assert processor.handle(first, delivery=2).outcome == Outcome.SKIPPED
-    assert processor.handle(uploads.put("b.png", data)).outcome == Outcome.LINKED
+    assert processor.handle(first).effect == Effect.PROCESSED
+    assert processor.handle(first, delivery=2).effect == Effect.SKIPPED
+    assert processor.handle(uploads.put("b.png", data)).effect == Effect.LINKED
     second = uploads.put("a.png", picture())
-    assert processor.handle(second).outcome == Outcome.PROCESSED
+    assert processor.handle(second).effect == Effect.PROCESSED
     for event in (second, first):
         processor.handle(uploads.remove_version(event, "a.png"))
     record = store.record(first.image_id)

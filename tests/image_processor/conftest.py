@@ -16,6 +16,7 @@ from image_processor.events import ObjectEvent, parse
 from image_processor.intake.processor import Processor
 from image_processor.recipe import Encoding, Limits, Recipe, ladder
 from image_processor.records.store import Store
+from image_processor.records.table import BY_STATUS, KEY, LISTING_KEY, NEWEST, RANGE_KEY, STATUS_KEY
 from imagepipe.images import samples
 
 REGION, UPLOADS, PROCESSED, TABLE = "eu-west-1", "uploads", "processed", "images"
@@ -128,20 +129,20 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[Environment]:
         dynamodb.create_table(
             TableName=TABLE,
             BillingMode="PAY_PER_REQUEST",
-            KeySchema=[{"AttributeName": "image_id", "KeyType": "HASH"}],
+            KeySchema=[{"AttributeName": KEY, "KeyType": "HASH"}],
             AttributeDefinitions=[
-                {"AttributeName": name, "AttributeType": "S"} for name in ("image_id", "listing", "listed_at", "status")
+                {"AttributeName": name, "AttributeType": "S"} for name in (KEY, LISTING_KEY, RANGE_KEY, STATUS_KEY)
             ],
             GlobalSecondaryIndexes=[
                 {
                     "IndexName": index,
                     "KeySchema": [
                         {"AttributeName": key, "KeyType": "HASH"},
-                        {"AttributeName": "listed_at", "KeyType": "RANGE"},
+                        {"AttributeName": RANGE_KEY, "KeyType": "RANGE"},
                     ],
                     "Projection": {"ProjectionType": "ALL"},
                 }
-                for index, key in (("newest", "listing"), ("by-status", "status"))
+                for index, key in ((NEWEST, LISTING_KEY), (BY_STATUS, STATUS_KEY))
             ],
         )
         yield Environment(s3, Store(s3, dynamodb, TABLE, PROCESSED))
@@ -149,8 +150,8 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[Environment]:
 
 @pytest.fixture(scope="session")
 def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(Limits()) as found:
-        yield found
+    with Sandbox(Limits()) as sandbox:
+        yield sandbox
 
 
 @pytest.fixture

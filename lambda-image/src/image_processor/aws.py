@@ -1,6 +1,6 @@
-"""Clients of AWS, each made once per process by botocore alone: boto3 would add import time and nothing else.
+"""Clients of AWS, made once per process with botocore alone: boto3 would only add import time (docs/decisions).
 
-Retries, refreshed credentials, checksums, endpoints and certificates are botocore's own and follow its variables.
+Retries, credentials, checksums, endpoints and certificates are botocore's and follow its environment variables.
 """
 
 from functools import cache
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
 
-#: A call that hangs must end while there is time left to say so: the functions' own timeouts are a minute.
+#: Seconds. A call that hangs must end in time to be reported: the functions' own timeouts are a minute.
 _PATIENCE: dict[str, Any] = {"connect_timeout": 3, "read_timeout": 10, "retries": {"mode": "standard"}}
 
 
 @cache
 def _session() -> Any:
-    import botocore.session  # 200 ms, in which a caller may have something else get ready
+    import botocore.session  # takes 200 ms, so it is imported late: callers start other work before
 
     return botocore.session.get_session()
 
@@ -31,6 +31,7 @@ def _config(**settings: Any) -> "Config":
 
 @cache
 def s3() -> "S3Client":
+    """Return the client of S3."""
     # Presigned addresses need today's signature version and the region's own name, or they are redirected.
     config = _config(signature_version="s3v4", s3={"us_east_1_regional_endpoint": "regional"})
     return cast("S3Client", _session().create_client("s3", config=config))
@@ -38,14 +39,17 @@ def s3() -> "S3Client":
 
 @cache
 def dynamodb() -> "DynamoDBClient":
+    """Return the client of DynamoDB."""
     return cast("DynamoDBClient", _session().create_client("dynamodb", config=_config()))
 
 
 @cache
 def events() -> Any:
+    """Return the client of EventBridge."""
     return _session().create_client("events", config=_config())
 
 
 @cache
 def sqs() -> "SQSClient":
+    """Return the client of SQS."""
     return cast("SQSClient", _session().create_client("sqs", config=_config()))

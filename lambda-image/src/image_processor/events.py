@@ -1,4 +1,4 @@
-"""What arrived: S3's notifications and orders to make an image again, in terms that the rest of the package uses."""
+"""Parses messages: S3's notifications, and orders to make an image again."""
 
 import hashlib
 import json
@@ -8,17 +8,17 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote_plus
 
-#: Longer than any that S3 has sent so far (16 to 18 hex digits).
+#: Longer than any sequencer that S3 has sent so far (16 to 18 hex digits).
 SEQUENCER_DIGITS = 32
 
 
 class NotAnEvent(ValueError):
-    """A message of no known kind. It is retried like any failure, and kept in the dead-letter queue for people."""
+    """A message of no known kind. It is retried like any failure, and people find it in the dead-letter queue."""
 
 
 @dataclass(frozen=True)
 class ObjectEvent:
-    """Something that happened to one object of the upload bucket, or is to be done once more."""
+    """A creation or removal of an object of the upload bucket, or an order to make its image again."""
 
     bucket: str
     key: str
@@ -26,38 +26,37 @@ class ObjectEvent:
     sequencer: str  # 32 lower-case hex digits; their order is the order of the events of one key
     time: datetime
     version_id: str | None = None
-    #: A removal of that very version, which may be an old one, and not of the object.
+    #: Only this version was removed, which may be an old one; the object may still be there.
     of_one_version: bool = False
     etag: str | None = None
     size: int | None = None  # bytes, of a creation
-    #: Nothing happened: the same object version is to be made again, by whatever recipe holds now.
+    #: An order: make the same object version again, with the current recipe.
     reprocess: bool = False
-    #: The sequencer before it was padded.
-    sent: str = ""
 
     @property
     def image_id(self) -> str:
+        """Id of the image, the same for every revision."""
         return image_id(self.bucket, self.key)
 
     @property
     def revision(self) -> str:
-        """Names what was made because of this event; part of every variant's key."""
+        """Name of everything made because of this event; part of every variant's key."""
         return self.sequencer.rstrip("0") or "0"
 
 
 def image_id(bucket: str, key: str) -> str:
-    """The same for every revision of an object: 32 hex digits of the sha256 over bucket and key."""
+    """Return the id of an object's image: 32 hex digits of the sha256 over bucket and key."""
     return hashlib.sha256(f"{bucket}/{key}".encode()).hexdigest()[:32]
 
 
 def parse(body: str) -> list[ObjectEvent]:
-    """Reads the body of one SQS message. S3's test event, sent when a notification is set up, holds no events.
+    """Parse the body of one SQS message. S3's test event, sent when a notification is set up, holds no events.
 
-    Beside S3's notifications it takes orders of `imagepipe reprocess`:
+    Besides S3's notifications it takes orders of `imagepipe reprocess`:
     {"reprocess": {"bucket", "key", "sequencer", "event_time", and "version_id" where the record has one}}.
 
     Raises:
-        NotAnEvent: anything else.
+        NotAnEvent: any other body.
     """
     try:
         content = json.loads(body)
@@ -71,14 +70,14 @@ def parse(body: str) -> list[ObjectEvent]:
 
 
 def padded(sequencer: str) -> str:
-    """S3's sequencers differ in length: the shorter is to be padded with zeros on the right, then text is compared.
+    """Pad a sequencer with zeros on the right. S3's differ in length and compare as text once they are padded.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
     """
-    found = sequencer.lower().ljust(SEQUENCER_DIGITS, "0")
-    if not re.fullmatch(rf"[0-9a-f]{{{SEQUENCER_DIGITS}}}", found):
+    digits = sequencer.lower().ljust(SEQUENCER_DIGITS, "0")
+    if not re.fullmatch(rf"[0-9a-f]{{{SEQUENCER_DIGITS}}}", digits):
         raise ValueError(f"unexpected sequencer {sequencer!r}")
-    return found
+    return digits
 
 
 def _order(order: dict[str, Any]) -> ObjectEvent:
@@ -103,7 +102,6 @@ def _event(record: dict[str, Any]) -> ObjectEvent:
         key=unquote_plus(s3["object"]["key"], errors="strict"),
         created=kind == "ObjectCreated",
         sequencer=padded(s3["object"]["sequencer"]),
-        sent=s3["object"]["sequencer"].lower(),
         time=_time(record["eventTime"]),
         version_id=s3["object"].get("versionId"),
         of_one_version=detail == "Delete" and "versionId" in s3["object"],
@@ -114,7 +112,7 @@ def _event(record: dict[str, Any]) -> ObjectEvent:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value:
-        raise ValueError(f"expected a text, found {value!r}")
+        raise ValueError(f"expected a text, not {value!r}")
     return value
 
 

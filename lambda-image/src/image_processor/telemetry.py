@@ -1,7 +1,7 @@
-"""What a function says: log lines as JSON, metrics in CloudWatch's embedded format, both on standard output.
+"""Writes log lines as JSON and metrics in CloudWatch's embedded format to standard output.
 
-Powertools does this and more, for 105 ms of every cold start (`make bench-cold` has the comparison). The names of its
-fields are kept, since people's queries know them.
+Powertools does this and more, for 105 ms of every cold start (`make bench-cold` compares them). The fields have
+Powertools' names, which people's queries use.
 """
 
 import json
@@ -16,7 +16,7 @@ from contextvars import ContextVar
 from typing import Any, Protocol
 
 _SERVICE = os.environ.get("SERVICE_NAME", "image-processor")
-#: Values that one metric may have in one line.
+#: Most values of one metric in one line.
 _VALUES_PER_LINE = 100
 
 _fields: ContextVar[dict[str, Any]] = ContextVar("fields")
@@ -24,17 +24,19 @@ _plain_record = frozenset(vars(logging.makeLogRecord({}))) | {"message", "taskNa
 
 
 class Context(Protocol):
-    """What Lambda tells of an invocation, as far as it is used here."""
+    """The part of Lambda's context object that is used here."""
 
     function_name: str
     aws_request_id: str
     memory_limit_in_mb: int
 
-    def get_remaining_time_in_millis(self) -> int: ...
+    def get_remaining_time_in_millis(self) -> int:
+        """Return the milliseconds until the invocation times out."""
+        ...
 
 
 class _Lines(logging.Formatter):
-    """One JSON object a line; what is passed as `extra` becomes fields, None is left out."""
+    """Formats a record as one JSON object per line. Values of `extra` become fields; None is left out."""
 
     def format(self, record: logging.LogRecord) -> str:
         extra = {name: value for name, value in vars(record).items() if name not in _plain_record and value is not None}
@@ -53,7 +55,7 @@ class _Lines(logging.Formatter):
 
 
 class _StandardOutput(logging.StreamHandler[Any]):
-    """Looks standard output up with every line, so that whoever redirects it gets them."""
+    """Looks up standard output for every line, so that a redirection takes effect."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,7 +76,7 @@ logger.addHandler(_StandardOutput())
 
 @contextmanager
 def fields(**values: Any) -> Iterator[None]:
-    """Adds fields to every line within."""
+    """Add fields to every log line within the context."""
     token = _fields.set({**_fields.get({}), **values})
     try:
         yield
@@ -83,24 +85,24 @@ def fields(**values: Any) -> Iterator[None]:
 
 
 def invocation(context: Context) -> Any:
-    """Fields that tell which invocation a line belongs to."""
+    """Add the fields that identify an invocation to every log line within the context."""
     return fields(function_name=context.function_name, function_request_id=context.aws_request_id)
 
 
 class Metrics:
-    """Gathers values during an invocation. Several of one name go out as a list, so that percentiles stay exact."""
+    """Collects values during an invocation. Values of one name go out as a list, so that percentiles stay exact."""
 
     def __init__(self) -> None:
         self._values: dict[str, list[float]] = defaultdict(list)
         self._units: dict[str, str] = {}
 
     def add(self, name: str, value: float, unit: str = "Count") -> None:
-        """Units are CloudWatch's: Count, Milliseconds, Bytes."""
+        """Add a value. Units are CloudWatch's: Count, Milliseconds, Bytes."""
         self._values[name].append(value)
         self._units[name] = unit
 
     def flush(self) -> None:
-        """Writes what was gathered; nothing gathered is nothing written.
+        """Write the collected values, if there are any.
 
         Format: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
         """

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from image_processor.records.items import Record, from_item, to_item
-from image_processor.records.store import LISTING
+from image_processor.records.table import BY_STATUS, KEY, LISTING, LISTING_KEY, NEWEST, RANGE_KEY, STATUS_KEY
 from imagepipe.errors import PipelineError
 
 __all__ = ["Record", "Records", "batches", "reason_code", "since"]
@@ -39,12 +39,12 @@ class Records:
         """
         records: dict[str, Record] = {}
         for batch in batches(dict.fromkeys(image_ids), BATCH):
-            keys = [{"image_id": {"S": image_id}} for image_id in batch]
+            keys = [{KEY: {"S": image_id}} for image_id in batch]
             wanted = {self.table: {"Keys": keys, "ConsistentRead": True}}
             deadline = time.monotonic() + PATIENCE
             while wanted:
                 answer = self._dynamodb.batch_get_item(RequestItems=wanted)
-                records |= {record["image_id"]: record for record in map(from_item, answer["Responses"][self.table])}
+                records |= {record[KEY]: record for record in map(from_item, answer["Responses"][self.table])}
                 wanted = answer.get("UnprocessedKeys", {})
                 if wanted and time.monotonic() > deadline:
                     raise PipelineError(f"DynamoDB has throttled reads of {self.table} for {PATIENCE} s: try later")
@@ -53,9 +53,9 @@ class Records:
     def with_status(self, status: str) -> Iterator[Record]:
         """Read the records with a status by the index `by-status`: a few failures among millions are a few reads."""
         query = {
-            "IndexName": "by-status",
+            "IndexName": BY_STATUS,
             "KeyConditionExpression": "#status = :status",
-            "ExpressionAttributeNames": {"#status": "status"},
+            "ExpressionAttributeNames": {"#status": STATUS_KEY},
             "ExpressionAttributeValues": to_item({":status": status}),
         }
         return self._items("query", query)
@@ -72,8 +72,8 @@ class Records:
         start = max(_text(since) if since else "0", f"{after}!")
         end = f"{_text(until)}$" if until else "9999"
         query = {
-            "IndexName": "newest",
-            "KeyConditionExpression": "listing = :listing AND listed_at BETWEEN :start AND :end",
+            "IndexName": NEWEST,
+            "KeyConditionExpression": f"{LISTING_KEY} = :listing AND {RANGE_KEY} BETWEEN :start AND :end",
             "ExpressionAttributeValues": to_item({":listing": LISTING, ":start": start, ":end": end}),
         }
         return self._items("query", query) if start <= end else iter(())

@@ -149,7 +149,7 @@ class Life:
         def work() -> None:
             try:
                 result = release.handle(event, delivery, risk=delivery > 1)
-                self.log.append(f"  {event.revision} {'again ' if event.reprocess else ''}{result.outcome}")
+                self.log.append(f"  {event.revision} {'again ' if event.reprocess else ''}{result.effect}")
             except (Suspect, GivenUp, Died) as error:
                 self.log.append(f"  {event.revision} {type(error).__name__}")
                 self.waiting.append((body, delivery + 1))
@@ -207,8 +207,7 @@ def life(environment: Environment, sandbox: Sandbox, monkeypatch: pytest.MonkeyP
     """One key's life under a seed. Contents are words, so that making variants of them takes no time."""
     store = environment.store
 
-    def made(self: Processor, work: Any, data: bytes, source: dict[str, Any]) -> dict[str, Any]:
-        work.source = source
+    def make_variants(self: Processor, work: Any, data: bytes, source: dict[str, Any]) -> dict[str, Any]:
         if data == b"bad":
             raise Rejected(Reason.NOT_AN_IMAGE, "bad")
         variants = [Variant(name, "png", 1, 1, data + self._pipeline["image"].encode()) for name in ("one", "two")]
@@ -217,8 +216,8 @@ def life(environment: Environment, sandbox: Sandbox, monkeypatch: pytest.MonkeyP
     def one_by_one(request: Callable[[Any], Any], things: Iterable[Any]) -> list[Any]:
         return [request(each) for each in things]  # in the thread that waits for the baton
 
-    monkeypatch.setattr(Processor, "_made", made)
-    monkeypatch.setattr("image_processor.records.store._at_once", one_by_one)
+    monkeypatch.setattr(Processor, "_make_variants", make_variants)
+    monkeypatch.setattr("image_processor.records.store._in_parallel", one_by_one)
     releases = [Processor(store, RECIPE, sandbox, image, UPLOADS) for image in ("old", "new")]
     s3, dynamodb = store._s3, store._dynamodb
 

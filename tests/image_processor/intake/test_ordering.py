@@ -51,7 +51,7 @@ class Deliveries(RuleBasedStateMachine):
         """S3's sequencers grow by any step and differ in length, compared as the guide says."""
         last = int(self.happened[-1].sequencer[:14], 16) if self.happened else 0x0055AED6DCD90
         text = f"{last + step:014x}".ljust(digits, "7")
-        self.happened.append(ObjectEvent(UPLOADS, KEY, created, padded(text), NOW, sent=text, size=3, etag=text))
+        self.happened.append(ObjectEvent(UPLOADS, KEY, created, padded(text), NOW, size=3, etag=text))
 
     @precondition(lambda self: self.happened)
     @rule(data=st.data(), delivery=st.integers(1, 3), dies=st.sampled_from((None, None, "put", "publish", "clean")))
@@ -119,12 +119,15 @@ def undecoded(processor: Processor, monkeypatch: pytest.MonkeyPatch) -> Processo
     """Events without objects: what is read and made is the same for all, how it is kept is what is tested."""
     contents = itertools.count()
 
-    def made(work: Any, data: bytes, source: dict[str, Any]) -> dict[str, Any]:
+    def make_variants(work: Any, data: bytes, source: dict[str, Any]) -> dict[str, Any]:
         variant = Variant("w1-png", "png", 1, 1, data)
-        return {"variants": processor._store.put_variants(work.event.image_id, work.revision, [variant])}
+        return {
+            "source": source,
+            "variants": processor._store.put_variants(work.event.image_id, work.revision, [variant]),
+        }
 
     monkeypatch.setattr(processor, "_read", lambda _: (b"abc", {"sha256": f"{next(contents):064x}"}))
-    monkeypatch.setattr(processor, "_made", made)
+    monkeypatch.setattr(processor, "_make_variants", make_variants)
     return processor
 
 

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from image_processor.decoder.sandbox import Sandbox
 from image_processor.events import NotAnEvent, ObjectEvent, parse
-from image_processor.intake.processor import GivenUp, Outcome, Processor, Suspect
+from image_processor.intake.processor import Effect, GivenUp, Processor, Suspect
 from image_processor.recipe import Encoding, Limits, Recipe, VariantSpec, ladder, verdict_version
 from image_processor.records.store import Store
 
@@ -23,12 +23,12 @@ from ..conftest import FORMATS, PROCESSED, RECIPE, Environment
 NEWER = Recipe(variants=ladder(32, thumbnail=16, formats=FORMATS))
 
 
-def handle(processor: Processor, environment: Environment, record: dict[str, Any]) -> Outcome:
-    return processor.handle(environment.event(record)).outcome
+def handle(processor: Processor, environment: Environment, record: dict[str, Any]) -> Effect:
+    return processor.handle(environment.event(record)).effect
 
 
 def test_upload_becomes_a_record_with_variants(processor: Processor, environment: Environment, photo: bytes) -> None:
-    assert handle(processor, environment, environment.put("a photo.jpg", photo)) == Outcome.PROCESSED
+    assert handle(processor, environment, environment.put("a photo.jpg", photo)) == Effect.PROCESSED
     record = environment.record("a photo.jpg")
     assert record["status"] == "READY"
     assert record["source"] | {"version_id": "", "etag": "", "sha256": ""} == {
@@ -66,7 +66,7 @@ def test_variants_may_be_cached_for_ever(processor: Processor, environment: Envi
 def test_what_can_never_be_processed_is_rejected_with_a_reason(
     processor: Processor, environment: Environment, content: bytes, reason: str
 ) -> None:
-    assert handle(processor, environment, environment.put("a.jpg", content)) == Outcome.REJECTED
+    assert handle(processor, environment, environment.put("a.jpg", content)) == Effect.REJECTED
     record = environment.record("a.jpg")
     assert (record["status"], record["reason"]["code"]) == ("REJECTED", reason)
     assert record["reason"]["message"]
@@ -74,7 +74,7 @@ def test_what_can_never_be_processed_is_rejected_with_a_reason(
 
 
 def test_bytes_decide_and_not_the_content_type(processor: Processor, environment: Environment, photo: bytes) -> None:
-    assert handle(processor, environment, environment.put("a.txt", photo, "text/plain")) == Outcome.PROCESSED
+    assert handle(processor, environment, environment.put("a.txt", photo, "text/plain")) == Effect.PROCESSED
     source = environment.record("a.txt")["source"]
     assert (source["content_type"], source["format"]) == ("text/plain", "jpeg")
 
@@ -83,7 +83,7 @@ def test_object_that_is_gone_is_rejected(processor: Processor, environment: Envi
     created = environment.put("a.jpg", photo)
     version = created["s3"]["object"]["versionId"]
     environment.s3.delete_object(Bucket="uploads", Key="a.jpg", VersionId=version)
-    assert handle(processor, environment, created) == Outcome.REJECTED
+    assert handle(processor, environment, created) == Effect.REJECTED
     assert environment.record("a.jpg")["reason"]["code"] == "OBJECT_GONE"
 
 
@@ -103,7 +103,7 @@ def test_duplicate_is_not_decoded_again(
     handle(processor, environment, created)
     before = environment.record("a.jpg")
     monkeypatch.setattr(Sandbox, "render", lambda *_: pytest.fail("decoded twice"))
-    assert handle(processor, environment, created) == Outcome.SKIPPED
+    assert handle(processor, environment, created) == Effect.SKIPPED
     assert environment.record("a.jpg") == before
 
 
@@ -126,7 +126,7 @@ def test_older_event_changes_nothing_whenever_it_comes(
     older, newer = environment.put("a.jpg", photo), environment.put("a.jpg", other_photo)
     handle(processor, environment, newer)
     before = environment.record("a.jpg"), environment.variants()
-    assert handle(processor, environment, older) == Outcome.SKIPPED
+    assert handle(processor, environment, older) == Effect.SKIPPED
     assert (environment.record("a.jpg"), environment.variants()) == before
 
 
@@ -143,7 +143,7 @@ def test_loser_of_a_race_takes_its_variants_away(
         return publish(self, event, *arguments, **options)
 
     monkeypatch.setattr(Store, "publish", overtaken)
-    assert handle(processor, environment, older) == Outcome.SKIPPED
+    assert handle(processor, environment, older) == Effect.SKIPPED
     record = environment.record("a.jpg")
     assert record["source"]["width"] == 240
     assert environment.variants() == {variant["key"] for variant in record["variants"].values()}
@@ -161,7 +161,7 @@ def test_same_event_handled_twice_at_once_keeps_its_variants(
         return publish(self, event, *arguments, **options)
 
     monkeypatch.setattr(Store, "publish", overtaken)
-    assert handle(processor, environment, created) == Outcome.SKIPPED
+    assert handle(processor, environment, created) == Effect.SKIPPED
     assert environment.variants() == {variant["key"] for variant in environment.record("a.jpg")["variants"].values()}
 
 
@@ -184,7 +184,7 @@ def test_two_releases_at_work_on_one_event_leave_what_is_shown_alone(
         return put_variants(self, *arguments)
 
     monkeypatch.setattr(Store, "put_variants", overtaken)
-    assert handle(processor, environment, created) == Outcome.SKIPPED
+    assert handle(processor, environment, created) == Effect.SKIPPED
     record = environment.record("a.jpg")
     assert record["pipeline"]["recipe"] == finer.version
     for variant in record["variants"].values():
@@ -197,7 +197,7 @@ def test_removal_takes_the_variants_and_leaves_a_tombstone_that_expires(
     processor: Processor, environment: Environment, photo: bytes
 ) -> None:
     handle(processor, environment, environment.put("a.jpg", photo))
-    assert handle(processor, environment, environment.remove("a.jpg")) == Outcome.DELETED
+    assert handle(processor, environment, environment.remove("a.jpg")) == Effect.DELETED
     record = environment.record("a.jpg")
     assert record["status"] == "DELETED"
     assert record["expires_at"] > 0
@@ -209,8 +209,8 @@ def test_removal_that_comes_before_its_creation_wins(
     processor: Processor, environment: Environment, photo: bytes
 ) -> None:
     created, removed = environment.put("a.jpg", photo), environment.remove("a.jpg")
-    assert handle(processor, environment, removed) == Outcome.DELETED
-    assert handle(processor, environment, created) == Outcome.SKIPPED
+    assert handle(processor, environment, removed) == Effect.DELETED
+    assert handle(processor, environment, created) == Effect.SKIPPED
     assert environment.record("a.jpg")["status"] == "DELETED"
     assert environment.variants() == set()
 
@@ -221,9 +221,9 @@ def test_removal_of_an_old_version_leaves_the_image_alone(
     first, second = environment.put("a.jpg", photo), environment.put("a.jpg", other_photo)
     handle(processor, environment, first)
     handle(processor, environment, second)
-    assert handle(processor, environment, environment.remove_version("a.jpg", first)) == Outcome.SKIPPED
+    assert handle(processor, environment, environment.remove_version("a.jpg", first)) == Effect.SKIPPED
     assert environment.record("a.jpg")["status"] == "READY"
-    assert handle(processor, environment, environment.remove_version("a.jpg", second)) == Outcome.DELETED
+    assert handle(processor, environment, environment.remove_version("a.jpg", second)) == Effect.DELETED
 
 
 def test_removed_key_can_be_uploaded_again(processor: Processor, environment: Environment, photo: bytes) -> None:
@@ -248,7 +248,7 @@ def test_tombstone_that_expires_at_this_very_moment_does_no_harm(
         return begun
 
     monkeypatch.setattr(Store, "try_again", expired)
-    assert handle(processor, environment, environment.put("a.jpg", photo)) == Outcome.PROCESSED
+    assert handle(processor, environment, environment.put("a.jpg", photo)) == Effect.PROCESSED
     assert seen == [None]
     assert environment.record("a.jpg")["status"] == "READY"
 
@@ -258,7 +258,7 @@ def test_image_given_up_can_still_become_ready(processor: Processor, environment
     created = environment.put("a.jpg", photo)
     processor.give_up(environment.event(created), 5, "TimeoutError: slow")
     assert environment.record("a.jpg")["reason"] == {"code": "PROCESSING_FAILED", "message": "TimeoutError: slow"}
-    assert handle(processor, environment, created) == Outcome.PROCESSED
+    assert handle(processor, environment, created) == Effect.PROCESSED
     assert environment.record("a.jpg")["status"] == "READY"
 
 
@@ -310,7 +310,7 @@ def test_removal_of_the_shown_version_brings_back_what_lies_under_it(
     environment.put("a.jpg", photo)
     second = environment.put("a.jpg", other_photo)
     handle(processor, environment, second)
-    assert handle(processor, environment, environment.remove_version("a.jpg", second)) == Outcome.PROCESSED
+    assert handle(processor, environment, environment.remove_version("a.jpg", second)) == Effect.PROCESSED
     assert environment.record("a.jpg")["source"]["width"] == 200
 
 
@@ -331,7 +331,7 @@ def test_removal_of_a_delete_marker_brings_the_image_back(
     handle(processor, environment, environment.put("a.jpg", photo))
     removed = environment.remove("a.jpg")
     handle(processor, environment, removed)
-    assert handle(processor, environment, environment.remove_version("a.jpg", removed)) == Outcome.PROCESSED
+    assert handle(processor, environment, environment.remove_version("a.jpg", removed)) == Effect.PROCESSED
     assert environment.record("a.jpg")["status"] == "READY"
 
 
@@ -342,8 +342,8 @@ def test_removal_that_changes_nothing_still_outdates_what_happened_before_it(
     shown = environment.record("a.jpg")
     removed = environment.remove("a.jpg")
     brought_back = environment.remove_version("a.jpg", removed)
-    assert handle(processor, environment, brought_back) == Outcome.SKIPPED
-    assert handle(processor, environment, removed) == Outcome.SKIPPED
+    assert handle(processor, environment, brought_back) == Effect.SKIPPED
+    assert handle(processor, environment, removed) == Effect.SKIPPED
     found = environment.record("a.jpg")
     assert (found["status"], found["revision"], found["variants"]) == ("READY", shown["revision"], shown["variants"])
     assert found["sequencer"] > shown["sequencer"]
@@ -355,7 +355,7 @@ def test_replaced_object_of_a_bucket_without_versions_is_left_to_its_own_event(
     first = environment.put("a.jpg", photo)
     del first["s3"]["object"]["versionId"]
     environment.put("a.jpg", other_photo)
-    assert handle(processor, environment, first) == Outcome.REJECTED
+    assert handle(processor, environment, first) == Effect.REJECTED
     assert environment.record("a.jpg")["reason"]["code"] == "OBJECT_GONE"
 
 
@@ -399,7 +399,7 @@ def twins(processor: Processor, environment: Environment, photo: bytes, monkeypa
     handle(processor, environment, environment.put("a.jpg", photo))
     with monkeypatch.context() as patched:
         patched.setattr(Sandbox, "render", lambda *_: pytest.fail("decoded twice"))
-        assert handle(processor, environment, environment.put("b.jpg", photo)) == Outcome.LINKED
+        assert handle(processor, environment, environment.put("b.jpg", photo)) == Effect.LINKED
 
 
 def test_same_content_under_another_key_is_linked_and_not_made_again(twins: None, environment: Environment) -> None:
@@ -427,8 +427,8 @@ def test_content_whose_image_is_gone_is_made_and_remembered_anew(
 ) -> None:
     handle(processor, environment, environment.put("a.jpg", photo))
     handle(processor, environment, environment.remove("a.jpg"))
-    assert handle(processor, environment, environment.put("b.jpg", photo)) == Outcome.PROCESSED
-    assert handle(processor, environment, environment.put("c.jpg", photo)) == Outcome.LINKED
+    assert handle(processor, environment, environment.put("b.jpg", photo)) == Effect.PROCESSED
+    assert handle(processor, environment, environment.put("c.jpg", photo)) == Effect.LINKED
     assert environment.record("c.jpg")["linked_to"]["image_id"] == environment.record("b.jpg")["image_id"]
 
 
@@ -437,7 +437,7 @@ def test_content_made_by_another_recipe_is_made_anew(
 ) -> None:
     handle(processor, environment, environment.put("a.jpg", photo))
     other = Processor(environment.store, NEWER, sandbox, "sha256:" + "b" * 64, "uploads")
-    assert handle(other, environment, environment.put("b.jpg", photo)) == Outcome.PROCESSED
+    assert handle(other, environment, environment.put("b.jpg", photo)) == Effect.PROCESSED
 
 
 # --- failures ---------------------------------------------------------------------------------------------------------
@@ -469,7 +469,7 @@ def test_image_that_kills_the_process_three_times_has_failed(
             processor.handle(environment.event(created), delivery)
     record = environment.record("a.jpg")
     assert (record["status"], record["reason"]["code"], record["attempts"]) == ("FAILED", "PROCESS_KILLED", 4)
-    assert processor.handle(environment.event(created), 1).outcome == Outcome.PROCESSED  # put back by a redrive
+    assert processor.handle(environment.event(created), 1).effect == Effect.PROCESSED  # put back by a redrive
 
 
 def test_image_that_may_have_killed_the_process_is_a_suspect(
@@ -480,7 +480,7 @@ def test_image_that_may_have_killed_the_process_is_a_suspect(
     with pytest.raises(Suspect) as caught:
         processor.handle(environment.event(created), 2, risk=False)
     assert 0 <= caught.value.age < 60
-    assert processor.handle(environment.event(created), 2, risk=True).outcome == Outcome.PROCESSED
+    assert processor.handle(environment.event(created), 2, risk=True).effect == Effect.PROCESSED
 
 
 def test_image_that_killed_the_process_has_failed_when_its_message_will_not_come_again(
@@ -495,21 +495,6 @@ def test_image_that_killed_the_process_has_failed_when_its_message_will_not_come
     assert (record["status"], record["reason"]["code"]) == ("FAILED", "PROCESS_KILLED")
 
 
-def test_note_of_an_older_release_makes_a_suspect_too(
-    processor: Processor, environment: Environment, photo: bytes
-) -> None:
-    """It did not write down when work was begun."""
-    created = environment.put("a.jpg", photo)
-    created["eventTime"] = "2026-01-01T00:00:00Z"
-    killed(processor, environment, created, 1)
-    record = environment.record("a.jpg")
-    old = {"sequencer": record["sequencer"], "count": record["trying"]["count"]}
-    environment.store._write(record["image_id"], {"trying": old})
-    with pytest.raises(Suspect) as caught:
-        processor.handle(environment.event(created), 2, risk=False)
-    assert caught.value.age > 3600
-
-
 def test_failures_that_the_process_survives_make_no_suspect(
     processor: Processor, environment: Environment, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -519,7 +504,7 @@ def test_failures_that_the_process_survives_make_no_suspect(
             patched.setattr(Store, "put_variants", lambda *_: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 processor.handle(environment.event(created), delivery, risk=False)
-    assert processor.handle(environment.event(created), 5, risk=False).outcome == Outcome.PROCESSED
+    assert processor.handle(environment.event(created), 5, risk=False).effect == Effect.PROCESSED
 
 
 def test_failing_takes_away_what_was_shown(processor: Processor, environment: Environment, photo: bytes) -> None:
@@ -554,7 +539,7 @@ def test_image_is_made_again_as_a_revision_of_its_own_and_once(
     before = environment.record("a.jpg")
     other = Processor(environment.store, NEWER, sandbox, "sha256:" + "b" * 64, "uploads")
     again = order(environment, "a.jpg")
-    assert [other.handle(again).outcome for _ in range(2)] == [Outcome.PROCESSED, Outcome.SKIPPED]
+    assert [other.handle(again).effect for _ in range(2)] == [Effect.PROCESSED, Effect.SKIPPED]
     record = environment.record("a.jpg")
     sent, made_by = again.revision, verdict_version(NEWER, sandbox.limits, "sha256:" + "b" * 64)
     assert before["revision"] == f"{sent}.{processor.verdict_version}"
@@ -565,19 +550,19 @@ def test_image_is_made_again_as_a_revision_of_its_own_and_once(
 
 
 def test_image_rejected_under_other_limits_can_be_made_again(environment: Environment, photo: bytes) -> None:
-    def outcome(limits: Limits) -> Outcome:
+    def outcome(limits: Limits) -> Effect:
         with Sandbox(limits) as sandbox:
             return (
-                Processor(environment.store, RECIPE, sandbox, "", "uploads").handle(order(environment, "a.jpg")).outcome
+                Processor(environment.store, RECIPE, sandbox, "", "uploads").handle(order(environment, "a.jpg")).effect
             )
 
     with Sandbox(Limits(max_side=10)) as strict:
         handle(
             Processor(environment.store, RECIPE, strict, "", "uploads"), environment, environment.put("a.jpg", photo)
         )
-    assert outcome(Limits(max_side=11)) == Outcome.REJECTED
-    assert outcome(Limits(max_side=11)) == Outcome.SKIPPED
-    assert outcome(Limits()) == Outcome.PROCESSED
+    assert outcome(Limits(max_side=11)) == Effect.REJECTED
+    assert outcome(Limits(max_side=11)) == Effect.SKIPPED
+    assert outcome(Limits()) == Effect.PROCESSED
     assert environment.record("a.jpg")["status"] == "READY"
 
 
@@ -586,8 +571,8 @@ def test_image_can_be_made_again_by_another_container_image(
 ) -> None:
     first, second = (Processor(environment.store, RECIPE, sandbox, f"sha256:{x * 64}", "uploads") for x in "ab")
     handle(first, environment, environment.put("a.jpg", photo))
-    outcomes = [each.handle(order(environment, "a.jpg")).outcome for each in (first, first, second, second)]
-    assert outcomes == [Outcome.PROCESSED, Outcome.SKIPPED, Outcome.PROCESSED, Outcome.SKIPPED]
+    outcomes = [each.handle(order(environment, "a.jpg")).effect for each in (first, first, second, second)]
+    assert outcomes == [Effect.PROCESSED, Effect.SKIPPED, Effect.PROCESSED, Effect.SKIPPED]
 
 
 @pytest.mark.parametrize("then", ["overwritten", "removed"])
@@ -599,7 +584,7 @@ def test_order_for_what_is_no_longer_there_changes_nothing(
     change = environment.put("a.jpg", other_photo) if then == "overwritten" else environment.remove("a.jpg")
     handle(processor, environment, change)
     before = environment.record("a.jpg"), environment.variants()
-    assert processor.handle(again).outcome == Outcome.SKIPPED
+    assert processor.handle(again).effect == Effect.SKIPPED
     assert (environment.record("a.jpg"), environment.variants()) == before
 
 
@@ -615,7 +600,7 @@ def test_order_that_cannot_be_met_leaves_the_image_as_it_is(
 
 def test_failed_image_can_be_made_again(processor: Processor, environment: Environment, photo: bytes) -> None:
     processor.give_up(environment.event(environment.put("a.jpg", photo)), 5, "TimeoutError")
-    assert processor.handle(order(environment, "a.jpg")).outcome == Outcome.PROCESSED
+    assert processor.handle(order(environment, "a.jpg")).effect == Effect.PROCESSED
     assert environment.record("a.jpg")["status"] == "READY"
 
 
@@ -630,7 +615,7 @@ def test_failed_image_can_be_made_again(processor: Processor, environment: Envir
     ],
 )  # fmt: skip
 def test_strange_keys_are_keys_like_any(processor: Processor, environment: Environment, photo: bytes, key: str) -> None:
-    assert handle(processor, environment, environment.put(key, photo)) == Outcome.PROCESSED
+    assert handle(processor, environment, environment.put(key, photo)) == Effect.PROCESSED
     assert environment.record(key)["source"]["key"] == key
 
 
@@ -659,26 +644,6 @@ def test_fields_of_another_release_survive(processor: Processor, environment: En
         environment.store._write(environment.record("a.jpg")["image_id"], {"rating": 5})
     handle(processor, environment, environment.put("a.jpg", photo))
     assert environment.record("a.jpg")["rating"] == 5
-
-
-@pytest.mark.parametrize(
-    ("sequencer", "outcome"),
-    [
-        ("0055AED6DCD9", Outcome.SKIPPED),  # shorter, and therefore older in the order of that release
-        ("0055AED6DCD90280", Outcome.SKIPPED),  # the very event
-        ("0055AED6DCD90281E5", Outcome.PROCESSED),
-    ],
-)
-def test_records_of_schema_1_are_compared_in_their_own_order(
-    processor: Processor, environment: Environment, photo: bytes, sequencer: str, outcome: Outcome
-) -> None:
-    """That release padded sequencers on the left."""
-    created = environment.put("a.jpg", photo)
-    event = environment.event(created)
-    old = {"status": "READY", "sequencer": "0055aed6dcd90280".rjust(32, "0"), "revision": "55aed6dcd90280"}
-    environment.store._write(event.image_id, {**old, "source": {"version_id": "old"}, "variants": {}})
-    created["s3"]["object"]["sequencer"] = sequencer
-    assert handle(processor, environment, created) == outcome
 
 
 # --- what it costs ----------------------------------------------------------------------------------------------------
@@ -739,7 +704,7 @@ def test_focal_point_is_taken_from_the_objects_metadata_or_ignored_with_a_note(
     processor: Processor, environment: Environment, photo: bytes, said: str, known: dict[str, Any]
 ) -> None:
     created = environment.put("a.jpg", photo, metadata={"focal-point": said})
-    assert handle(processor, environment, created) == Outcome.PROCESSED
+    assert handle(processor, environment, created) == Effect.PROCESSED
     source = environment.record("a.jpg")["source"]
     assert {name: value for name, value in source.items() if name.startswith("focal_point")} == known
 

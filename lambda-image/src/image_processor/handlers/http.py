@@ -28,7 +28,7 @@ def _catalogue() -> Catalogue:
 
 
 def api(event: dict[str, Any], context: Context) -> Answer:
-    """Answers one request. A refusal is problem details (RFC 9457); nothing of the inside goes out."""
+    """Answer one request. A refusal is problem details (RFC 9457) and reveals no internals."""
     request = event["requestContext"]["http"]
     with invocation(context):
         try:
@@ -36,7 +36,7 @@ def api(event: dict[str, Any], context: Context) -> Answer:
         except Problem as problem:
             return _refusal(problem)
         except Exception:
-            # The log has it, under the request id that API Gateway's log has too.
+            # The log has the error, under the request id that API Gateway's log has too.
             logger.exception("the request could not be answered")
             return _refusal(Problem(500, "Internal error", "the request could not be answered; its id is in the logs"))
 
@@ -50,7 +50,7 @@ def _route(method: str, path: str, parameters: dict[str, str]) -> Answer:
             allowed.append(verb)
     if allowed:
         raise Problem(405, "No such method", f"{path} answers to {', '.join(allowed)}, not to {method}")
-    raise Problem(404, "No such address", f"there is nothing at {path}")
+    raise Problem(404, "No such address", f"{path} is no address of this API: {_ADDRESSES}")
 
 
 def _list(parameters: dict[str, str]) -> Answer:
@@ -69,7 +69,7 @@ def _variant(parameters: dict[str, str], image_id: str, name: str) -> Answer:
 
 
 def _remove(parameters: dict[str, str], image_id: str) -> Answer:
-    """Accepted, not done: the removal takes the same road as one made in the bucket."""
+    """Accept a removal. It is done by the event of the removed object, like one made in the bucket."""
     _refuse(parameters)
     _catalogue().remove(image_id)
     return _json(202, {"image_id": image_id, "detail": "the image and its variants are being removed"})
@@ -89,9 +89,12 @@ _ROUTES: tuple[tuple[str, str, Callable[..., Answer]], ...] = (
 )
 
 
+_ADDRESSES = "/images, /images/{id}, /images/{id}/variants/{name} and /health are"
+
+
 def _refuse(parameters: dict[str, str]) -> None:
     if parameters:
-        raise Problem(400, "Unknown parameter", f"{', '.join(sorted(parameters))}: this address takes none")
+        raise Problem(400, "Unknown parameter", f"{', '.join(sorted(parameters))}: this address takes no parameters")
 
 
 def _refusal(problem: Problem) -> Answer:

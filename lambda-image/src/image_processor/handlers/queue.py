@@ -1,4 +1,4 @@
-"""The processor: takes batches of the upload queue and of the backfill queue."""
+"""The processor: handles batches of the upload queue and of the backfill queue."""
 
 import json
 import math
@@ -10,7 +10,7 @@ from image_processor import aws, events
 from image_processor.decoder.sandbox import Sandbox
 from image_processor.intake import batch
 from image_processor.intake.batch import Message, Queues
-from image_processor.intake.processor import GivenUp, Outcome, Processor, Result, Suspect
+from image_processor.intake.processor import Effect, GivenUp, Processor, Result, Suspect
 from image_processor.recipe import Limits, Recipe
 from image_processor.records.store import Store
 from image_processor.telemetry import Context, Metrics, fields, invocation, logger
@@ -18,10 +18,10 @@ from image_processor.telemetry import Context, Metrics, fields, invocation, logg
 metrics = Metrics()
 
 _METRICS = {
-    Outcome.PROCESSED: "ImagesProcessed",
-    Outcome.LINKED: "ImagesProcessed",
-    Outcome.REJECTED: "ImagesRejected",
-    Outcome.DELETED: "ImagesDeleted",
+    Effect.PROCESSED: "ImagesProcessed",
+    Effect.LINKED: "ImagesProcessed",
+    Effect.REJECTED: "ImagesRejected",
+    Effect.DELETED: "ImagesDeleted",
 }
 
 #: Memory in MB at which a function gets the time of one processor.
@@ -41,7 +41,7 @@ def vcpus(memory_mb: int) -> int:
 def _processor() -> Processor:
     environment = os.environ
     memory_mb = int(environment["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"])
-    # First, because it starts a process, which gets ready while this one imports botocore and makes its clients.
+    # The sandbox comes first: its process starts while this one imports botocore and makes its clients.
     sandbox = Sandbox(Limits.parse(environment.get("LIMITS")).within(memory_mb), vcpus(memory_mb))
     return Processor(
         Store(aws.s3(), aws.dynamodb(), environment["TABLE_NAME"], environment["PROCESSED_BUCKET"]),
@@ -61,7 +61,7 @@ def _queues() -> Queues:
 
 
 def process(event: dict[str, Any], context: Context) -> dict[str, Any]:
-    """Takes a batch of a queue and reports the messages that are to be tried again.
+    """Handle a batch of a queue; report the messages to be delivered again.
 
     Shape of both: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
     """
@@ -77,14 +77,14 @@ def process(event: dict[str, Any], context: Context) -> dict[str, Any]:
 
 
 def _message(message: Message, risk: bool) -> None:
-    """Does all that a message asks for; S3 puts one event into each, but promises nothing."""
+    """Handle every event of a message. S3 puts one into a message, but does not promise that."""
     errors: list[Exception] = []
     try:
         for event in events.parse(message.body):
             with fields(image_id=event.image_id, key=event.key, revision=event.revision):
                 try:
                     _event(event, message, risk)
-                except Exception as error:  # of one event: those after it are done all the same
+                except Exception as error:  # the events after it are still handled
                     errors.append(error)
         if errors:
             raise most_hopeful(errors)
@@ -129,16 +129,16 @@ def _event(event: events.ObjectEvent, message: Message, risk: bool) -> None:
             metrics.add("ImagesFailed", 1)
         raise
     logger.info(
-        result.outcome,
+        result.effect,
         extra={"reason": result.reason, "queue_ms": result.queue_ms, "processing_ms": result.processing_ms},
     )
     _count(result)
 
 
 def _count(result: Result) -> None:
-    if result.outcome in _METRICS:
-        metrics.add(_METRICS[result.outcome], 1)
-    if result.outcome in {Outcome.PROCESSED, Outcome.LINKED, Outcome.REJECTED}:
+    if result.effect in _METRICS:
+        metrics.add(_METRICS[result.effect], 1)
+    if result.effect in {Effect.PROCESSED, Effect.LINKED, Effect.REJECTED}:
         metrics.add("QueueTime", result.queue_ms, "Milliseconds")
         metrics.add("ProcessingTime", result.processing_ms, "Milliseconds")
         metrics.add("BytesIn", result.bytes_in, "Bytes")
@@ -146,6 +146,6 @@ def _count(result: Result) -> None:
 
 
 # Lambda gives a function full CPU while it initialises, so the clients are made now and not with the first message.
-# Where nothing is configured, as in a test or on a desk, there is nothing to make.
+# Without a configuration, as in a test, none are made.
 if "TABLE_NAME" in os.environ:
     _processor()

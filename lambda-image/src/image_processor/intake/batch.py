@@ -1,4 +1,4 @@
-"""One batch of a queue: in which order its messages are worked on, when to stop, and what comes back when."""
+"""Handles one batch of a queue: the order of its messages, when to stop, and when a failed message comes back."""
 
 import math
 import random
@@ -13,18 +13,20 @@ from image_processor.telemetry import logger
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-#: A share of the time that an invocation has: with less left, no further image is begun.
+#: Share of an invocation's time: with less left, no further image is begun.
 LAST_START = 0.25
 
-#: A share of the visibility timeout: no function runs for longer than a sixth of it, the compute module sees to that.
+#: Share of the visibility timeout that a function may run for: modules/compute enforces it.
 LONGEST_WORK = 1 / 6
 
-#: Suspects that were not tried come back at different times, in seconds, so that they meet in no batch again.
+#: Seconds after which suspects that were not tried come back: at different times, so that they share no batch again.
 SPREAD = (1, 30)
 
 
 @dataclass(frozen=True)
 class Message:
+    """A message of a queue."""
+
     id: str
     body: str
     handle: str
@@ -33,7 +35,7 @@ class Message:
 
     @classmethod
     def of(cls, record: dict[str, Any]) -> "Message":
-        """Shape: https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html"""
+        """Read a record of Lambda's event: https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html."""
         return cls(
             record["messageId"],
             record["body"],
@@ -45,19 +47,19 @@ class Message:
 
 @dataclass(frozen=True)
 class Queues:
-    """What can be said about messages to the queues that they came from."""
+    """The queues that messages come from: their limits, and requests about a message."""
 
-    sqs: Callable[[], "SQSClient"]  # made when it is needed: that is, when something went wrong
+    sqs: Callable[[], "SQSClient"]  # made only when it is needed: after a failure
     urls: dict[str, str]  # by ARN
     visibility_timeout: int  # seconds
     most_deliveries: int  # after so many, SQS moves a message to the dead-letter queue instead of delivering it again
 
     def is_last(self, message: Message) -> bool:
-        """Whether it will not be delivered again."""
+        """Return whether a message will not be delivered again."""
         return message.delivery >= self.most_deliveries
 
     def delay(self, message: Message, seconds: float) -> None:
-        """Lets a message come back so many seconds from now. Where that fails, it does after its visibility timeout."""
+        """Let a message come back in so many seconds. If that fails, it comes back after its visibility timeout."""
         try:
             self.sqs().change_message_visibility(
                 QueueUrl=self.urls[message.queue_arn],
@@ -68,25 +70,25 @@ class Queues:
             logger.warning("a message could not be delayed", exc_info=True)
 
     def delete(self, messages: list[Message]) -> None:
-        """Says that messages are done now and not with the batch."""
+        """Delete messages now, not with the batch."""
         for message in messages:
             try:
                 self.sqs().delete_message(QueueUrl=self.urls[message.queue_arn], ReceiptHandle=message.handle)
-            except Exception:  # the answer to the batch says it once more
+            except Exception:  # the answer to the batch deletes it as well
                 logger.warning("a message could not be deleted", exc_info=True)
 
     def still_worked_on(self, suspect: Suspect) -> float:
-        """Seconds for which whoever began work on an image may still be at it; 0 where that process must be dead.
+        """Return the seconds for which the worker that began an image may still be alive; 0 if it must be dead.
 
-        The same object announced twice, or one message delivered twice, mostly comes at about the same time.
+        Duplicates of an event mostly come at about the same time.
         """
         longest = self.visibility_timeout * LONGEST_WORK
         return min(max(0.0, longest - suspect.age), longest)
 
     def backoff(self, delivery: int) -> float:
-        """Seconds until the next try: about 10, 20, 40 … for a visibility timeout of 6 minutes, and at most that.
+        """Return the seconds until the next try: about 10, 20, 40 … for a visibility timeout of 6 minutes, its maximum.
 
-        After the last one there is nothing to wait for: what has failed is in the dead-letter queue at once.
+        After the last try it is 0, so that the message is in the dead-letter queue at once.
         """
         if delivery >= self.most_deliveries:
             return 0
@@ -97,11 +99,11 @@ class Queues:
 def work(
     messages: list[Message], seconds_left: Callable[[], float], handle: Callable[[Message, bool], None], queues: Queues
 ) -> list[Message]:
-    """Works on a batch and returns the messages that are to come back.
+    """Handle a batch; return the messages that must come back.
 
-    `handle` is given a message and whether it may run a risk. A message whose image was begun before and has not ended
-    comes back when that work must have ended: then it is done, and nothing was decoded twice. If it never ended, it may
-    be the one that kills the process: it waits until all others are done and deleted, and is then tried alone.
+    `handle` takes a message and whether it may run a risk. A message whose image was begun before without an end comes
+    back when that work must be over: usually it is done by then, and nothing is decoded twice. If it still has no end,
+    the image may have killed the process: it waits until all others are done and deleted, and is then tried alone.
     """
     reserve, slowest = seconds_left() * LAST_START, 0.0
     done: list[Message] = []
@@ -125,16 +127,16 @@ def work(
             else:
                 suspects.append(message)
         except (GivenUp, NotAnEvent):
-            queues.delay(message, 0)  # nothing will change: on to the dead-letter queue
+            queues.delay(message, 0)  # another try would end the same way: on to the dead-letter queue
             back.append(message)
-        except Exception:  # whatever it is, it is this message's alone; it has been logged
+        except Exception:  # logged by `handle`; it must not fail the other messages
             queues.delay(message, queues.backoff(message.delivery))
             back.append(message)
         else:
             done.append(message)
         slowest = max(slowest, began - seconds_left())
 
-    for message in sorted(messages, key=queues.is_last, reverse=True):  # what does not come back is not put off
+    for message in sorted(messages, key=queues.is_last, reverse=True):  # last deliveries first: they get no other try
         attempt(message, risk=False)
     if suspects:
         chosen = random.choice(suspects)  # noqa: S311

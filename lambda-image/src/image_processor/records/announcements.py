@@ -1,15 +1,9 @@
-"""What others are told of an image: one event per outcome, described in docs/events.md.
+"""Makes one event per outcome of an image, for a bus. docs/events.md describes the events.
 
-Record and event stay in step because there is one write and not two: the record's. The table's stream tells of it, and
-from what the stream tells, and from nothing else, the event is made. Whoever dies in between, the processor after its
-write or the announcer before or after its call, leaves the change in the stream, which Lambda hands out again until
-the announcer succeeds; whoever announces the same write twice says the same under the same id.
-
-The other ways are worse. An event sent by the processor itself is lost when it dies after its write, or tells of what
-never was when it dies, or loses a race, before it. An outbox (the event written beside the record in one transaction)
-costs twice the write units and needs somebody to empty it; DynamoDB's stream is that outbox, kept for 24 hours for
-nothing. EventBridge Pipes could read it without a function, but cannot compare a write with the record before it,
-and so would tell of every note that the processor takes.
+Events are made from the table's stream only, so that record and event cannot disagree: there is one write, the
+record's. If the processor or the announcer dies in between, the change stays in the stream, and Lambda delivers it
+again until the announcer succeeds. A write that is announced twice has the same id both times. docs/decisions says what
+speaks against an outbox, EventBridge Pipes, and events sent by the processor.
 """
 
 import hashlib
@@ -20,30 +14,30 @@ from typing import Any
 from image_processor.records.items import Record, from_item
 
 SOURCE = "image-pipeline"
-#: Of the detail. It changes when a field changes its meaning or goes; new fields may come at any time.
+#: Version of the detail. It changes when a field changes its meaning or is removed; fields may be added at any time.
 SCHEMA = 1
 
 #: Detail types by status.
 OUTCOMES = {status: f"image.{status.lower()}" for status in ("READY", "REJECTED", "FAILED", "DELETED")}
 
-#: What one call of PutEvents takes.
+#: Most entries that one call of PutEvents takes.
 _MOST_ENTRIES = 10
 
 Detail = dict[str, Any]
 
 
 class NotAnnounced(Exception):
-    """The bus did not take every event; the whole batch is to be announced again."""
+    """The bus did not take every event; the whole batch must be announced again."""
 
 
 def detail(before: Record | None, after: Record) -> Detail | None:
-    """What is to be told of one write of a record, or nothing where it changed no outcome."""
+    """Return the event of one write of a record, or None if the write changed no outcome."""
     if after.get("status") not in OUTCOMES:
         return None
     if before and _outcome(before) == _outcome(after):
         return None
     source = after["source"]
-    told = {
+    fields = {
         "schema": SCHEMA,
         "id": _id(after),
         "status": after["status"],
@@ -58,27 +52,26 @@ def detail(before: Record | None, after: Record) -> Detail | None:
         "reason": after.get("reason"),
         "variants": after.get("variants"),
     }
-    return {name: value for name, value in told.items() if value is not None}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def announce(bridge: Any, bus: str, records: Iterable[dict[str, Any]]) -> int:
-    """Tells of a batch of the table's stream, in its order; returns how many events that were.
+    """Announce a batch of the table's stream in its order; return the number of events.
 
     Raises:
-        NotAnnounced: the bus refused some. Those that it took will come once more, under the same id.
+        NotAnnounced: the bus refused some. The others will be announced again, under the same id.
     """
-    details = [
-        found for record in records if (found := detail(_image(record, "OldImage"), _image(record, "NewImage") or {}))
-    ]
+    pairs = ((_image(record, "OldImage"), _image(record, "NewImage") or {}) for record in records)
+    details = [event for before, after in pairs if (event := detail(before, after))]
     for start in range(0, len(details), _MOST_ENTRIES):
         entries = [
             {
                 "EventBusName": bus,
                 "Source": SOURCE,
-                "DetailType": OUTCOMES[each["status"]],
-                "Detail": json.dumps(each, ensure_ascii=False),
+                "DetailType": OUTCOMES[event["status"]],
+                "Detail": json.dumps(event, ensure_ascii=False),
             }
-            for each in details[start : start + _MOST_ENTRIES]
+            for event in details[start : start + _MOST_ENTRIES]
         ]
         answer = bridge.put_events(Entries=entries)
         if answer["FailedEntryCount"]:
@@ -88,15 +81,14 @@ def announce(bridge: Any, bus: str, records: Iterable[dict[str, Any]]) -> int:
 
 
 def _outcome(record: Record) -> tuple[Any, ...]:
-    """What makes an outcome another one. A removed image that is removed again stays what it is."""
+    """Return what distinguishes outcomes. Removing a removed image is no new outcome."""
     return (record["status"],) if record["status"] == "DELETED" else (record["status"], record["revision"])
 
 
 def _id(record: Record) -> str:
-    """The same however often a transition is told, by which receivers know what they have had.
+    """Return an id that is the same however often a transition is announced, so that receivers can drop duplicates.
 
-    The time of the transition is part of it: an outcome can come back, when a recipe is rolled back and images are made
-    again by it.
+    The time of the transition is part of it: an outcome can come back when a recipe is rolled back.
     """
     parts = [record[name] for name in ("image_id", "sequencer", "revision", "status", "status_since")]
     return hashlib.sha256("/".join(parts).encode()).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""What the HTTP API answers: reads records, signs addresses, and asks for removals."""
+"""Answers the HTTP API: reads records, presigns addresses, and removes source objects."""
 
 import base64
 import binascii
@@ -7,24 +7,23 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from image_processor.records.items import Record, from_item, to_item
-from image_processor.records.store import LISTING
+from image_processor.records.table import BY_STATUS, KEY, LISTING, LISTING_KEY, NEWEST, RANGE_KEY, STATUS_KEY, STATUSES
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
 
-STATUSES = ("PENDING", "PROCESSING", "READY", "REJECTED", "FAILED", "DELETED")
 MAX_LIMIT = 100
 
-#: What the indexes need and readers do not.
-_INTERNAL = ("expires_at", "listing", "schema", "sequencer", "trying")
+#: Fields that the pipeline needs and readers do not.
+_INTERNAL = ("expires_at", "listing", "sequencer", "trying")
 
 _IMAGE_ID = re.compile(r"[0-9a-f]{32}")
 _LISTED_AT = re.compile(r"[0-9T:.+-]{20,40}#[0-9a-f]{32}")
 
 
 class Problem(Exception):
-    """A refusal, as problem details (RFC 9457) say it."""
+    """A refusal, in the terms of problem details (RFC 9457)."""
 
     def __init__(self, status: int, title: str, detail: str) -> None:
         super().__init__(detail)
@@ -32,7 +31,7 @@ class Problem(Exception):
 
 
 class Catalogue:
-    """The images of one environment. Every method raises Problem for what it refuses."""
+    """The images of one environment. Every method raises Problem for a request that it refuses."""
 
     def __init__(
         self,
@@ -48,13 +47,13 @@ class Catalogue:
         self._upload_bucket, self._processed_bucket, self._url_ttl = upload_bucket, processed_bucket, url_ttl
 
     def page(self, parameters: dict[str, str]) -> Record:
-        """One page of images, newest first: {"images": […], "cursor": …}; no cursor on the last page."""
+        """Return a page of images, newest first: {"images": […], "cursor": …}; the last page has no cursor."""
         if unknown := sorted(set(parameters) - {"status", "limit", "cursor"}):
             raise Problem(400, "Unknown parameter", f"{', '.join(unknown)}: known are status, limit and cursor")
         status = parameters.get("status")
         if status is not None and status not in STATUSES:
             raise Problem(400, "Bad status", f"status must be one of {', '.join(STATUSES)}")
-        index, name, value = ("by-status", "status", status) if status else ("newest", "listing", LISTING)
+        index, name, value = (BY_STATUS, STATUS_KEY, status) if status else (NEWEST, LISTING_KEY, LISTING)
         query: dict[str, Any] = {
             "TableName": self._table,
             "IndexName": index,
@@ -72,10 +71,11 @@ class Catalogue:
         return {"images": images, **({"cursor": _cursor(from_item(last))} if last else {})}
 
     def image(self, image_id: str) -> Record:
+        """Return the record of an image without internal fields."""
         return _public(self._record(image_id))
 
     def variant_url(self, image_id: str, name: str) -> str:
-        """A presigned address of one variant, good for the time that the environment sets."""
+        """Return a presigned address of a variant, valid for the time that the environment sets."""
         record = self._record(image_id)
         variants = record.get("variants") or {}
         if name not in variants:
@@ -85,14 +85,14 @@ class Catalogue:
         return str(self._s3.generate_presigned_url("get_object", Params=parameters, ExpiresIn=self._url_ttl))
 
     def remove(self, image_id: str) -> None:
-        """Removes the source object. The event of that removal takes the variants and the record along."""
+        """Remove the source object. The event of that removal removes the variants and the record."""
         record = self._record(image_id)
         self._s3.delete_object(Bucket=self._upload_bucket, Key=record["source"]["key"])
 
     def _record(self, image_id: str) -> Record:
         if not _IMAGE_ID.fullmatch(image_id):
             raise Problem(404, "No such image", "an image id is 32 hexadecimal digits")
-        item = self._dynamodb.get_item(TableName=self._table, Key=to_item({"image_id": image_id})).get("Item")
+        item = self._dynamodb.get_item(TableName=self._table, Key=to_item({KEY: image_id})).get("Item")
         if item is None:
             raise Problem(404, "No such image", f"there is no image {image_id}")
         record = from_item(item)
@@ -112,17 +112,17 @@ def _limit(text: str) -> int:
 
 
 def _cursor(last: dict[str, Any]) -> str:
-    """Where a page ended, opaque to callers: the position in the index and nothing that names it."""
-    return base64.urlsafe_b64encode(json.dumps([last["listed_at"], last["image_id"]]).encode()).decode().rstrip("=")
+    """Encode where a page ended: the position in the index, opaque to callers."""
+    return base64.urlsafe_b64encode(json.dumps([last[RANGE_KEY], last[KEY]]).encode()).decode().rstrip("=")
 
 
 def _position(cursor: str) -> dict[str, str]:
-    """The position that a cursor stands for; whatever `_cursor` cannot have made is refused."""
+    """Decode a cursor; refuse everything that `_cursor` cannot have made."""
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         listed_at, image_id = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
         if _IMAGE_ID.fullmatch(image_id) and _LISTED_AT.fullmatch(listed_at) and listed_at.split("#")[1] == image_id:
-            return {"listed_at": listed_at, "image_id": image_id}
+            return {RANGE_KEY: listed_at, KEY: image_id}
     except (binascii.Error, TypeError, ValueError):
         pass
     raise Problem(400, "Bad cursor", "cursor must be one that an earlier page gave, unchanged")

@@ -1,4 +1,4 @@
-"""Records as DynamoDB writes them, and back.
+"""Converts records to DynamoDB's attribute values and back.
 
 boto3's own (de)serialiser would do, but importing it imports boto3, which nothing else here needs: a third of a second
 of every cold start. Format: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_AttributeValue.html
@@ -13,18 +13,20 @@ Attribute = dict[str, Any]
 
 
 def to_item(record: Record) -> dict[str, Attribute]:
+    """Convert a record; see `to_attribute`."""
     return {name: to_attribute(value) for name, value in record.items()}
 
 
 def from_item(item: Mapping[str, Any]) -> Record:
+    """Convert an item back; see `from_attribute`."""
     return {name: from_attribute(value) for name, value in item.items()}
 
 
 def to_attribute(value: Any) -> Attribute:
-    """Of what JSON has: text, numbers, booleans, null, lists and objects.
+    """Convert a JSON value: text, number, boolean, null, list or object.
 
     Raises:
-        TypeError: anything else, before it is stored as something that it is not.
+        TypeError: any other type.
     """
     match value:
         case None:
@@ -38,12 +40,16 @@ def to_attribute(value: Any) -> Attribute:
         case dict():
             return {"M": to_item(value)}
         case list() | tuple():
-            return {"L": [to_attribute(each) for each in value]}
+            return {"L": [to_attribute(element) for element in value]}
     raise TypeError(f"DynamoDB has no type for {type(value).__name__}")
 
 
 def from_attribute(attribute: Attribute) -> Any:
-    """Raises TypeError for a type that no record of ours has, such as a set."""
+    """Convert an attribute value back.
+
+    Raises:
+        TypeError: a type that no record has, such as a set.
+    """
     ((kind, value),) = attribute.items()
     match kind:
         case "NULL":
@@ -55,5 +61,5 @@ def from_attribute(attribute: Attribute) -> Any:
         case "M":
             return from_item(value)
         case "L":
-            return [from_attribute(each) for each in value]
+            return [from_attribute(element) for element in value]
     raise TypeError(f"records hold no DynamoDB attributes of type {kind}")

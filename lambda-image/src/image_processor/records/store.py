@@ -1,8 +1,8 @@
-"""Where everything is kept: source objects, variants, records. Knows nothing of pixels.
+"""Keeps source objects, variants and records in S3 and DynamoDB.
 
-A record is only ever written under the condition that it holds no newer event, so duplicates, latecomers and parallel
-writers need no lock: the last thing that happened to the object wins, whatever order the writers come in. Writes touch
-the fields they know and no other, so what a newer or older release keeps in a record survives.
+A write of a record has the condition that the record holds no newer event. So duplicates, late events and parallel
+writers need no lock: the last event of the object wins, whatever order the writers come in. A write touches only the
+fields it knows, so that fields of a newer or older release survive.
 """
 
 import hashlib
@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
 
-from image_processor.events import SEQUENCER_DIGITS, ObjectEvent
+from image_processor.events import ObjectEvent
 from image_processor.records.items import Record, from_item, to_item
+from image_processor.records.table import KEY, LISTING, content_key
 from image_processor.rendition import Variant
 from image_processor.verdict import Reason, Rejected
 
@@ -25,48 +26,53 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
 
-#: Of the records written here. Those of schema 1, which do not say so, padded their sequencers on the left.
-SCHEMA = 2
-
-#: Statuses after which an event has had its effect. FAILED is not among them: a redriven message is worth a try.
-SETTLED = frozenset({"READY", "REJECTED", "DELETED"})
-
-#: The hash key of the index of all images, newest first. Removed images do not have the attribute.
-LISTING = "images"
-
-#: How long a removal is remembered. S3's events come within minutes, at worst days.
+#: Lifetime of the record of a removed image. S3's events come within minutes, at worst days.
 TOMBSTONE = timedelta(days=30)
 
-#: How long it is remembered which image has a content; later, the same content is simply made again.
+#: Lifetime of the item that remembers which image has a content. Later, the same content is processed again.
 CONTENT_MEMORY = timedelta(days=90)
 
-#: A variant never changes under its key.
+#: For variants: the object under a key never changes.
 CACHE_CONTROL = "public, max-age=31536000, immutable"
 
-#: What an outcome decides, present or absent; every other field of a record is left as it is.
+#: Fields that an outcome sets or removes. Every other field of a record stays as it is.
 _DECIDED = (
     "attempts", "blurriness", "colour", "decoded", "exif", "expires_at", "linked_to", "listed_at", "listing",
-    "near_black", "near_white", "notes", "palette", "phash", "pipeline", "placeholder", "reason", "revision", "schema",
+    "near_black", "near_white", "notes", "palette", "phash", "pipeline", "placeholder", "reason", "revision",
     "sequencer", "source", "status", "status_since", "timings", "trying", "updated_at", "variants",
 )  # fmt: skip
 
-#: How often a write is tried again at once that met another writer's transaction on the same item.
+#: Tries of a write that meets another writer's transaction on the same item.
 _CONFLICT_TRIES = 4
 
-#: Of one image's variants, each with a connection of its own: fewer than a client of botocore keeps.
-_REQUESTS_AT_ONCE = 4
+#: Parallel requests for the variants of one image: fewer than the connections that a botocore client keeps.
+_PARALLEL_REQUESTS = 4
 
 _Thing = TypeVar("_Thing")
 _Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True)
-class Claim:
-    """What stood in the way of a first upload's claim; nothing is a claim that was made."""
+class Claimed:
+    """The image is new: its record says PROCESSING now, and its content is remembered."""
 
-    record: Record | None = None
-    #: The image that has the same content, made by the same recipe, if any is remembered.
+
+@dataclass(frozen=True)
+class Exists:
+    """The image has a record already; `twin` is another image with the same content, if one is remembered."""
+
+    record: Record
     twin: str | None = None
+
+
+@dataclass(frozen=True)
+class Twin:
+    """The image is new, but another one has the same content, made by the same recipe. Nothing was written."""
+
+    image_id: str
+
+
+Claim = Claimed | Exists | Twin
 
 
 class Store:
@@ -78,10 +84,10 @@ class Store:
     # --- objects ------------------------------------------------------------------------------------------------------
 
     def source(self, event: ObjectEvent) -> dict[str, Any]:
-        """The object of an event, its body unread: exactly the version that the event is about.
+        """Get the object of an event, its body unread: exactly the version that the event is about.
 
         Raises:
-            Rejected: OBJECT_GONE, also when another object lies under the key and the bucket keeps no versions.
+            Rejected: OBJECT_GONE, also if the bucket keeps no versions and the key has another object now.
         """
         which: dict[str, Any] = {"VersionId": event.version_id} if event.version_id else {}
         if event.etag and not event.version_id:
@@ -94,7 +100,7 @@ class Store:
             raise
 
     def current(self, event: ObjectEvent) -> dict[str, Any] | None:
-        """What is known of the object that lies under an event's key now, or nothing where there is none."""
+        """Return the metadata of the object that has the event's key now, or None if there is none."""
         try:
             return dict(self._s3.head_object(Bucket=event.bucket, Key=event.key))
         except ClientError as error:
@@ -103,7 +109,7 @@ class Store:
             raise
 
     def put_variants(self, image_id: str, revision: str, variants: Iterable[Variant]) -> dict[str, Record]:
-        """Writes variants under a revision, and returns what the record says of them, by name."""
+        """Write variants under a revision; return their entries for the record, by name."""
 
         def write(variant: Variant) -> tuple[str, Record]:
             key = f"{_prefix(image_id, revision)}{variant.file_name}"
@@ -125,13 +131,12 @@ class Store:
                 **({"frames": variant.frames} if variant.frames > 1 else {}),
             }
 
-        return dict(_at_once(write, variants))
+        return dict(_in_parallel(write, variants))
 
     def copy_variants(self, image_id: str, revision: str, variants: dict[str, Record]) -> dict[str, Record] | None:
-        """Copies another image's variants, inside S3, to a revision of this one; None if they are gone meanwhile.
+        """Copy another image's variants inside S3 to a revision of this one; return None if they are gone.
 
-        Copies and not references: an image that owns all it shows can be removed, made again or swept by itself, while
-        a count of references is wrong for ever after the first process that dies between two writes.
+        Why copies and not references: docs/decisions.
         """
 
         def copy(variant: Record) -> Record:
@@ -141,14 +146,18 @@ class Store:
             return {**variant, "key": key}
 
         try:
-            return dict(zip(variants, _at_once(copy, variants.values()), strict=True))
+            return dict(zip(variants, _in_parallel(copy, variants.values()), strict=True))
         except ClientError as error:
             if error.response["Error"]["Code"] == "NoSuchKey":
                 return None
             raise
 
     def delete_variants(self, image_id: str, revision: str) -> None:
-        """Deletes everything under one revision. Nothing there is nothing to do."""
+        """Delete every variant of a revision. May be called again.
+
+        Raises:
+            RuntimeError: S3 refused to delete some.
+        """
         pages = self._s3.get_paginator("list_objects_v2").paginate(
             Bucket=self._processed_bucket, Prefix=_prefix(image_id, revision)
         )
@@ -166,18 +175,18 @@ class Store:
     # --- records ------------------------------------------------------------------------------------------------------
 
     def record(self, image_id: str) -> Record | None:
-        found = self._dynamodb.get_item(TableName=self._table, Key=to_item({"image_id": image_id}), ConsistentRead=True)
-        return from_item(found["Item"]) if "Item" in found else None
+        """Read the record of an image, consistently."""
+        answer = self._dynamodb.get_item(TableName=self._table, Key=to_item({KEY: image_id}), ConsistentRead=True)
+        return from_item(answer["Item"]) if "Item" in answer else None
 
     def claim(self, event: ObjectEvent, content: str, recipe: str) -> Claim:
-        """Shows a first upload as PROCESSING and remembers whose content it is, in one request that also reads.
+        """Write PROCESSING for a first upload and remember its content, in one transaction.
 
-        One transaction instead of a read for the record, a read for the content and a write: where the claim fails,
-        DynamoDB hands over what is there.
+        The transaction replaces two reads and a write: if it fails, DynamoDB returns the items that are there.
         """
-        memory = _content_key(content, recipe)
+        memory = content_key(content, recipe)
         try:
-            _patiently(
+            _retry_conflicts(
                 lambda: self._dynamodb.transact_write_items(
                     TransactItems=[
                         {"Update": self._update(event.image_id, _begun(event), condition=_NOT_THERE, old=True)},
@@ -192,17 +201,18 @@ class Store:
             record, twin = (
                 from_item(reason["Item"]) if reason["Code"] == "ConditionalCheckFailed" else None for reason in reasons
             )
-            if twin and twin["holder"] == event.image_id:
-                twin = None
-            if record is None and twin is None and not self.begin(event):  # the content was remembered as this image's
+            other = twin["holder"] if twin and twin["holder"] != event.image_id else None
+            if record is None and other is None and not self.begin(event):  # the content is remembered as this image's
                 record = self.record(event.image_id)
-            return Claim(record, twin["holder"] if twin else None)
-        return Claim()
+            if record is not None:
+                return Exists(record, other)
+            return Twin(other) if other else Claimed()
+        return Claimed()
 
     def begin(self, event: ObjectEvent) -> bool:
-        """Shows a first upload as PROCESSING; False if there is a record already.
+        """Write PROCESSING for a first upload; return False if there is a record already.
 
-        Unless that record is of this very write, whose answer got lost, so that the SDK has sent it again.
+        A record of this very write counts as written: its answer got lost, and the SDK has sent it again.
         """
         begun = _begun(event)
         condition = f"{_NOT_THERE} OR (trying.sequencer = :sequencer AND trying.since = :since)"
@@ -210,18 +220,19 @@ class Store:
         return self._write(event.image_id, begun, condition=condition, values=values) is not None
 
     def try_again(self, event: ObjectEvent, known: Record) -> bool:
-        """Notes that work on a known image begins; what it shows stays. Returns False if a newer event was faster,
-        or the record has expired.
+        """Note that work on a known image begins; what it shows stays.
+
+        Return False if a newer event was faster, or the record has expired.
         """
         trying = _trying(event, tries(known, event)[0] + 1)
         condition, names, values = _only(known) if event.reprocess else _unless_newer(event)
-        condition = f"attribute_exists(image_id) AND ({condition})"  # never a record of this field alone
+        condition = f"attribute_exists({KEY}) AND ({condition})"  # never a record of this field alone
         return (
             self._write(event.image_id, {"trying": trying}, condition=condition, names=names, values=values) is not None
         )
 
     def survived(self, event: ObjectEvent) -> None:
-        """Takes a note of begun work back: it failed, but the process lives."""
+        """Take back the note of begun work: it failed, but the process survived."""
         self._write(
             event.image_id,
             {},
@@ -234,9 +245,9 @@ class Store:
     def publish(
         self, event: ObjectEvent, revision: str, status: str, fields: Record, *, instead_of: Record | None = None
     ) -> Record | None:
-        """Makes an outcome visible in one write; returns the record before it, or None if a newer event was faster.
+        """Make an outcome visible in one write; return the record before it, or None if a newer event was faster.
 
-        With `instead_of`, only as long as the record is still that one: what is made again must not undo anything.
+        With `instead_of`, write only if the record is still that one: an image made again must not undo anything.
         """
         item = {
             **_base(event),
@@ -245,26 +256,24 @@ class Store:
             **fields,
             "source": {**_source(event), **fields.get("source", {})},
         }
-        if instead_of and "schema" not in instead_of:
-            del item["schema"]  # its sequencer stays padded as that release padded it
         return self._settle(event, item, instead_of)
 
     def bury(self, event: ObjectEvent) -> Record | None:
-        """Leaves a tombstone, which keeps late events without effect; returns like `publish`."""
+        """Write DELETED, so that late events have no effect; return like `publish`."""
         item = {**_base(event), "revision": event.revision, "status": "DELETED", "source": _source(event)}
         item["expires_at"] = _in(TOMBSTONE)
         del item["listing"]
         return self._settle(event, item, None)
 
     def advance(self, event: ObjectEvent, known: Record) -> bool:
-        """Says of a record that it holds after a newer event too; False if it is another record by now."""
+        """Let a record stand for a newer event too; return False if it is another record by now."""
         condition, names, values = _only(known)
-        fields = {"schema": SCHEMA, "sequencer": event.sequencer, "updated_at": _base(event)["updated_at"]}
+        fields = {"sequencer": event.sequencer, "updated_at": _base(event)["updated_at"]}
         return self._write(event.image_id, fields, condition=condition, names=names, values=values) is not None
 
     def remember(self, event: ObjectEvent, content: str, recipe: str) -> None:
-        """Remembers this image as the one that has a content."""
-        self._write(_content_key(content, recipe), _remembered(event))
+        """Remember this image as the one that has a content."""
+        self._write(content_key(content, recipe), _remembered(event))
 
     def _settle(self, event: ObjectEvent, item: Record, instead_of: Record | None) -> Record | None:
         condition, names, values = _only(instead_of) if instead_of else _unless_newer(event)
@@ -272,10 +281,10 @@ class Store:
         return self._write(event.image_id, item, remove=gone, condition=condition, names=names, values=values)
 
     def _write(self, key: str, fields: Record, **how: Any) -> Record | None:
-        """One update; the item before it (empty where there was none), or None if the condition does not hold."""
+        """Update an item; return the item before (empty if there was none), or None if the condition does not hold."""
         update = self._update(key, fields, **how)
         try:
-            answer = _patiently(lambda: self._dynamodb.update_item(**update, ReturnValues="ALL_OLD"))
+            answer = _retry_conflicts(lambda: self._dynamodb.update_item(**update, ReturnValues="ALL_OLD"))
         except self._dynamodb.exceptions.ConditionalCheckFailedException:
             return None
         return from_item(answer.get("Attributes", {}))
@@ -292,7 +301,7 @@ class Store:
         values: Record | None = None,
         old: bool = False,
     ) -> Any:
-        """The members of an UpdateItem that sets some fields and removes others."""
+        """Build the members of an UpdateItem that sets some fields and removes others."""
         names, values = dict(names or {}), dict(values or {})
         sets, removals = [], []
         for number, (field, value) in enumerate(fields.items()):
@@ -307,7 +316,7 @@ class Store:
         parts = {"SET": ", ".join(sets), "REMOVE": ", ".join(removals)}
         return {
             "TableName": self._table,
-            "Key": to_item({"image_id": key}),
+            "Key": to_item({KEY: key}),
             "UpdateExpression": " ".join(f"{verb} {part}" for verb, part in parts.items() if part),
             **({"ConditionExpression": condition} if condition else {}),
             **({"ExpressionAttributeNames": names} if names else {}),
@@ -317,35 +326,28 @@ class Store:
 
 
 def tries(known: Record, event: ObjectEvent) -> tuple[int, float]:
-    """How often work on this very event was begun and not ended, and how many seconds ago it was begun last.
+    """Return how often work on an event was begun without an end, and the seconds since the last begin.
 
-    The process was killed, or it is still at it.
+    The process was killed, or it is still working.
     """
     trying = known.get("trying") or {}
     if trying.get("sequencer") != event.sequencer:
         return 0, 0.0
-    since = datetime.fromisoformat(trying["since"]) if "since" in trying else event.time  # older releases wrote none
-    return int(trying["count"]), (datetime.now(UTC) - since).total_seconds()
+    age = datetime.now(UTC) - datetime.fromisoformat(trying["since"])
+    return int(trying["count"]), age.total_seconds()
 
 
 def is_newer(known: Record, event: ObjectEvent) -> bool:
-    """Whether a record is about something that happened after an event."""
-    return bool(known["sequencer"] > _sequencer_as_in(known, event))
+    """Return whether a record is about something that happened after an event."""
+    return bool(known["sequencer"] > event.sequencer)
 
 
 def is_about(known: Record, event: ObjectEvent) -> bool:
-    return bool(known["sequencer"] == _sequencer_as_in(known, event))
+    """Return whether a record is about this very event."""
+    return bool(known["sequencer"] == event.sequencer)
 
 
-def _sequencer_as_in(known: Record, event: ObjectEvent) -> str:
-    return event.sequencer if "schema" in known or event.reprocess else _padded_on_the_left(event)
-
-
-def _padded_on_the_left(event: ObjectEvent) -> str:
-    return (event.sent or event.revision).rjust(SEQUENCER_DIGITS, "0")
-
-
-_NOT_THERE = "attribute_not_exists(image_id)"
+_NOT_THERE = f"attribute_not_exists({KEY})"
 
 _Condition = tuple[str, dict[str, str], Record]
 
@@ -353,19 +355,9 @@ _Condition = tuple[str, dict[str, str], Record]
 def _unless_newer(event: ObjectEvent) -> _Condition:
     # The same event may write again as long as it is not settled: a retry after a crash, a redrive after FAILED.
     unsettled = "AND NOT #status IN (:ready, :rejected, :deleted)"
-    condition = (
-        f"{_NOT_THERE}"
-        f" OR (attribute_exists(#schema) AND (sequencer < :sequencer OR (sequencer = :sequencer {unsettled})))"
-        f" OR (attribute_not_exists(#schema) AND (sequencer < :left OR (sequencer = :left {unsettled})))"
-    )
-    values = {
-        ":sequencer": event.sequencer,
-        ":left": _padded_on_the_left(event),
-        ":ready": "READY",
-        ":rejected": "REJECTED",
-        ":deleted": "DELETED",
-    }
-    return condition, {"#schema": "schema", "#status": "status"}, values
+    condition = f"{_NOT_THERE} OR (sequencer < :sequencer OR (sequencer = :sequencer {unsettled}))"
+    values = {":sequencer": event.sequencer, ":ready": "READY", ":rejected": "REJECTED", ":deleted": "DELETED"}
+    return condition, {"#status": "status"}, values
 
 
 def _only(known: Record) -> _Condition:
@@ -374,8 +366,8 @@ def _only(known: Record) -> _Condition:
     return condition, {"#status": "status"}, values
 
 
-def _patiently(write: Callable[[], _Answer]) -> _Answer:
-    """Another transaction on the same item lasts milliseconds: waiting here is shorter than a redelivery."""
+def _retry_conflicts(write: Callable[[], _Answer]) -> _Answer:
+    """Try a write again that met a transaction on the same item. It lasts milliseconds, a redelivery takes seconds."""
     for attempt in range(_CONFLICT_TRIES):
         try:
             return write()
@@ -388,22 +380,17 @@ def _patiently(write: Callable[[], _Answer]) -> _Answer:
     raise AssertionError("unreachable")
 
 
-def _at_once(request: Callable[[_Thing], _Answer], things: Iterable[_Thing]) -> list[_Answer]:
-    """Answers in the order of the things.
+def _in_parallel(request: Callable[[_Thing], _Answer], things: Iterable[_Thing]) -> list[_Answer]:
+    """Send requests in parallel; return the answers in the order of the things.
 
-    It ends when no request is under way any more, also where one failed: nothing is written behind the caller's back.
+    Returns or raises only when no request is under way any more: none writes later.
     """
-    with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
+    with ThreadPoolExecutor(_PARALLEL_REQUESTS) as pool:
         return list(pool.map(request, things))
 
 
 def _prefix(image_id: str, revision: str) -> str:
     return f"{image_id}/{revision}/"
-
-
-def _content_key(content: str, recipe: str) -> str:
-    """The key of what is remembered of a content. No image has it: their ids are hex digits only."""
-    return f"content#{content}#{recipe}"
 
 
 def _remembered(event: ObjectEvent) -> Record:
@@ -435,7 +422,6 @@ def _trying(event: ObjectEvent, count: int) -> Record:
 def _base(event: ObjectEvent) -> Record:
     now = _now()
     return {
-        "schema": SCHEMA,
         "sequencer": event.sequencer,
         "listing": LISTING,
         "listed_at": f"{event.time.isoformat(timespec='milliseconds')}#{event.image_id}",
