@@ -1,6 +1,6 @@
-"""Makes what the image has above its base: wheels for the target, the package, byte code; nothing that is not used.
+"""Builds the part of the image above its base: wheels for the target, the package and byte code, without unused parts.
 
-Standard library and pip only, with the Python of the image, because that is what the byte code must be made by.
+Uses the standard library and pip only, and runs on the Python of the image, which must make the byte code.
 """
 
 import argparse
@@ -21,10 +21,10 @@ from typing import Any
 
 BUILD = Path(__file__).parent
 SECRETS = Path("/run/secrets")
-#: Where Lambda has a function's code.
+#: Folder in which Lambda expects a function's code.
 TASK = "/var/task"
 
-#: The Python that requirements.txt is resolved for and the package is tested with: the base must have this one.
+#: Version of Python that requirements.txt is resolved for and the package is tested with. The base must have it.
 PYTHON = (3, 13)
 
 #: Docker's names of architectures, and the wheels that run there: glibc 2.28 and older.
@@ -34,13 +34,13 @@ MANYLINUX = ("manylinux_2_28", "manylinux_2_24", "manylinux_2_17", "manylinux201
 #: Packages without wheels and without compiled parts: the one built here fits every platform.
 PURE_SOURCES = ("pyvips",)
 
-#: Parts of the standard library that no function comes near, and that are large.
+#: Large parts of the standard library that no function uses.
 STANDARD_LIBRARY_UNUSED = frozenset(
     {"asyncio", "curses", "dist-packages", "ensurepip", "idlelib", "mailbox.py", "pydoc.py", "pydoc_data", "sqlite3"}
     | {"site-packages", "test", "tkinter", "turtle.py", "turtledemo", "unittest", "venv", "wsgiref", "xmlrpc"}
 )
 
-#: Parts of packages that no function comes near, as patterns below the task folder.
+#: Parts of packages that no function uses, as patterns below the task folder.
 UNUSED = (
     *("bin", "**/tests", "**/test", "**/*.pyi", "dateutil/zoneinfo/*.tar.gz"),
     # pi-heif asks for Pillow and uses its core only: two thirds of its libraries are for other formats and for text.
@@ -54,7 +54,7 @@ UNUSED = (
 
 
 def install(architecture: str, target: Path) -> None:
-    """Installs what is pinned, each file checked against its hash: wheels of the target, and pure source packages."""
+    """Install the pinned packages, every file checked against its hash: wheels of the target, and pure sources."""
     blocks = re.split(r"\n(?=[a-z])", (BUILD / "requirements.txt").read_text())
     pure, wheels = BUILD / "pure.txt", BUILD / "wheels.txt"
     pure.write_text("\n".join(block for block in blocks if block.split("==")[0] in PURE_SOURCES))
@@ -71,7 +71,7 @@ def install(architecture: str, target: Path) -> None:
 
 
 def pip(command: str, *arguments: str | Path, **variables: str) -> None:
-    """Runs pip on a file of requirements, with the machine's own certificate authority and index where it has any."""
+    """Run pip on a file of requirements, with the machine's own certificate authority and index, if it has any."""
     *options, requirements = map(str, arguments)
     for variable, secret in (("PIP_CERT", SECRETS / "ca"), ("PIP_CONFIG_FILE", SECRETS / "pip")):
         if secret.exists() and secret.stat().st_size:
@@ -86,6 +86,7 @@ def pip(command: str, *arguments: str | Path, **variables: str) -> None:
 
 
 def remove_unused(target: Path) -> None:
+    """Delete the parts of packages that no function uses."""
     for pattern in UNUSED:
         for path in sorted(target.glob(pattern)):
             if path.is_dir():
@@ -95,7 +96,7 @@ def remove_unused(target: Path) -> None:
 
 
 def prune_botocore(data: Path, operations: dict[str, tuple[str, ...]]) -> None:
-    """Cuts botocore's descriptions of AWS down to the operations used, without their documentation.
+    """Cut botocore's descriptions of AWS down to the operations used, without their documentation.
 
     What is left is read at every cold start; whole, it is two thirds of botocore's bytes.
     """
@@ -139,7 +140,7 @@ def _keep_operations(model: dict[str, Any], wanted: tuple[str, ...]) -> None:
 
 
 def _shapes(part: Any) -> list[str]:
-    """Names of shapes that a part of a model refers to."""
+    """Return the names of the shapes that a part of a model refers to."""
     if isinstance(part, dict):
         return [
             name
@@ -168,15 +169,17 @@ def _write(file: Path, content: Any) -> None:
 
 
 def compile_task(task: Path) -> None:
-    """Byte code that is never checked against its source: the folder is read-only, and what cannot be kept would be
-    compiled again at every cold start."""
+    """Compile the task folder to byte code that is never checked against its source.
+
+    The folder is read-only: byte code made later could not be kept, and every cold start would compile again.
+    """
     mode = PycInvalidationMode.UNCHECKED_HASH
     if not compileall.compile_dir(task, ddir=TASK, quiet=1, force=True, invalidation_mode=mode):
         sys.exit("assemble: not everything compiles with this Python")
 
 
 def compile_standard_library(library: Path, base: Path, root: Path) -> None:
-    """Byte code of the base's standard library.
+    """Compile the base's standard library to byte code.
 
     The public Python images leave it out to be small, and on Lambda nothing can be kept: every cold start would compile
     a good hundred modules. It is written where Python looks for it, and not where the base has some already.
@@ -193,7 +196,7 @@ def compile_standard_library(library: Path, base: Path, root: Path) -> None:
 
 
 def require_python(base: Path) -> Path:
-    """Where the base has the standard library of the right Python; byte code of another one would be ignored there."""
+    """Return the base's folder of the standard library. Another Python would ignore our byte code."""
     wanted = ".".join(map(str, PYTHON))
     library = Path(sysconfig.get_path("stdlib"))
     if sys.version_info[:2] != PYTHON:
@@ -207,6 +210,7 @@ def require_python(base: Path) -> Path:
 
 
 def main() -> None:
+    """Build everything into the folder that the Dockerfile copies."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--architecture", choices=MACHINES, required=True)
     parser.add_argument("--base", type=Path, required=True, help="the target's base, unpacked")
