@@ -23,7 +23,7 @@ VALID: list[dict[str, Any]] = [
     {"animation": {"format": "gif", "max_frames": 0}},
 ]
 INVALID: list[tuple[dict[str, Any], str]] = [
-    ({"variants": []}, "1 to 32 variants"),
+    ({"variants": []}, "Recipe.variants must be a list of 1 to 32"),
     ({"variants": 640}, "Recipe.variants must be a list"),
     (
         {"variants": [{"width": 8, "formats": [JPEG]}]},
@@ -32,7 +32,7 @@ INVALID: list[tuple[dict[str, Any], str]] = [
     ({"variants": [{"width": 100.5, "formats": [JPEG]}]}, "must be a whole number"),
     ({"variants": [{"formats": [JPEG]}]}, r"Recipe.variants\[0\] needs width"),
     ({"variants": [{"width": 100}]}, r"Recipe.variants\[0\] needs formats"),
-    ({"variants": [{"width": 100, "formats": []}]}, "at least one format"),
+    ({"variants": [{"width": 100, "formats": []}]}, "VariantSpec.formats must be a list of at least 1"),
     ({"variants": [{"width": 100, "formats": [JPEG], "fit": "cover"}]}, "cover needs a height"),
     ({"variants": [{"width": 100, "height": 100, "formats": [JPEG], "fit": "fill"}]}, "one of contain, cover, inside"),
     ({"variants": [{"width": 100, "height": 100, "formats": [JPEG], "crop": "top"}]}, "attention, centre, focal"),

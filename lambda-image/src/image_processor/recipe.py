@@ -1,20 +1,25 @@
 """What is made of an image and what is refused, as data: RECIPE and LIMITS in the environment, defaults here.
 
-The recipe's form is published as `lambda-image/recipe.schema.json`.
+This is the one law of both. `make generate` writes from it `lambda-image/recipe.schema.json`,
+`lambda-image/limits.schema.json`, and types and validations in `modules/compute/variables-processor.tf`.
+A new setting is a new field here, with its `Rule`.
 """
 
 import hashlib
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
-from typing import Any, Self, get_args, get_origin, get_type_hints
+from functools import cache
+from typing import Annotated, Any, Self, get_args, get_origin, get_type_hints
 
 #: What is taken in.
 SOURCE_FORMATS = ("jpeg", "png", "gif", "webp", "tiff", "avif", "heic")
 #: Best effort each encoder offers, in libvips' scale. JPEG: 1 fits its code tables to the picture, for 1 % fewer bytes
 #: from 640 pixels up, at twice the CPU.
 EFFORTS = {"avif": 9, "webp": 6, "png": 9, "jpeg": 1, "gif": 10}
+#: Highest number of a quantisation table; formats that are not here have no choice of tables.
+QUANT_TABLES = {"jpeg": 8}
+LOSSLESS_FORMATS = ("avif", "png", "webp")
 FORMATS = ("avif", "jpeg", "png", "webp")
 ANIMATED_FORMATS = ("gif", "webp")
 FITS = ("contain", "cover", "inside")
@@ -25,24 +30,62 @@ class SettingError(ValueError):
     """A setting that cannot be meant; the message names the field and what it must be."""
 
 
+@dataclass(frozen=True)
+class Rule:
+    """What a field may hold. It stands in the field's annotation, for the processor and for the generator alike.
+
+    `low` and `high` bound a whole number, or the length of a list; `form` is the pattern in words.
+    """
+
+    description: str = ""
+    low: int = 0
+    high: int | None = None
+    choices: tuple[str, ...] = ()
+    pattern: str = ""
+    form: str = ""
+
+    def check(self, name: str, value: Any) -> None:
+        """Raise SettingError unless the value of the field called `name` keeps to the rule."""
+        if self.choices and value not in self.choices:
+            raise SettingError(f"{name} must be one of {', '.join(self.choices)}, not {value!r}")
+        if self.pattern and not (isinstance(value, str) and re.fullmatch(self.pattern, value)):
+            raise SettingError(f"{name} must be {self.form}, not {value!r}")
+        if self.high is not None:
+            _check_whole(name, value, self.low, self.high)
+
+    def check_list(self, name: str, values: Any) -> None:
+        """Raise SettingError unless the list of the field called `name` keeps to the rule."""
+        most = self.high or 2**31
+        if not isinstance(values, tuple) or not self.low <= len(values) <= most:
+            size = f"of {self.low} to {most}" if self.high else f"of at least {self.low}"
+            raise SettingError(f"{name} must be a list {size}")
+        if self.choices and set(values) - set(self.choices):
+            raise SettingError(f"{name} must be a list of some of {', '.join(self.choices)}")
+
+
 def _check_whole(name: str, value: Any, low: int, high: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise SettingError(f"{name} must be a whole number from {low} to {high}, not {value!r}")
 
 
-def _check_formats(name: str, formats: Any) -> None:
-    if not isinstance(formats, tuple) or not formats:
-        raise SettingError(f"{name} must be a list of at least one format")
-    kinds = [each.format for each in formats]
-    if len(set(kinds)) < len(kinds):
-        raise SettingError(f"{name} must hold each format once")
+@cache
+def rules(settings: Any) -> dict[str, tuple[Any, Rule]]:
+    """Return the type and the rule of every field of a class of settings, in the order of declaration."""
+    return {name: _unwrapped(hint) for name, hint in get_type_hints(settings, include_extras=True).items()}
+
+
+def _unwrapped(hint: Any) -> tuple[Any, Rule]:
+    if get_origin(hint) is Annotated:
+        kind, rule = get_args(hint)
+        return kind, rule
+    return hint, Rule()
 
 
 @dataclass(frozen=True)
 class _Settings:
     @classmethod
     def parse(cls, text: str | None) -> Self:
-        """Reads a JSON object whose fields replace the defaults; nothing or an empty text is all defaults.
+        """Read a JSON object whose fields replace the defaults; None or an empty text is all defaults.
 
         Raises:
             SettingError: no JSON object, an unknown field, or a value out of range.
@@ -57,7 +100,7 @@ class _Settings:
 
     @classmethod
     def _from(cls, place: str, given: Any) -> Self:
-        """Builds the object from JSON values. A null is a field that is not given, as Terraform writes it."""
+        """Build the object from JSON values. A null is a field that is not given, as Terraform writes it."""
         if not isinstance(given, dict):
             raise SettingError(f"{place} must be a JSON object")
         known = {field.name: field for field in fields(cls)}
@@ -66,21 +109,28 @@ class _Settings:
         given = {name: value for name, value in given.items() if value is not None}
         if missing := [n for n, f in known.items() if f.default is MISSING and n not in given]:
             raise SettingError(f"{place} needs {', '.join(missing)}")
-        types = get_type_hints(cls)
-        return cls(**{name: _read(f"{place}.{name}", types[name], value) for name, value in given.items()})
+        settings: Any = cls
+        kinds = rules(settings)
+        return cls(**{name: _read(f"{place}.{name}", kinds[name][0], value) for name, value in given.items()})
 
-    def _whole(self, name: str, low: int, high: int) -> None:
-        _check_whole(f"{type(self).__name__}.{name}", getattr(self, name), low, high)
+    def __post_init__(self) -> None:
+        settings: Any = type(self)
+        for name, (kind, rule) in rules(settings).items():
+            place, value = f"{type(self).__name__}.{name}", getattr(self, name)
+            if get_origin(kind) is tuple:
+                rule.check_list(place, value)
+                _check_formats(place, value)
+            elif kind is bool:
+                if not isinstance(value, bool):
+                    raise SettingError(f"{place} must be true or false, not {value!r}")
+            elif value is not None:
+                rule.check(place, value)
 
-    def _flag(self, name: str) -> None:
-        if not isinstance(getattr(self, name), bool):
-            raise SettingError(f"{type(self).__name__}.{name} must be true or false, not {getattr(self, name)!r}")
 
-    def _choice(self, name: str, choices: tuple[str, ...]) -> None:
-        if getattr(self, name) not in choices:
-            raise SettingError(
-                f"{type(self).__name__}.{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}"
-            )
+def _check_formats(place: str, values: tuple[Any, ...]) -> None:
+    formats = [value.format for value in values if isinstance(value, Encoding)]
+    if len(set(formats)) < len(formats):
+        raise SettingError(f"{place} must hold each format once")
 
 
 @dataclass(frozen=True)
@@ -91,20 +141,18 @@ class Encoding(_Settings):
     At 1920 and equal SSIMULACRA2 3 is smaller than 0 by 7 %, 4 by 13 %, for nothing.
     """
 
-    format: str
-    quality: int = 80
-    effort: int = 0
-    lossless: bool = False
-    quant_table: int = 0
+    format: Annotated[str, Rule(choices=FORMATS)]
+    quality: Annotated[int, Rule("Quality on libvips' scale Q.", 1, 100)] = 80
+    effort: Annotated[int, Rule("CPU spent to save bytes.", 0, max(map(EFFORTS.__getitem__, FORMATS)))] = 0
+    lossless: Annotated[bool, Rule("Not for JPEG.")] = False
+    quant_table: Annotated[int, Rule("JPEG's quantisation table, by libvips' number.", 0, 8)] = 0
 
     def __post_init__(self) -> None:
-        self._choice("format", FORMATS)
-        self._whole("quality", 1, 100)
-        self._whole("effort", 0, EFFORTS[self.format])
-        self._flag("lossless")
-        self._whole("quant_table", 0, 8 if self.format == "jpeg" else 0)
-        if self.lossless and self.format not in ("avif", "webp", "png"):
-            raise SettingError(f"Encoding.lossless: {self.format} cannot be")
+        super().__post_init__()
+        _check_whole("Encoding.effort", self.effort, 0, EFFORTS[self.format])
+        _check_whole("Encoding.quant_table", self.quant_table, 0, QUANT_TABLES.get(self.format, 0))
+        if self.lossless and self.format not in LOSSLESS_FORMATS:
+            raise SettingError(f"Encoding.lossless must be false: {self.format} cannot be lossless")
 
 
 @dataclass(frozen=True)
@@ -114,18 +162,15 @@ class Animation(_Settings):
     `max_pixels` counts width × height × frames of one variant.
     """
 
-    format: str = "webp"
-    quality: int = 70
-    effort: int = 0
-    max_frames: int = 300
-    max_pixels: int = 60_000_000
+    format: Annotated[str, Rule(choices=ANIMATED_FORMATS)] = "webp"
+    quality: Annotated[int, Rule("Quality on libvips' scale Q.", 1, 100)] = 70
+    effort: Annotated[int, Rule("CPU spent to save bytes.", 0, max(map(EFFORTS.__getitem__, ANIMATED_FORMATS)))] = 0
+    max_frames: Annotated[int, Rule("Most frames of one variant; 0: any number.", 0, 10_000)] = 300
+    max_pixels: Annotated[int, Rule("Most pixels of one variant, width x height x frames.", 1, 2**31)] = 60_000_000
 
     def __post_init__(self) -> None:
-        self._choice("format", ANIMATED_FORMATS)
-        self._whole("quality", 1, 100)
-        self._whole("effort", 0, EFFORTS[self.format])
-        self._whole("max_frames", 0, 10_000)
-        self._whole("max_pixels", 1, 2**31)
+        super().__post_init__()
+        _check_whole("Animation.effort", self.effort, 0, EFFORTS[self.format])
 
 
 @dataclass(frozen=True)
@@ -137,26 +182,30 @@ class VariantSpec(_Settings):
     point that the uploader named. Formats go from best to fallback: one is kept only where it is smaller than the last.
     """
 
-    width: int
-    formats: tuple[Encoding, ...]
-    height: int | None = None
-    fit: str = "inside"
-    crop: str = "centre"
-    name: str = ""
+    width: Annotated[int, Rule("Width in pixels.", 16, 8192)]
+    formats: Annotated[tuple[Encoding, ...], Rule("Best to fallback. One is kept only if smaller than the next.", 1)]
+    height: Annotated[int | None, Rule("Makes it a box. Without it only the width bounds the picture.", 16, 8192)] = (
+        None
+    )
+    fit: Annotated[
+        str, Rule("In a box: whole picture (inside), rest filled (contain), box filled (cover).", choices=FITS)
+    ] = "inside"
+    crop: Annotated[str, Rule("Centre of what `cover` keeps.", choices=CROPS)] = "centre"
+    name: Annotated[
+        str,
+        Rule(
+            "By default made of the size: w640, w400h300.",
+            pattern=r"([a-z][a-z0-9]{0,31})?",
+            form="up to 32 letters a-z and digits",
+        ),
+    ] = ""
 
     def __post_init__(self) -> None:
-        self._whole("width", 16, 8192)
-        if self.height is not None:
-            self._whole("height", 16, 8192)
-        self._choice("fit", FITS)
-        self._choice("crop", CROPS)
+        super().__post_init__()
         if self.height is None and self.fit != "inside":
             raise SettingError(f"VariantSpec.fit: {self.fit} needs a height")
-        if not isinstance(self.name, str) or not re.fullmatch(r"|[a-z][a-z0-9]{0,31}", self.name):
-            raise SettingError(f"VariantSpec.name must be up to 32 letters a-z and digits, not {self.name!r}")
         if not self.name:
             object.__setattr__(self, "name", f"w{self.width}" + (f"h{self.height}" if self.height else ""))
-        _check_formats("VariantSpec.formats", self.formats)
 
 
 #: Chosen on the frontier that `make bench-frontier` draws. From 1280 up AVIF and WebP cost six to ten times JPEG's CPU
@@ -180,36 +229,37 @@ class Recipe(_Settings):
     `alpha` for photographs with transparency; an empty list does not.
     """
 
-    variants: tuple[VariantSpec, ...] = (
+    variants: Annotated[tuple[VariantSpec, ...], Rule("The sizes.", 1, 32)] = (
         *ladder(256, 640, thumbnail=320),
         VariantSpec(1280, _MIDDLE),
         VariantSpec(1920, _LARGE),
     )
-    graphic: tuple[Encoding, ...] = (Encoding("webp", lossless=True), Encoding("png", effort=3))
-    alpha: tuple[Encoding, ...] = (Encoding("avif", 62), Encoding("png", effort=3))
-    animation: Animation = Animation()
-    background: str = "#ffffff"
-    #: Keep Display P3 where the source is wider than sRGB.
-    wide_gamut: bool = False
-    #: Record where a picture was taken.
-    gps: bool = False
-    #: Accept what is there of a truncated image.
-    partial: bool = False
+    graphic: Annotated[
+        tuple[Encoding, ...], Rule("Formats for pictures of few colours; an empty list leaves a variant's own.")
+    ] = (Encoding("webp", lossless=True), Encoding("png", effort=3))
+    alpha: Annotated[
+        tuple[Encoding, ...], Rule("Formats for photographs with transparency; an empty list leaves a variant's own.")
+    ] = (Encoding("avif", 62), Encoding("png", effort=3))
+    animation: Annotated[
+        Animation, Rule("How moving pictures are written. Beyond its budget there is a poster only.")
+    ] = Animation()
+    background: Annotated[
+        str,
+        Rule(
+            "Colour where a format has no transparency, and around a contained picture.",
+            pattern=r"#[0-9a-f]{6}",
+            form="a colour like #ffffff",
+        ),
+    ] = "#ffffff"
+    wide_gamut: Annotated[bool, Rule("Keep Display P3 where the source is wider than sRGB.")] = False
+    gps: Annotated[bool, Rule("Record where a picture was taken.")] = False
+    partial: Annotated[bool, Rule("Accept the part of a truncated image that is there.")] = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.variants, tuple) or not 1 <= len(self.variants) <= 32:
-            raise SettingError("Recipe.variants must be a list of 1 to 32 variants")
+        super().__post_init__()
         names = [variant.name for variant in self.variants]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise SettingError(f"Recipe.variants: {', '.join(twice)} is there twice")
-        for name in ("graphic", "alpha"):
-            if getattr(self, name):
-                _check_formats(f"Recipe.{name}", getattr(self, name))
-        self._flag("gps")
-        self._flag("wide_gamut")
-        self._flag("partial")
-        if not re.fullmatch(r"#[0-9a-f]{6}", str(self.background)):
-            raise SettingError("Recipe.background must be a colour like #ffffff")
 
     @property
     def version(self) -> str:
@@ -225,41 +275,29 @@ class Recipe(_Settings):
 class Limits(_Settings):
     """What is refused before its pixels are decoded, and where decoding is stopped."""
 
-    #: The allow list. HEIC needs a decoder of HEVC, which patents may cover where you are: leave it out if so.
-    formats: tuple[str, ...] = SOURCE_FORMATS
-    max_bytes: int = 64 * 1024 * 1024
-    max_frames: int = 1000
-    #: Address space of the process that decodes, beyond what it starts with.
-    max_memory_mb: int = 1400
-    #: EXIF, XMP, IPTC and colour profile together.
-    max_metadata_bytes: int = 16 * 1024 * 1024
-    #: width × height × frames
-    max_pixels: int = 100_000_000
+    #: HEIC needs a decoder of HEVC, which patents may cover where you are: leave it out if so.
+    formats: Annotated[tuple[str, ...], Rule("Formats that are accepted.", 1, choices=SOURCE_FORMATS)] = SOURCE_FORMATS
+    max_bytes: Annotated[int, Rule("Size of the file in bytes.", 1, 5 * 1024**3)] = 64 * 1024 * 1024
+    max_frames: Annotated[int, Rule("Frames or pages.", 1, 100_000)] = 1000
+    max_memory_mb: Annotated[
+        int, Rule("Address space of the process that decodes, beyond what it starts with, in MiB.", 64, 10_240)
+    ] = 1400
+    max_metadata_bytes: Annotated[int, Rule("EXIF, XMP, IPTC and colour profile together.", 1, 2**31)] = (
+        16 * 1024 * 1024
+    )
+    max_pixels: Annotated[int, Rule("Width x height x frames.", 1, 2**31)] = 100_000_000
     #: A progressive JPEG is held in memory whole, as coefficients: 100 MP at 4:4:4 take 700 MB, baseline takes 150 MB.
-    max_progressive_pixels: int = 100_000_000
-    #: Above 25 million pixels, which may be empty. Deflate's best is 1032 bytes from one: 344 pixels of RGB.
-    max_pixels_per_byte: int = 2000
-    #: Seconds by the clock for one image, start to end.
-    max_seconds: int = 10
-    #: Longest side in pixels.
-    max_side: int = 30_000
+    max_progressive_pixels: Annotated[int, Rule("Width x height of a progressive JPEG.", 1, 2**31)] = 100_000_000
+    #: Deflate's best is 1032 bytes from one: 344 pixels of RGB.
+    max_pixels_per_byte: Annotated[
+        int, Rule("Pixels per byte of the file, above 25 million pixels, which may be empty.", 1, 2**31)
+    ] = 2000
+    max_seconds: Annotated[int, Rule("Seconds by the clock for one image, start to end.", 1, 900)] = 10
+    max_side: Annotated[int, Rule("Longest side in pixels.", 1, 65_535)] = 30_000
 
     def within(self, memory_mb: int) -> Self:
         """The same for a function of that size: what the handler and the decoder's own code take is not to be had."""
         return replace(self, max_memory_mb=max(64, min(self.max_memory_mb, memory_mb - 300)))
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.formats, tuple) or not self.formats or set(self.formats) - set(SOURCE_FORMATS):
-            raise SettingError(f"Limits.formats must be a list of some of {', '.join(SOURCE_FORMATS)}")
-        self._whole("max_bytes", 1, 5 * 1024**3)
-        self._whole("max_frames", 1, 100_000)
-        self._whole("max_memory_mb", 64, 10_240)
-        self._whole("max_metadata_bytes", 1, 2**31)
-        self._whole("max_pixels_per_byte", 1, 2**31)
-        self._whole("max_seconds", 1, 900)
-        self._whole("max_pixels", 1, 2**31)
-        self._whole("max_progressive_pixels", 1, 2**31)
-        self._whole("max_side", 1, 65_535)
 
 
 def verdict_version(recipe: Recipe, limits: Limits, image_digest: str) -> str:
@@ -272,17 +310,13 @@ def verdict_version(recipe: Recipe, limits: Limits, image_digest: str) -> str:
 
 
 def _read(place: str, kind: Any, value: Any) -> Any:
-    """JSON's value as the type that a field is declared with; plain values are judged by their own class."""
+    """Return JSON's value as the type that a field is declared with; plain values are judged by their own class."""
     if get_origin(kind) is tuple:
         if not isinstance(value, list):
             raise SettingError(f"{place} must be a list")
-        return tuple(_read(f"{place}[{index}]", get_args(kind)[0], each) for index, each in enumerate(value))
-    for each in _alternatives(kind):
-        if isinstance(each, type) and is_dataclass(each) and value is not None:
-            assert issubclass(each, _Settings)
-            return each._from(place, value)
+        item = get_args(kind)[0]
+        return tuple(_read(f"{place}[{index}]", item, entry) for index, entry in enumerate(value))
+    if is_dataclass(kind):
+        settings: type[_Settings] = kind
+        return settings._from(place, value)
     return value
-
-
-def _alternatives(kind: Any) -> Iterator[Any]:
-    yield from get_args(kind) or (kind,)
