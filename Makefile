@@ -163,7 +163,7 @@ bench-pipeline: setup ## Measure requests per image and events per second: build
 	@PYTHONPATH=tests python -m chaos.bench
 
 ## Development
-.PHONY: test-unit test-modules test-live test-local test-image test-e2e test-chaos nightly nightly-chaos nightly-fuzz nightly-release fuzz lint format docs docs-pictures requirements
+.PHONY: test-unit test-modules test-live test-local test-image test-e2e test-chaos nightly nightly-chaos nightly-fuzz nightly-release fuzz lint format generate docs docs-pictures requirements
 test-unit: setup ## Test engine, handlers, command line and docs, with the coverage that a change may not lower
 	@pytest -n $(JOBS) --dist worksteal --cov --cov-report= tests/image_processor tests/imagepipe tests/scripts tests/docs && coverage report --skip-covered --skip-empty | tail -1
 
@@ -204,6 +204,7 @@ lint: setup ## Check format, lint and types; change nothing
 	@mypy
 	@lint-imports --no-logo --cache-dir .mypy_cache/imports
 	@python scripts/check_words.py src/imagepipe/cli src/imagepipe/container src/imagepipe/images src/imagepipe/localcloud src/imagepipe/operations lambda-image/src/image_processor/decoder benchmarks
+	@python -m imagepipe.live.law --check
 	@terraform fmt -check -recursive modules && terragrunt hcl fmt --check --working-dir live
 	@TFLINT_PLUGIN_DIR="$(CURDIR)/.tools/bin" tflint --recursive --config "$(CURDIR)/.tflint.hcl" --chdir modules
 	@shellcheck scripts/*.sh .ci/run
@@ -214,6 +215,9 @@ lint: setup ## Check format, lint and types; change nothing
 format: setup ## Reformat Python and HCL
 	@ruff check --fix; ruff format
 	@terraform fmt -recursive modules; terragrunt hcl fmt --working-dir live
+
+generate: setup ## Write what follows from recipe.py and the modules' variables: JSON schemas, Terraform types, names in env.hcl
+	@python -m imagepipe.live.law
 
 docs: setup ## Write the tables made from code and data: modules' READMEs, docs/
 	@python docs/tables.py

@@ -1,7 +1,10 @@
-# The functions, all from one image: what makes the variants, and what answers the API.
+# The functions that make variants, announce outcomes and answer the API, all from one image.
 
 locals {
   context = read_terragrunt_config("${get_repo_root()}/live/_units/context.hcl").locals
+
+  mock_queues = "arn:aws:sqs:${local.context.env.region}:000000000000"
+  mock_table  = "arn:aws:dynamodb:${local.context.env.region}:000000000000:table/mock-output"
 }
 
 terraform {
@@ -12,13 +15,28 @@ dependency "storage" {
   config_path = "../storage"
 
   mock_outputs = {
-    upload_bucket     = { name = "mock-output-uploads", arn = "arn:aws:s3:::mock-output-uploads" }
-    processed_bucket  = { name = "mock-output-processed", arn = "arn:aws:s3:::mock-output-processed" }
-    queue             = { name = "mock-output", arn = "arn:aws:sqs:${local.context.env.region}:000000000000:mock-output", url = "https://mock-output.invalid/queue", visibility_timeout_seconds = 43200, max_receive_count = 5 }
-    backfill_queue    = { name = "mock-output-backfill", arn = "arn:aws:sqs:${local.context.env.region}:000000000000:mock-output-backfill", url = "https://mock-output.invalid/backfill" }
-    dead_letter_queue = { name = "mock-output-dlq", arn = "arn:aws:sqs:${local.context.env.region}:000000000000:mock-output-dlq", url = "https://mock-output.invalid/dlq" }
-    table             = { name = "mock-output", arn = "arn:aws:dynamodb:${local.context.env.region}:000000000000:table/mock-output", stream_arn = "arn:aws:dynamodb:${local.context.env.region}:000000000000:table/mock-output/stream/mock", indexes = ["newest", "by-status"] }
-    kms_key_arn       = null
+    kms_key_arn      = null
+    processed_bucket = { name = "mock-output-processed", arn = "arn:aws:s3:::mock-output-processed" }
+    upload_bucket    = { name = "mock-output-uploads", arn = "arn:aws:s3:::mock-output-uploads" }
+
+    backfill_queue = {
+      arn = "${local.mock_queues}:mock-output-backfill"
+      url = "https://mock-output.invalid/backfill"
+    }
+
+    queue = {
+      arn                        = "${local.mock_queues}:mock-output"
+      max_receive_count          = 5
+      url                        = "https://mock-output.invalid/queue"
+      visibility_timeout_seconds = 43200
+    }
+
+    table = {
+      arn        = local.mock_table
+      indexes    = ["newest", "by-status"]
+      name       = "mock-output"
+      stream_arn = "${local.mock_table}/stream/mock"
+    }
   }
   mock_outputs_allowed_terraform_commands = ["init", "validate", "plan", "destroy"]
   mock_outputs_merge_strategy_with_state  = "shallow"

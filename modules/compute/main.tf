@@ -1,4 +1,4 @@
-# What makes the variants, what tells of them and what answers the API: functions of one image, the command decides.
+# The functions that make variants, announce outcomes and answer the API: one image, the command decides.
 
 data "aws_partition" "current" {}
 
@@ -39,25 +39,26 @@ locals {
         IMAGE_DIGEST               = local.image_digest
         LIMITS                     = local.settings.limits
         MAX_RECEIVE_COUNT          = var.storage.queue.max_receive_count
-        QUEUE_URLS                 = jsonencode({ for queue in [var.storage.backfill_queue, var.storage.queue] : queue.arn => queue.url })
+        QUEUE_URLS                 = jsonencode(local.queue_urls)
         VISIBILITY_TIMEOUT_SECONDS = var.storage.queue.visibility_timeout_seconds
         RECIPE                     = local.settings.recipe
       }
     }
   }
 
+  queue_urls      = { for queue in [var.storage.backfill_queue, var.storage.queue] : queue.arn => queue.url }
   event_bus_name  = "${var.name_prefix}-images"
   function_names  = { for function in keys(local.functions) : function => "${var.name_prefix}-${function}" }
   log_group_names = { for function, name in local.function_names : function => "/aws/lambda/${name}" }
 
-  # What is not set is left out, so that the processor's own defaults stay the only ones.
+  # Settings that are null are left out, so that the processor's own defaults stay the only ones.
   settings = {
     for name, setting in { limits = var.processor.limits, recipe = var.processor.recipe } :
     name => setting == null ? null : jsonencode({ for field, value in setting : field => value if value != null })
   }
 }
 
-# Made here and not by Lambda's first line, which would keep logs for ever.
+# Lambda would create a group that keeps logs for ever.
 resource "aws_cloudwatch_log_group" "function" {
   for_each = local.log_group_names
 
@@ -104,20 +105,23 @@ resource "aws_lambda_function" "function" {
     log_group  = aws_cloudwatch_log_group.function[each.key].name
   }
 
-  # A function that starts without its rights fails its first messages.
+  # A function that starts without its permissions fails its first messages.
   depends_on = [aws_iam_role_policy.function]
 
   lifecycle {
-    # Lambda takes an image of the wrong platform and fails every start of it.
+    # Lambda accepts an image of the wrong platform and fails every start of it.
     precondition {
-      condition     = contains(["", local.platform], var.image_platform)
-      error_message = "The image is for ${var.image_platform}, but architecture ${var.architecture} runs ${local.platform}: build it with PLATFORM=${local.platform}, or change compute.architecture in env.hcl."
+      condition = contains(["", local.platform], var.image_platform)
+      error_message = join(" ", [
+        "The image is for ${var.image_platform}, but architecture ${var.architecture} runs ${local.platform}:",
+        "build it with PLATFORM=${local.platform}, or change compute.architecture in env.hcl.",
+      ])
     }
   }
 }
 
-# Callers know this name only; what it stands for is one published version, code and configuration together. While a rollout is
-# under way it stands for two: the one that is held, and the newest with a share of the calls.
+# Callers know this name only. It stands for one published version, code and configuration together. During a rollout it
+# stands for two: the one that is held, and the newest with a share of the calls.
 resource "aws_lambda_alias" "live" {
   for_each = aws_lambda_function.function
 
@@ -126,40 +130,13 @@ resource "aws_lambda_alias" "live" {
   function_version = lookup(var.canary.held_versions, each.key, each.value.version)
 
   dynamic "routing_config" {
-    for_each = [for held in compact([lookup(var.canary.held_versions, each.key, "")]) : each.value.version if held != each.value.version]
+    for_each = [
+      for held in compact([lookup(var.canary.held_versions, each.key, "")]) :
+      each.value.version if held != each.value.version
+    ]
 
     content {
       additional_version_weights = { (routing_config.value) = var.canary.percent / 100 }
     }
   }
-}
-
-# Two queues, one function: each may have so many of it running and no more, so a backfill never takes what uploads need.
-resource "aws_lambda_event_source_mapping" "queue" {
-  for_each = {
-    backfill = { arn = var.storage.backfill_queue.arn, maximum_concurrency = var.processor.backfill_concurrency }
-    uploads  = { arn = var.storage.queue.arn, maximum_concurrency = var.processor.maximum_concurrency }
-  }
-
-  event_source_arn        = each.value.arn
-  function_name           = aws_lambda_alias.live["processor"].arn
-  batch_size              = var.processor.batch_size
-  function_response_types = ["ReportBatchItemFailures"]
-
-  scaling_config {
-    maximum_concurrency = each.value.maximum_concurrency
-  }
-
-  lifecycle {
-    # AWS's own advice. Below it, messages come back while they are still being worked on, and soon every image is made twice.
-    precondition {
-      condition     = var.storage.queue.visibility_timeout_seconds >= 6 * var.processor.timeout_seconds
-      error_message = "The queue's visibility timeout is ${var.storage.queue.visibility_timeout_seconds} s; it must be at least ${6 * var.processor.timeout_seconds} s, six times the processor's timeout of ${var.processor.timeout_seconds} s."
-    }
-  }
-}
-
-moved {
-  from = aws_lambda_event_source_mapping.uploads
-  to   = aws_lambda_event_source_mapping.queue["uploads"]
 }

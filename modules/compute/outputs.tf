@@ -7,7 +7,7 @@ output "event_bus" {
 }
 
 output "functions" {
-  description = "The functions by what they do, `announcer`, `api` and `processor`, with everything that calls, watches or grants."
+  description = "Names, ARNs and versions of the functions `announcer`, `api` and `processor`."
   value = {
     for function, alias in aws_lambda_alias.live : function => {
       alias           = alias.name

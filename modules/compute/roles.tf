@@ -1,4 +1,4 @@
-# One role per function, with what that function does and nothing else.
+# One role per function, with the permissions that the function uses.
 
 data "aws_iam_policy_document" "trust" {
   statement {
@@ -39,29 +39,81 @@ locals {
     uploads   = "${var.storage.upload_bucket.arn}/*"
   }
 
+  partition_arn = "arn:${data.aws_partition.current.partition}"
+  event_bus_arn = "${local.partition_arn}:events:${var.region}:${var.account_id}:event-bus/${local.event_bus_name}"
+  log_groups    = "${local.partition_arn}:logs:${var.region}:${var.account_id}:log-group"
+
   statements = {
     announcer = [
-      { sid = "ReadStream", actions = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"], resources = [var.storage.table.stream_arn] },
-      { sid = "PutEvents", actions = ["events:PutEvents"], resources = ["arn:${data.aws_partition.current.partition}:events:${var.region}:${var.account_id}:event-bus/${local.event_bus_name}"] },
+      {
+        sid = "ReadStream"
+        actions = [
+          "dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams",
+        ]
+        resources = [var.storage.table.stream_arn]
+      },
+      {
+        sid       = "PutEvents"
+        actions   = ["events:PutEvents"]
+        resources = [local.event_bus_arn]
+      },
     ]
 
     api = [
-      { sid = "ReadRecords", actions = ["dynamodb:GetItem"], resources = [var.storage.table.arn] },
-      { sid = "ListRecords", actions = ["dynamodb:Query"], resources = [for index in var.storage.table.indexes : "${var.storage.table.arn}/index/${index}"] },
-      # What a presigned URL allows is what its signer may do.
-      { sid = "SignVariantUrls", actions = ["s3:GetObject"], resources = [local.objects.processed] },
-      # The processor hears of it like of any other removal and does the rest.
-      { sid = "RemoveUploads", actions = ["s3:DeleteObject"], resources = [local.objects.uploads] },
+      {
+        sid       = "ReadRecords"
+        actions   = ["dynamodb:GetItem"]
+        resources = [var.storage.table.arn]
+      },
+      {
+        sid       = "ListRecords"
+        actions   = ["dynamodb:Query"]
+        resources = [for index in var.storage.table.indexes : "${var.storage.table.arn}/index/${index}"]
+      },
+      # A presigned URL allows what its signer may do.
+      {
+        sid       = "SignVariantUrls"
+        actions   = ["s3:GetObject"]
+        resources = [local.objects.processed]
+      },
+      # The processor gets the event of the removal and does the rest.
+      {
+        sid       = "RemoveUploads"
+        actions   = ["s3:DeleteObject"]
+        resources = [local.objects.uploads]
+      },
     ]
 
     processor = [
-      { sid = "ReceiveEvents", actions = ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"], resources = [var.storage.backfill_queue.arn, var.storage.queue.arn] },
-      { sid = "ReadUploads", actions = ["s3:GetObject", "s3:GetObjectVersion"], resources = [local.objects.uploads] },
-      # Reading is for copying: the same content under another key is not made twice.
-      { sid = "WriteVariants", actions = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"], resources = [local.objects.processed] },
-      # Variants are found by their prefix to be removed. For uploads it makes S3 say that an object is gone instead of forbidden.
-      { sid = "ListObjects", actions = ["s3:ListBucket"], resources = [var.storage.processed_bucket.arn, var.storage.upload_bucket.arn] },
-      { sid = "WriteRecords", actions = ["dynamodb:GetItem", "dynamodb:UpdateItem"], resources = [var.storage.table.arn] },
+      {
+        sid = "ReceiveEvents"
+        actions = [
+          "sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage",
+        ]
+        resources = [var.storage.backfill_queue.arn, var.storage.queue.arn]
+      },
+      {
+        sid       = "ReadUploads"
+        actions   = ["s3:GetObject", "s3:GetObjectVersion"]
+        resources = [local.objects.uploads]
+      },
+      # Reading is for copying: variants of the same content under another key are copied.
+      {
+        sid       = "WriteVariants"
+        actions   = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
+        resources = [local.objects.processed]
+      },
+      # Variants are listed by prefix to be removed. For uploads the right makes S3 answer "not there", not "forbidden".
+      {
+        sid       = "ListObjects"
+        actions   = ["s3:ListBucket"]
+        resources = [var.storage.processed_bucket.arn, var.storage.upload_bucket.arn]
+      },
+      {
+        sid       = "WriteRecords"
+        actions   = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
+        resources = [var.storage.table.arn]
+      },
     ]
   }
 
@@ -88,10 +140,10 @@ data "aws_iam_policy_document" "function" {
   statement {
     sid       = "WriteLogs"
     actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
-    resources = ["arn:${data.aws_partition.current.partition}:logs:${var.region}:${var.account_id}:log-group:${local.log_group_names[each.key]}:*"]
+    resources = ["${local.log_groups}:${local.log_group_names[each.key]}:*"]
   }
 
-  # Only through the services that hold what the key encrypts: the functions never call KMS themselves.
+  # Through the services that use the key for encryption only: the functions never call KMS themselves.
   dynamic "statement" {
     for_each = var.storage.kms_key_arn == null ? [] : [var.storage.kms_key_arn]
 

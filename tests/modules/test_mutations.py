@@ -82,7 +82,7 @@ MUTATIONS: dict[str, list[tuple[str, str, str, Check]]] = {
     ],
     "compute": [
         (
-            "main.tf",
+            "queues.tf",
             '["ReportBatchItemFailures"]',
             "[]",
             of_uploads,

@@ -317,6 +317,6 @@ def _read(place: str, kind: Any, value: Any) -> Any:
         item = get_args(kind)[0]
         return tuple(_read(f"{place}[{index}]", item, entry) for index, entry in enumerate(value))
     if is_dataclass(kind):
-        settings: type[_Settings] = kind
+        settings: Any = kind
         return settings._from(place, value)
     return value

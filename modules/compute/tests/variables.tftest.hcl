@@ -223,7 +223,7 @@ run "image_platform_of_windows" {
   expect_failures = [var.image_platform]
 }
 
-# max_side to 65535, the others
+# max_side from 1 to 65535
 run "limit_of_a_side_too_large" {
   command = plan
 
@@ -234,7 +234,7 @@ run "limit_of_a_side_too_large" {
   expect_failures = [var.processor]
 }
 
-# max_bytes to 5368709120
+# max_bytes from 1 to 5368709120
 run "limit_of_bytes_of_zero" {
   command = plan
 
@@ -245,7 +245,7 @@ run "limit_of_bytes_of_zero" {
   expect_failures = [var.processor]
 }
 
-# some of avif, gif, heic
+# some of jpeg, png, gif, webp, tiff, avif, heic
 run "limit_of_formats_with_an_unknown_one" {
   command = plan
 
@@ -256,7 +256,7 @@ run "limit_of_formats_with_an_unknown_one" {
   expect_failures = [var.processor]
 }
 
-# some of avif, gif, heic
+# some of jpeg, png, gif, webp, tiff, avif, heic
 run "limit_of_formats_without_any" {
   command = plan
 
@@ -267,7 +267,7 @@ run "limit_of_formats_without_any" {
   expect_failures = [var.processor]
 }
 
-# max_memory_mb: 64
+# max_memory_mb from 64 to 10240
 run "limit_of_memory_too_small" {
   command = plan
 
@@ -322,7 +322,7 @@ run "name_prefix_with_capitals" {
   expect_failures = [var.name_prefix]
 }
 
-# must be the ARN of a policy, or empty, not 'boundary'
+# must be a policy's ARN or empty, not 'boundary'
 run "permissions_boundary_by_name" {
   command = plan
 
@@ -355,7 +355,7 @@ run "processor_timeout_above_15_minutes" {
   expect_failures = [var.processor]
 }
 
-# formats must be avif, jpeg, png or webp
+# formats must be at least one, each once, of avif, jpeg, png, webp
 run "recipe_alpha_as_gif" {
   command = plan
 
@@ -366,12 +366,23 @@ run "recipe_alpha_as_gif" {
   expect_failures = [var.processor]
 }
 
-# must have a format of gif or webp
+# must have one of the formats gif, webp
 run "recipe_animation_as_avif" {
   command = plan
 
   variables {
     processor = merge(var.processor, { recipe = { animation = { format = "avif" } } })
+  }
+
+  expect_failures = [var.processor]
+}
+
+# effort by format to 10 (gif), 6 (webp)
+run "recipe_animation_of_an_effort_too_large_for_webp" {
+  command = plan
+
+  variables {
+    processor = merge(var.processor, { recipe = { animation = { effort = 7 } } })
   }
 
   expect_failures = [var.processor]
@@ -399,7 +410,7 @@ run "recipe_background_by_name" {
   expect_failures = [var.processor]
 }
 
-# crop must be attention, centre or focal
+# crop must be one of attention, centre, focal
 run "recipe_crop_unknown" {
   command = plan
 
@@ -412,7 +423,7 @@ run "recipe_crop_unknown" {
   expect_failures = [var.processor]
 }
 
-# (webp 6, jpeg 1)
+# "webp":6
 run "recipe_effort_too_large" {
   command = plan
 
@@ -425,7 +436,7 @@ run "recipe_effort_too_large" {
   expect_failures = [var.processor]
 }
 
-# the former two with a height
+# with a height unless it is inside
 run "recipe_fit_cover_without_height" {
   command = plan
 
@@ -438,7 +449,7 @@ run "recipe_fit_cover_without_height" {
   expect_failures = [var.processor]
 }
 
-# width and height whole numbers from 16 to 8192
+# height from 16 to 8192 and width from 16 to 8192
 run "recipe_height_too_large" {
   command = plan
 
@@ -451,7 +462,7 @@ run "recipe_height_too_large" {
   expect_failures = [var.processor]
 }
 
-# lossless not for jpeg
+# lossless for avif, png, webp only
 run "recipe_lossless_jpeg" {
   command = plan
 
@@ -477,7 +488,7 @@ run "recipe_quality_above_100" {
   expect_failures = [var.processor]
 }
 
-# for jpeg only
+# quant_table for jpeg only
 run "recipe_quant_table_of_webp" {
   command = plan
 
@@ -490,7 +501,7 @@ run "recipe_quant_table_of_webp" {
   expect_failures = [var.processor]
 }
 
-# formats must be avif, jpeg, png or webp
+# formats must be at least one, each once, of avif, jpeg, png, webp
 run "recipe_variant_as_gif" {
   command = plan
 
@@ -529,7 +540,7 @@ run "recipe_variant_with_a_format_twice" {
   expect_failures = [var.processor]
 }
 
-# each once and at least one
+# at least one, each once
 run "recipe_variant_without_formats" {
   command = plan
 
@@ -540,13 +551,31 @@ run "recipe_variant_without_formats" {
   expect_failures = [var.processor]
 }
 
-# width and height whole numbers from 16 to 8192
+# height from 16 to 8192 and width from 16 to 8192
 run "recipe_width_too_small" {
   command = plan
 
   variables {
     processor = merge(var.processor, {
       recipe = { variants = [{ width = 8, formats = [{ format = "jpeg" }] }] }
+    })
+  }
+
+  expect_failures = [var.processor]
+}
+
+# must have names that differ
+run "recipe_with_a_variant_twice" {
+  command = plan
+
+  variables {
+    processor = merge(var.processor, {
+      recipe = {
+        variants = [
+          { width = 64, formats = [{ format = "jpeg" }] },
+          { name = "w64", width = 32, formats = [{ format = "jpeg" }] },
+        ]
+      }
     })
   }
 

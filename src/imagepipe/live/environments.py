@@ -75,7 +75,7 @@ class ImageScan(BaseModel):
     timeout_seconds: Annotated[int, Field(ge=1)]
 
 
-class _EnvironmentFile(BaseModel):
+class EnvironmentFile(BaseModel):
     """The part of env.hcl that the command reads. The modules validate the rest."""
 
     environment: str
@@ -252,7 +252,7 @@ def image_scan() -> ImageScan:
     return scan
 
 
-def _data(name: str) -> _EnvironmentFile:
+def _data(name: str) -> EnvironmentFile:
     file = LIVE / name / "env.hcl"
     try:
         document = _parsed(file.read_text())
@@ -260,10 +260,10 @@ def _data(name: str) -> _EnvironmentFile:
         raise PipelineError(f"{_relative(file)}: {str(error).splitlines()[0]}") from None
     content = document.get("locals", [{}])[0]
     # A misspelt block would silently mean its default: no soak, no canary.
-    known = {*_EnvironmentFile.model_fields, *(unit.stem.replace("-", "_") for unit in LIVE.glob("_units/*.hcl"))}
+    known = {*EnvironmentFile.model_fields, *(unit.stem.replace("-", "_") for unit in LIVE.glob("_units/*.hcl"))}
     if unknown := sorted({*content} - known):
         raise PipelineError(f"{_relative(file)}: {unknown[0]} is unknown: name one of {', '.join(sorted(known))}")
-    data = _validated(_EnvironmentFile, content, file)
+    data = _validated(EnvironmentFile, content, file)
     if data.environment != name:
         raise PipelineError(f"{_relative(file)}: environment is {data.environment!r}, but its folder is {name!r}")
     return data

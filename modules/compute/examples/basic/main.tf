@@ -6,6 +6,7 @@ module "compute" {
   source = "../.."
 
   account_id         = "333333333333"
+  architecture       = "x86_64"
   log_retention_days = 365
   name_prefix        = "image-pipeline-prod"
   region             = "eu-west-1"
@@ -21,21 +22,6 @@ module "compute" {
     maximum_concurrency = 50
     memory_mb           = 1769
     timeout_seconds     = 60
-
-    recipe = {
-      variants = [
-        { width = 640, formats = [{ format = "avif", quality = 60 }, { format = "jpeg" }] },
-        { width = 2560, formats = [{ format = "jpeg", quality = 82 }] },
-        {
-          name    = "card"
-          width   = 400
-          height  = 300
-          fit     = "cover"
-          crop    = "focal"
-          formats = [{ format = "webp" }, { format = "jpeg" }]
-        },
-      ]
-    }
   }
 }
 

@@ -1,0 +1,28 @@
+# Two queues, one function: each queue has its own limit of concurrency, so a backfill never takes what uploads need.
+resource "aws_lambda_event_source_mapping" "queue" {
+  for_each = {
+    backfill = { arn = var.storage.backfill_queue.arn, maximum_concurrency = var.processor.backfill_concurrency }
+    uploads  = { arn = var.storage.queue.arn, maximum_concurrency = var.processor.maximum_concurrency }
+  }
+
+  event_source_arn        = each.value.arn
+  function_name           = aws_lambda_alias.live["processor"].arn
+  batch_size              = var.processor.batch_size
+  function_response_types = ["ReportBatchItemFailures"]
+
+  scaling_config {
+    maximum_concurrency = each.value.maximum_concurrency
+  }
+
+  lifecycle {
+    # AWS's own advice. Below it, messages come back while they are still processed, and images are made twice.
+    precondition {
+      condition = var.storage.queue.visibility_timeout_seconds >= 6 * var.processor.timeout_seconds
+      error_message = join(" ", [
+        "The queue's visibility timeout is ${var.storage.queue.visibility_timeout_seconds} s;",
+        "it must be at least ${6 * var.processor.timeout_seconds} s,",
+        "six times the processor's timeout of ${var.processor.timeout_seconds} s.",
+      ])
+    }
+  }
+}
