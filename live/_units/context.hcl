@@ -12,6 +12,18 @@ locals {
     locals = { environment = "none", account_id = "", region = "" }
   }).locals
 
+  # A name that no module and no command reads is refused here, before any plan. A new setting is declared as a variable
+  # of its module or as a field in src/imagepipe/live/environments.py; `make generate` then writes the schema.
+  misspelt = local.env.environment == "none" ? "" : run_cmd(
+    "--terragrunt-quiet",
+    "${local.repository}/scripts/check_settings.py",
+    mark_as_read("${local.repository}/live/settings.schema.json"),
+    "live/${local.env.environment}/env.hcl",
+    jsonencode(local.env),
+  )
+  # Terragrunt has no way to fail with a message but a command that fails: it prints the command's arguments.
+  refused = local.misspelt == "" ? "" : run_cmd("--terragrunt-quiet", "false", local.misspelt)
+
   name_prefix = "${local.project}-${local.env.environment}"
 
   # One state bucket per account and region; environments that share an account share the bucket, never a key.
