@@ -58,7 +58,9 @@ class Clone:
             "aws_session_token": variables.get("AWS_SESSION_TOKEN"),
         }
         session = boto3.Session(**(credentials or own), region_name=REGION)
-        return session.client(service, endpoint_url=variables["AWS_ENDPOINT_URL"], verify=variables["AWS_CA_BUNDLE"])
+        return session.client(  # type: ignore[call-overload]
+            service, endpoint_url=variables["AWS_ENDPOINT_URL"], verify=variables["AWS_CA_BUNDLE"]
+        )
 
     def outputs(self, environment: str) -> dict[str, str]:
         return dict(json.loads(self.imagepipe("outputs", "--env", environment, "--json").stdout))

@@ -38,7 +38,7 @@ def copy_working_tree(root: Path) -> Callable[..., None]:
 SHARING = frozenset({"chaos", "e2e", "image", "local"})
 
 
-class _Together(LoadScopeScheduling):
+class _Together(LoadScopeScheduling):  # type: ignore[misc]
     """What stays in one process when several share the tests: a deployment's tests, or else a file's."""
 
     def _split_scope(self, nodeid: str) -> str:

@@ -82,7 +82,7 @@ class ChaosCloud:
         with self._lock:
             if service not in self._clients:
                 self._clients[service] = self._session.client(
-                    service,
+                    service,  # type: ignore[call-overload]
                     endpoint_url=self.endpoint,
                     verify=str(self.folder.certificate),
                     config=Config(

@@ -179,12 +179,14 @@ class Proxy:
                 self._later(self._forward(request, body, call), 0.4)
             return None
         if fault == "killed before":
-            return self._kill(writer)
+            self._kill(writer)
+            return None
         answer = await self._forward(request, body, call)
         if fault == "lost":
             return None
         if fault == "killed after":
-            return self._kill(writer)
+            self._kill(writer)
+            return None
         return answer
 
     def _later(self, work: Any, seconds: float) -> None:
@@ -247,8 +249,8 @@ def _call(request: h11.Request, body: bytes) -> Call:
         operation = target.rpartition(".")[2]
         if service == "dynamodb" and (found := re.search(rb'"image_id": ?\{"S": ?"([^"]+)"', body)):
             subject = found.group(1).decode()
-        elif service == "events" and (image := re.search(rb"image_id\W+([0-9a-f]{32})", body)):
-            subject = image.group(1).decode()  # of several, the first
+        elif service == "events" and (named := re.search(rb"image_id\W+([0-9a-f]{32})", body)):
+            subject = named.group(1).decode()  # of several, the first
     elif service == "s3":
         operation = _s3_operation(request.method.decode(), path, headers)
         if "-processed-" in path:

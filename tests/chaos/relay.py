@@ -62,7 +62,8 @@ class Relay:
             self._send(entries)
 
     def _receive(self) -> list[str]:
-        url, found = self._deployment.told, []
+        url = self._deployment.told
+        found: list[str] = []
         while len(found) < 40:
             messages = self._sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=0).get(
                 "Messages", []

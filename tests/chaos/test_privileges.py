@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import boto3
@@ -44,7 +44,9 @@ def under_role(deployment: Deployment, function: str) -> Client:
     def client(service: str) -> Any:
         config = Config(retries={"total_max_attempts": 1}, signature_version="s3v4" if service == "s3" else "v4")
         cloud = deployment.cloud
-        return session.client(service, endpoint_url=cloud.endpoint, verify=str(cloud.folder.certificate), config=config)
+        return session.client(  # type: ignore[call-overload]
+            service, endpoint_url=cloud.endpoint, verify=str(cloud.folder.certificate), config=config
+        )
 
     return client
 
@@ -110,8 +112,8 @@ def _poll(deployment: Deployment, client: Client) -> None:
         sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
         sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=1, VisibilityTimeout=0)
         for call in (
-            lambda url=url: sqs.delete_message(QueueUrl=url, ReceiptHandle="none"),
-            lambda url=url: sqs.change_message_visibility(QueueUrl=url, ReceiptHandle="none", VisibilityTimeout=0),
+            partial(sqs.delete_message, QueueUrl=url, ReceiptHandle="none"),
+            partial(sqs.change_message_visibility, QueueUrl=url, ReceiptHandle="none", VisibilityTimeout=0),
         ):
             try:
                 call()

@@ -73,7 +73,12 @@ def other_clone(root: Path, clone: Clone, canary: dict[str, str], tmp_path_facto
     try:
         subprocess.run(["git", "clone", "--quiet", str(clone.top), str(found.top)], check=True)
         found.use(root)
-        settings = {"TZ": "Asia/Tokyo", "PYTHONHASHSEED": "7", "DOCKER_HOST": "unix:///nowhere", **canary}
+        settings: dict[str, Any] = {
+            "TZ": "Asia/Tokyo",
+            "PYTHONHASHSEED": "7",
+            "DOCKER_HOST": "unix:///nowhere",
+            **canary,
+        }
         found.imagepipe("build", "--platform", build.native_platform(), **settings)
     finally:
         os.umask(before)

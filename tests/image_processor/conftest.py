@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote_plus
 
 import pytest
@@ -19,7 +19,8 @@ from image_processor.records.store import Store
 from image_processor.records.table import BY_STATUS, KEY, LISTING_KEY, NEWEST, RANGE_KEY, STATUS_KEY
 from imagepipe.images import samples
 
-REGION, UPLOADS, PROCESSED, TABLE = "eu-west-1", "uploads", "processed", "images"
+REGION: Final = "eu-west-1"
+UPLOADS, PROCESSED, TABLE = "uploads", "processed", "images"
 
 QUEUE_ARN = "arn:aws:sqs:eu-west-1:111111111111:uploads"
 

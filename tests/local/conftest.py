@@ -36,7 +36,7 @@ class Cloud:
     def client(self, service: str, account: str = ACCOUNT, **session: str) -> Any:
         keys = session or {"aws_access_key_id": account, "aws_secret_access_key": "local"}
         signature = "s3v4" if service == "s3" else "v4"
-        return boto3.client(
+        return boto3.client(  # type: ignore[call-overload]
             service,
             region_name=REGION,
             endpoint_url=self.local.endpoint,
