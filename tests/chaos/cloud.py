@@ -260,6 +260,7 @@ class Deployment:
         processor = {"batch_size": 5, "maximum_concurrency": 6, "recipe": RECIPE}
         inputs = {
             **NAMES,
+            "architecture": "x86_64",
             "image_uri": IMAGE,
             "log_level": "WARNING",
             "log_retention_days": 1,
