@@ -17,7 +17,7 @@ locals {
   misspelt = local.env.environment == "none" ? "" : run_cmd(
     "--terragrunt-quiet",
     "${local.repository}/scripts/check_settings.py",
-    mark_as_read("${local.repository}/live/settings.schema.json"),
+    "${local.repository}/live/settings.schema.json",
     "live/${local.env.environment}/env.hcl",
     jsonencode(local.env),
   )

@@ -7,7 +7,14 @@ from imagepipe.errors import PipelineError
 from imagepipe.live.environments import ROOT
 
 #: Files that plans are made of. No other file changes a plan.
-DEPLOYED = ("live", "modules", "scripts/refuse_mock_outputs.sh", "terragrunt.hcl", "tools.json")
+DEPLOYED = (
+    "live",
+    "modules",
+    "scripts/check_settings.py",
+    "scripts/refuse_mock_outputs.sh",
+    "terragrunt.hcl",
+    "tools.json",
+)
 
 
 def git(*arguments: str, **variables: str) -> str:
