@@ -268,6 +268,7 @@ class Recipe(_Settings):
 
     @property
     def background_rgb(self) -> list[int]:
+        """Background as red, green and blue, 0 to 255."""
         return list(bytes.fromhex(self.background[1:]))
 
 
@@ -296,12 +297,12 @@ class Limits(_Settings):
     max_side: Annotated[int, Rule("Longest side in pixels.", 1, 65_535)] = 30_000
 
     def within(self, memory_mb: int) -> Self:
-        """The same for a function of that size: what the handler and the decoder's own code take is not to be had."""
+        """Return the limits of a function of that many MB. The handler and the decoder's own code take 300 of them."""
         return replace(self, max_memory_mb=max(64, min(self.max_memory_mb, memory_mb - 300)))
 
 
 def verdict_version(recipe: Recipe, limits: Limits, image_digest: str) -> str:
-    """Changes with everything that decides what becomes of an image: 12 hex digits of a sha256.
+    """Return a version of everything that decides the result for an image: 12 hex digits of a sha256.
 
     Limits are those of `Limits.within`, as the function has them; the digest stands for decoders and encoders.
     """
