@@ -6,7 +6,7 @@ dev runs the working tree, staging a tag and prod a commit of the clone: every f
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -101,3 +101,25 @@ def deployed(clone: Clone, early_plan: Path) -> Clone:
     with ThreadPoolExecutor(len(ENVIRONMENTS)) as pool:
         list(pool.map(apply, ENVIRONMENTS))
     return clone
+
+
+#: Files whose tests are the steps of one story, each of which goes on from where the one before left.
+STORIES = frozenset({"test_canary.py", "test_releases.py"})
+
+_BROKEN = pytest.StashKey[set[Path]]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a step of a story after an earlier one failed: its failure would say no more."""
+    if item.path in item.config.stash.get(_BROKEN, set()):
+        pytest.skip("an earlier step of this story failed")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Remember the story in which a step failed."""
+    report = yield
+    if report.failed and item.path.name in STORIES:
+        item.config.stash.setdefault(_BROKEN, set()).add(item.path)
+    return report
