@@ -61,16 +61,16 @@ class Environment:
     def _event(self, name: str, key: str, details: dict[str, Any]) -> dict[str, Any]:
         self.clock += 1
         time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        found = {"key": quote_plus(key), "sequencer": f"0055AED6DCD9{self.clock:04X}", **details}
-        return {"eventName": name, "eventTime": time, "s3": {"bucket": {"name": UPLOADS}, "object": found}}
+        fields = {"key": quote_plus(key), "sequencer": f"0055AED6DCD9{self.clock:04X}", **details}
+        return {"eventName": name, "eventTime": time, "s3": {"bucket": {"name": UPLOADS}, "object": fields}}
 
     def event(self, record: dict[str, Any]) -> ObjectEvent:
         return parse(json.dumps({"Records": [record]}))[0]
 
     def record(self, key: str) -> dict[str, Any]:
-        found = self.store.record(ObjectEvent(UPLOADS, key, True, "0", datetime.now(UTC)).image_id)
-        assert found is not None
-        return found
+        record = self.store.record(ObjectEvent(UPLOADS, key, True, "0", datetime.now(UTC)).image_id)
+        assert record is not None
+        return record
 
     def variants(self) -> set[str]:
         return {entry["Key"] for entry in self.s3.list_objects_v2(Bucket=PROCESSED).get("Contents", [])}

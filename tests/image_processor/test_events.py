@@ -13,9 +13,9 @@ from .conftest import Environment
 
 
 def body(name: str = "ObjectCreated:Put", **details: Any) -> str:
-    found = {"key": "a.jpg", "sequencer": "0055AED6DCD90281E5", "size": 7, "eTag": "abc", "versionId": "v1", **details}
+    fields = {"key": "a.jpg", "sequencer": "0055AED6DCD90281E5", "size": 7, "eTag": "abc", "versionId": "v1", **details}
     record = {"eventName": name, "eventTime": "2026-05-01T12:00:00.000Z"}
-    return json.dumps({"Records": [{**record, "s3": {"bucket": {"name": "uploads"}, "object": found}}]})
+    return json.dumps({"Records": [{**record, "s3": {"bucket": {"name": "uploads"}, "object": fields}}]})
 
 
 def test_creation() -> None:

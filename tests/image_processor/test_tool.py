@@ -39,8 +39,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def records(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, Any]]:
-    found = [json.loads(line) for line in done.stdout.splitlines()]
-    return {Path(each["path"]).name: each for each in found}
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    return {Path(item["path"]).name: item for item in lines}
 
 
 def test_record_has_source_variants_and_cost(folder: Path, recipe: Path, tmp_path: Path) -> None:
@@ -79,9 +79,9 @@ def test_nothing_odd_stops_the_run(folder: Path, recipe: Path, tmp_path: Path) -
     (folder / ("n" * 251 + ".jpg")).write_bytes(JPEG)
     done = run(folder, "--out", folder / "out", "--recipe", recipe, "--json", "--jobs", 2)
     assert done.returncode == 3, done.stderr
-    found = records(done)
-    assert len(found) == len(done.stdout.splitlines()) == 12
-    reasons = {name: record["reason"] for name, record in found.items() if record["status"] != "READY"}
+    outcome = records(done)
+    assert len(outcome) == len(done.stdout.splitlines()) == 12
+    reasons = {name: record["reason"] for name, record in outcome.items() if record["status"] != "READY"}
     assert reasons == {
         "empty.jpg": "EMPTY",
         "text.jpg": "NOT_AN_IMAGE",
@@ -92,7 +92,7 @@ def test_nothing_odd_stops_the_run(folder: Path, recipe: Path, tmp_path: Path) -
         "hole.jpg": "TOO_LARGE_BYTES",
     }
     again = run(folder, "--out", folder / "out", "--recipe", recipe, "--json")
-    assert records(again).keys() == found.keys(), "what it wrote is not what it reads"
+    assert records(again).keys() == outcome.keys(), "what it wrote is not what it reads"
 
 
 def test_files_of_the_same_name_do_not_write_over_each_other(folder: Path, recipe: Path, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_what_cannot_be_written_is_that_images_failure_only(folder: Path, recipe
     (tmp_path / "out" / "a.jpg").touch()
     done = run(folder, "--out", tmp_path / "out", "--recipe", recipe, "--json")
     assert done.returncode == 3
-    assert {name: each["status"] for name, each in records(done).items()} == {"a.jpg": "FAILED", "b.jpg": "READY"}
+    assert {name: record["status"] for name, record in records(done).items()} == {"a.jpg": "FAILED", "b.jpg": "READY"}
 
 
 def test_people_get_a_line_per_file_and_a_sum(folder: Path, recipe: Path, tmp_path: Path) -> None:

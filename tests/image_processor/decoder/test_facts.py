@@ -41,22 +41,22 @@ def test_transparency_counts_as_the_background() -> None:
 
 def test_hash_of_a_near_duplicate_is_near_and_of_another_picture_far() -> None:
     hashes = [
-        facts.look([each], WHITE)["phash"]
-        for each in (
+        facts.look([value], WHITE)["phash"]
+        for value in (
             PICTURE,
             pyvips.Image.new_from_buffer(PICTURE.resize(0.4).jpegsave_buffer(Q=40), ""),
             (PICTURE * 0.9 + 10).cast("uchar"),
             samples.landscape(640, 480, 7),
         )
     ]
-    assert all(len(each) == 16 for each in hashes)
+    assert all(len(value) == 16 for value in hashes)
     assert distance(hashes[0], hashes[1]) <= 6
     assert distance(hashes[0], hashes[2]) <= 6
     assert distance(hashes[0], hashes[3]) > 10
 
 
 def test_blurred_picture_is_told_from_a_sharp_one() -> None:
-    seen = [facts.look([each], WHITE)["blurriness"] for each in (PICTURE, PICTURE.gaussblur(3), plain(9, 9, 9))]
+    seen = [facts.look([value], WHITE)["blurriness"] for value in (PICTURE, PICTURE.gaussblur(3), plain(9, 9, 9))]
     assert seen == sorted(seen)
     assert seen[0] < 0.5 < seen[1]
     assert seen[2] == 1
@@ -80,7 +80,7 @@ def test_smallest_and_thinnest_have_facts_too(width: int, height: int, bands: in
 def test_thumbhash_tells_colours_and_shape_apart() -> None:
     hashes = {facts.thumbhash(samples.landscape(100, 75, seed)) for seed in range(4)}
     assert len(hashes) == 4
-    assert all(len(base64.b64decode(each)) <= 25 for each in hashes)
+    assert all(len(base64.b64decode(item)) <= 25 for item in hashes)
 
 
 def test_thumbhash_of_a_plain_picture_holds_its_colour() -> None:

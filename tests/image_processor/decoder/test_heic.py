@@ -17,9 +17,9 @@ RECIPE = Recipe(variants=(VariantSpec(64, (Encoding("png"),)),), graphic=())
 
 
 def near(image: Image.Image, place: tuple[int, int], colour: tuple[int, int, int]) -> bool:
-    found = image.convert("RGB").getpixel(place)
-    assert isinstance(found, tuple)
-    return all(abs(one - other) < 30 for one, other in zip(found, colour, strict=True))
+    pixel = image.convert("RGB").getpixel(place)
+    assert isinstance(pixel, tuple)
+    return all(abs(one - other) < 30 for one, other in zip(pixel, colour, strict=True))
 
 
 def picture(rendition: Rendition) -> Image.Image:
@@ -58,8 +58,8 @@ def test_profile_that_png_does_not_take_costs_no_picture(before: bytes, after: b
     profile = bytes(pyvips.Operation.call("profile_load", "srgb"))
     image = pyvips.Image.black(64, 48, bands=3).copy(interpretation="srgb")
     image.set_type(pyvips.GValue.blob_type, "icc-profile-data", before + profile[len(before) :] + after)
-    found = pyvips.Image.new_from_buffer(heic._as_png(image), "")
-    assert ("icc-profile-data" in found.get_fields()) == kept
+    outcome = pyvips.Image.new_from_buffer(heic._as_png(image), "")
+    assert ("icc-profile-data" in outcome.get_fields()) == kept
 
 
 def test_broken_heic_has_a_reason(sandbox: Sandbox) -> None:

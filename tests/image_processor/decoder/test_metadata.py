@@ -31,7 +31,7 @@ TAIL = " (text, ASCII, 1 components, 1 bytes)"
 FORMATS = ("avif", "webp", "png", "jpeg")
 RECIPE = Recipe(
     variants=tuple(
-        VariantSpec(width, (Encoding(each, 50),)) for width, each in zip((64, 72, 80, 88), FORMATS, strict=True)
+        VariantSpec(width, (Encoding(name, 50),)) for width, name in zip((64, 72, 80, 88), FORMATS, strict=True)
     )
 )
 
@@ -60,16 +60,16 @@ def test_shot_is_recorded_with_its_time_as_iso_8601() -> None:
 
 def test_place_is_recorded_only_if_the_recipe_asks() -> None:
     assert "gps" not in render(shot()).exif
-    found = render(shot(), Recipe(variants=RECIPE.variants, gps=True)).exif["gps"]
-    assert found == {"latitude": 52.5, "longitude": -13.41, "altitude_m": 34}
+    gps = render(shot(), Recipe(variants=RECIPE.variants, gps=True)).exif["gps"]
+    assert gps == {"latitude": 52.5, "longitude": -13.41, "altitude_m": 34}
 
 
 @pytest.mark.parametrize("index", range(4), ids=FORMATS)
 def test_variants_keep_the_rights_and_nothing_else(index: int) -> None:
-    data = next(each.data for each in render(shot()).variants if each.format == FORMATS[index])
-    found = pyvips.Image.new_from_buffer(data, "")
-    assert metadata.rights(found) == {"copyright": SHOT["ifd0-Copyright"], "creator": "Somebody"}
-    assert not metadata.read(found, gps=True).keys() - {"copyright", "creator"}
+    data = next(variant.data for variant in render(shot()).variants if variant.format == FORMATS[index])
+    picture = pyvips.Image.new_from_buffer(data, "")
+    assert metadata.rights(picture) == {"copyright": SHOT["ifd0-Copyright"], "creator": "Somebody"}
+    assert not metadata.read(picture, gps=True).keys() - {"copyright", "creator"}
     for secret in (b"SERIAL42", b"GPS", b"Camera", b"35mm"):
         assert secret not in data
     exif = Image.open(io.BytesIO(data)).getexif()

@@ -217,9 +217,9 @@ except (OSError, ValueError) as error:
     print("denied", error)
 """
     environment = {**os.environ, "PYTHONPATH": SOURCE}
-    found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert "system calls" in found.stdout, "this kernel does not let a process narrow itself"
-    assert "denied" in found.stdout, found.stderr
+    finished = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert "system calls" in finished.stdout, "this kernel does not let a process narrow itself"
+    assert "denied" in finished.stdout, finished.stderr
 
 
 def test_confined_process_still_has_threads_and_shared_memory() -> None:
@@ -235,8 +235,8 @@ except OSError as error:
     print("file size", error.errno)
 """
     environment = {**os.environ, "PYTHONPATH": SOURCE}
-    found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert found.stdout.splitlines() == ["thread", "file size 27"], found.stderr
+    finished = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert finished.stdout.splitlines() == ["thread", "file size 27"], finished.stderr
 
 
 def test_answer_that_makes_no_sense_is_not_believed(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from ..conftest import Context, Environment, messages
 
 def process(event: dict[str, Any]) -> list[str]:
     """Ids of the messages that are to be tried again."""
-    return [each["itemIdentifier"] for each in queue.process(event, Context())["batchItemFailures"]]
+    return [failure["itemIdentifier"] for failure in queue.process(event, Context())["batchItemFailures"]]
 
 
 def request(path: str, method: str = "GET", **parameters: str) -> dict[str, Any]:
@@ -168,11 +168,11 @@ def test_more_than_a_hundred_values_of_a_metric_take_more_than_one_line(capsys: 
     metrics.add("ImagesReceived", 1)
     metrics.flush()
     metrics.flush()
-    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [len(line["BytesIn"]) for line in found] == [100, 100, 50]
-    assert [value for line in found for value in line["BytesIn"]] == list(range(250))
-    assert [("ImagesReceived" in line) for line in found] == [True, False, False]
-    assert found[0]["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service"]]
+    outcome = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [len(line["BytesIn"]) for line in outcome] == [100, 100, 50]
+    assert [value for line in outcome for value in line["BytesIn"]] == list(range(250))
+    assert [("ImagesReceived" in line) for line in outcome] == [True, False, False]
+    assert outcome[0]["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service"]]
 
 
 # --- the HTTP API -----------------------------------------------------------------------------------------------------

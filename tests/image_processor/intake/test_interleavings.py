@@ -92,13 +92,13 @@ class Paused:
         self._client, self._baton = client, baton
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._client, name)
-        if not callable(found) or name == "get_paginator":
-            return found
+        outcome = getattr(self._client, name)
+        if not callable(outcome) or name == "get_paginator":
+            return outcome
 
         def request(**arguments: Any) -> Any:
             self._baton.pause()
-            return found(**arguments)
+            return outcome(**arguments)
 
         return request
 
@@ -112,7 +112,7 @@ class Life:
         self.baton = Baton(self.dice)
         self.versions: list[dict[str, Any]] = []  # events by which a version that is still there came to be
         self.waiting: list[tuple[str, int]] = []  # body, delivery
-        self.told: list[str] = []
+        self.sent: list[str] = []
         self.log: list[str] = []
 
     def happen(self) -> None:
@@ -131,7 +131,7 @@ class Life:
             self.versions.append(event)
         body = json.dumps({"Records": [event]})
         self.log.append(f"{kind} {event['s3']['object']['sequencer']}")
-        self.told.append(body)
+        self.sent.append(body)
         self.waiting += [(body, 1)] * self.dice.choice((1, 1, 1, 2))
 
     def order_again(self) -> None:
@@ -173,7 +173,7 @@ class Life:
     def judge(self) -> None:
         """The record is of what lies in the bucket, and what it shows is all there is."""
         record = self.record()
-        if not self.told:
+        if not self.sent:
             return
         assert record, "no record"
         shown = {variant["key"]: variant["sha256"] for variant in record.get("variants", {}).values()}
@@ -214,7 +214,7 @@ def life(environment: Environment, sandbox: Sandbox, monkeypatch: pytest.MonkeyP
         return {"source": source, "variants": store.put_variants(IMAGE, work.revision, variants)}
 
     def one_by_one(request: Callable[[Any], Any], things: Iterable[Any]) -> list[Any]:
-        return [request(each) for each in things]  # in the thread that waits for the baton
+        return [request(item) for item in things]  # in the thread that waits for the baton
 
     monkeypatch.setattr(Processor, "_make_variants", make_variants)
     monkeypatch.setattr("image_processor.records.store._in_parallel", one_by_one)
@@ -225,12 +225,12 @@ def life(environment: Environment, sandbox: Sandbox, monkeypatch: pytest.MonkeyP
         dynamodb.delete_item(TableName=store._table, Key={"image_id": {"S": IMAGE}})
         for bucket in (UPLOADS, PROCESSED):
             page = s3.list_object_versions(Bucket=bucket)
-            for each in page.get("Versions", []) + page.get("DeleteMarkers", []):
-                s3.delete_object(Bucket=bucket, Key=each["Key"], VersionId=each["VersionId"])
-        found = Life(environment, releases, seed)
-        monkeypatch.setattr(store, "_s3", Paused(s3, found.baton))
-        monkeypatch.setattr(store, "_dynamodb", Paused(dynamodb, found.baton))
-        return found
+            for item in page.get("Versions", []) + page.get("DeleteMarkers", []):
+                s3.delete_object(Bucket=bucket, Key=item["Key"], VersionId=item["VersionId"])
+        outcome = Life(environment, releases, seed)
+        monkeypatch.setattr(store, "_s3", Paused(s3, outcome.baton))
+        monkeypatch.setattr(store, "_dynamodb", Paused(dynamodb, outcome.baton))
+        return outcome
 
     return begin
 

@@ -229,9 +229,9 @@ def test_removal_of_an_old_version_leaves_the_image_alone(
 def test_removed_key_can_be_uploaded_again(processor: Processor, environment: Environment, photo: bytes) -> None:
     for record in (environment.put("a.jpg", photo), environment.remove("a.jpg"), environment.put("a.jpg", photo)):
         handle(processor, environment, record)
-    found = environment.record("a.jpg")
-    assert found["status"] == "READY"
-    assert "expires_at" not in found
+    outcome = environment.record("a.jpg")
+    assert outcome["status"] == "READY"
+    assert "expires_at" not in outcome
 
 
 def test_tombstone_that_expires_at_this_very_moment_does_no_harm(
@@ -321,8 +321,8 @@ def test_removal_of_an_old_version_that_comes_first_hides_nothing(
     removed = environment.remove_version("a.jpg", first)
     for record in (removed, second, first):
         handle(processor, environment, record)
-    found = environment.record("a.jpg")
-    assert (found["status"], found["source"]["width"]) == ("READY", 240)
+    outcome = environment.record("a.jpg")
+    assert (outcome["status"], outcome["source"]["width"]) == ("READY", 240)
 
 
 def test_removal_of_a_delete_marker_brings_the_image_back(
@@ -344,9 +344,9 @@ def test_removal_that_changes_nothing_still_outdates_what_happened_before_it(
     brought_back = environment.remove_version("a.jpg", removed)
     assert handle(processor, environment, brought_back) == Effect.SKIPPED
     assert handle(processor, environment, removed) == Effect.SKIPPED
-    found = environment.record("a.jpg")
-    assert (found["status"], found["revision"], found["variants"]) == ("READY", shown["revision"], shown["variants"])
-    assert found["sequencer"] > shown["sequencer"]
+    record = environment.record("a.jpg")
+    assert (record["status"], record["revision"], record["variants"]) == ("READY", shown["revision"], shown["variants"])
+    assert record["sequencer"] > shown["sequencer"]
 
 
 def test_replaced_object_of_a_bucket_without_versions_is_left_to_its_own_event(
@@ -571,7 +571,7 @@ def test_image_can_be_made_again_by_another_container_image(
 ) -> None:
     first, second = (Processor(environment.store, RECIPE, sandbox, f"sha256:{x * 64}", "uploads") for x in "ab")
     handle(first, environment, environment.put("a.jpg", photo))
-    outcomes = [each.handle(order(environment, "a.jpg")).effect for each in (first, first, second, second)]
+    outcomes = [value.handle(order(environment, "a.jpg")).effect for value in (first, first, second, second)]
     assert outcomes == [Effect.PROCESSED, Effect.SKIPPED, Effect.PROCESSED, Effect.SKIPPED]
 
 
@@ -633,9 +633,9 @@ def test_clocks_that_differ_do_no_harm(processor: Processor, environment: Enviro
     older = environment.put("a.jpg", photo)
     older["eventTime"] = "1996-05-01T12:00:00.000Z"
     handle(processor, environment, older)
-    found = environment.record("a.jpg")
-    assert found["sequencer"] == environment.event(older).sequencer  # the later event, whatever its clock says
-    assert found["timings"]["queue_ms"] > 0
+    outcome = environment.record("a.jpg")
+    assert outcome["sequencer"] == environment.event(older).sequencer  # the later event, whatever its clock says
+    assert outcome["timings"]["queue_ms"] > 0
 
 
 def test_fields_of_another_release_survive(processor: Processor, environment: Environment, photo: bytes) -> None:
@@ -672,15 +672,15 @@ def test_duplicate_costs_one_get_and_one_refused_write(
 @pytest.fixture
 def requests(environment: Environment) -> Iterator[list[str]]:
     """Operations that S3 and DynamoDB were asked for."""
-    asked: list[str] = []
+    results: list[str] = []
 
     def note(model: Any, **_: Any) -> None:
-        asked.append(model.name)
+        results.append(model.name)
 
     clients = (environment.store._s3, environment.store._dynamodb)
     for client in clients:
         client.meta.events.register("before-call", note)
-    yield asked
+    yield results
     for client in clients:
         client.meta.events.unregister("before-call", note)
 

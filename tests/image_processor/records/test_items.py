@@ -34,9 +34,9 @@ def test_stored_as_boto3_stores_it(value: Any) -> None:
 
 @pytest.mark.parametrize(("text", "number"), [("12", 12), ("1.5", 1.5), ("-0.25", -0.25), ("1E+3", 1000.0)])
 def test_numbers_come_back_as_they_were(text: str, number: float) -> None:
-    found = from_item({"value": {"N": text}})["value"]
-    assert found == number
-    assert isinstance(found, type(number))
+    value = from_item({"value": {"N": text}})["value"]
+    assert value == number
+    assert isinstance(value, type(number))
 
 
 def test_what_json_has_not_is_refused() -> None:

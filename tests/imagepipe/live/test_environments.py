@@ -25,10 +25,10 @@ def dev(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_good_files_are_read(dev: Path) -> None:
-    found = environments.load("dev")
-    assert (found.account_id, found.region) == ("111111111111", "eu-west-1")
-    assert found.release is not None
-    assert found.release.image == "worktree"
+    environment = environments.load("dev")
+    assert (environment.account_id, environment.region) == ("111111111111", "eu-west-1")
+    assert environment.release is not None
+    assert environment.release.image == "worktree"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ ALL = (API, COMPUTE, PROD, STORAGE)
 
 
 def reached(*files: str) -> list[str]:
-    return [each.unit for each in affected(ALL, files)]
+    return [item.unit for item in affected(ALL, files)]
 
 
 def test_what_reads_a_file_is_affected_and_what_depends_on_it_after_it() -> None:
@@ -22,8 +22,8 @@ def test_what_reads_a_file_is_affected_and_what_depends_on_it_after_it() -> None
 
 
 def test_each_says_through_what() -> None:
-    found = {each.unit: each.because for each in affected(ALL, ["modules/compute/policies/a.json"])}
-    assert found == {"dev/compute": "modules/compute/policies/a.json", "dev/api": "depends on dev/compute"}
+    by_name = {item.unit: item.because for item in affected(ALL, ["modules/compute/policies/a.json"])}
+    assert by_name == {"dev/compute": "modules/compute/policies/a.json", "dev/api": "depends on dev/compute"}
 
 
 @pytest.mark.parametrize(
@@ -49,10 +49,10 @@ def test_order_is_that_of_dependencies() -> None:
 
 
 def test_units_of_the_repository_read_what_they_are_made_of() -> None:
-    found = {unit.name: unit for unit in units()}
-    compute = found["dev/compute"]
+    by_name = {unit.name: unit for unit in units()}
+    compute = by_name["dev/compute"]
     assert sorted(compute.needs) == ["ci-access", "storage"]
     assert {"terragrunt.hcl", "tools.json", "live/_units/compute.hcl", "live/dev/release.json"} <= compute.reads
     assert {"modules/compute/", "lambda-image/"} <= compute.reads
-    assert "lambda-image/" not in found["dev/storage"].reads
-    assert "live/dev/env.hcl" not in found["prod/compute"].reads
+    assert "lambda-image/" not in by_name["dev/storage"].reads
+    assert "live/dev/env.hcl" not in by_name["prod/compute"].reads

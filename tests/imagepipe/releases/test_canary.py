@@ -65,14 +65,14 @@ WEIGHTS = [{"additional_version_weights": {"4": 0.1}}]
     ],
 )
 def test_a_plan_that_ends_in_weights_is_a_canary(changes: list[dict[str, Any]], held: dict[str, str] | None) -> None:
-    found = canary.canary_of(PROD, {"resource_changes": changes})
-    assert found == (Canary(percent=10, held=held) if held else None)
+    canary_there = canary.canary_of(PROD, {"resource_changes": changes})
+    assert canary_there == (Canary(percent=10, held=held) if held else None)
 
 
 def test_the_summary_says_what_comes_first() -> None:
     first = Canary(percent=10, held={"processor": "8", "api": "3"})
-    found = Planned("prod", "0" * 40, {"compute": {}}, [], canary=first)
-    assert "**prod: 10 % first**, watched: new versions of api, processor." in summary.markdown(found)
+    planned = Planned("prod", "0" * 40, {"compute": {}}, [], canary=first)
+    assert "**prod: 10 % first**, watched: new versions of api, processor." in summary.markdown(planned)
     assert "% first" not in summary.markdown(Planned("prod", "0" * 40, {"compute": {}}, []))
     assert canary.words(PROD, first) == "new versions of api, processor get 10 % of the calls first, for 20 minutes"
 

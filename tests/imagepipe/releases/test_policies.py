@@ -32,7 +32,7 @@ def policy(*, effect: str = "Allow", action: Any = "s3:GetObject", **others: Any
 def broken(
     *changes: dict[str, Any], labels: frozenset[str] = frozenset(), waived: list[Waiver] | None = None
 ) -> list[str]:
-    return [each.rule for each in judge("dev/storage", {"resource_changes": changes}, labels, waived or [])]
+    return [item.rule for item in judge("dev/storage", {"resource_changes": changes}, labels, waived or [])]
 
 
 BLOCK = dict.fromkeys(policies._BLOCKS, True)

@@ -39,8 +39,8 @@ def test_nothing_to_do_is_one_sentence() -> None:
 
 
 def test_only_outputs_is_said_so() -> None:
-    found = Planned("dev", "0" * 40, {"api": {"output_changes": {"url": {"actions": ["create"]}}}}, [])
-    assert "Only outputs change." in markdown(found)
+    outcome = Planned("dev", "0" * 40, {"api": {"output_changes": {"url": {"actions": ["create"]}}}}, [])
+    assert "Only outputs change." in markdown(outcome)
 
 
 def test_danger_comes_before_counts_and_counts_before_details() -> None:
@@ -117,9 +117,9 @@ def test_it_fits_a_comment_and_says_what_is_left_out() -> None:
 
 
 def test_programs_get_the_same() -> None:
-    found = json.loads(summary.as_json(planned(change("aws_s3_bucket.a", ["delete"], {}, None))))
-    assert found["counts"] == {"create": 0, "change": 0, "destroy": 1, "replace": 0}
-    assert len(found["dangers"]) == 1
+    document = json.loads(summary.as_json(planned(change("aws_s3_bucket.a", ["delete"], {}, None))))
+    assert document["counts"] == {"create": 0, "change": 0, "destroy": 1, "replace": 0}
+    assert len(document["dangers"]) == 1
 
 
 def test_table_has_a_row_per_unit_with_why_it_waits_and_a_total() -> None:

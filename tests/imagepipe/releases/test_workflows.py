@@ -68,7 +68,7 @@ def commands(script: str) -> Iterator[list[str]]:
 
 
 def job(name: str) -> dict[str, Any]:
-    return next(found for each, _, found in jobs() if each == name)
+    return next(outcome for item, _, outcome in jobs() if item == name)
 
 
 # --- what they call exists --------------------------------------------------------------------------------------------
@@ -120,18 +120,22 @@ def check(command: TyperCommand | TyperGroup, words: list[str], given: dict[str,
     while isinstance(command, TyperGroup):
         assert words[0] in command.commands, f"{name}: imagepipe has no {words[0]}"
         command, words = command.commands[words[0]], words[1:]
-    known = {option: each for each in command.params for option in [*each.opts, *each.secondary_opts]}
+    known = {
+        option: parameter for parameter in command.params for option in [*parameter.opts, *parameter.secondary_opts]
+    }
     used = {word for word in words if word.startswith("--")}
     assert used <= known.keys(), f"{name}: {command.name} has no {used - known.keys()}"
-    for each in command.params:
-        if each.required and isinstance(each, TyperOption):
-            assert used & {*each.opts} or str(each.envvar) in {*given, *RUNNER}, f"{name}: {command.name}: {each.name}"
+    for parameter in command.params:
+        if parameter.required and isinstance(parameter, TyperOption):
+            assert used & {*parameter.opts} or str(parameter.envvar) in {*given, *RUNNER}, (
+                f"{name}: {command.name}: {parameter.name}"
+            )
 
 
 def test_variables_that_commands_read_are_those_that_they_know() -> None:
     """A variable with a slip in its name would be no error anywhere: the command would take its default."""
     app = get_command(cli.app)
-    known = {*MAKE_VARIABLES, "GH_TOKEN", "PLAN_KEY", "LABELS"} | {str(each) for each in envvars(app)}
+    known = {*MAKE_VARIABLES, "GH_TOKEN", "PLAN_KEY", "LABELS"} | {str(envvar) for envvar in envvars(app)}
     for name, _, job in jobs():
         read = {word for step in job.get("steps", []) for word in re.findall(r"\$(\w+)", step.get("run", ""))}
         for step in [job, *job.get("steps", [])]:
@@ -143,8 +147,8 @@ def test_variables_that_commands_read_are_those_that_they_know() -> None:
 
 def envvars(command: TyperCommand | TyperGroup) -> Iterator[str]:
     if isinstance(command, TyperGroup):
-        for each in command.commands.values():
-            yield from envvars(each)
+        for item in command.commands.values():
+            yield from envvars(item)
     for parameter in command.params:
         yield from [parameter.envvar] if isinstance(parameter.envvar, str) else parameter.envvar or []
 
@@ -239,9 +243,9 @@ def test_actions_are_pinned_by_commit_with_their_version_and_each_in_one_version
             if used.startswith("./"):
                 assert (ROOT / used).exists()
                 continue
-            found = re.fullmatch(r"([\w-]+/[\w-]+)@([0-9a-f]{40}) # v\d+\.\d+\.\d+", used)
-            assert found, f"{file.name}: {used}"
-            assert pinned.setdefault(found[1], used) == used, f"{file.name}: {used}"
+            match = re.fullmatch(r"([\w-]+/[\w-]+)@([0-9a-f]{40}) # v\d+\.\d+\.\d+", used)
+            assert match, f"{file.name}: {used}"
+            assert pinned.setdefault(match[1], used) == used, f"{file.name}: {used}"
     assert len(pinned) >= 5
 
 
@@ -256,16 +260,16 @@ def test_every_workflow_says_what_may_run_beside_it() -> None:
 
 @pytest.mark.parametrize("name", ["apply/apply", "drift/compare"])
 def test_an_environment_is_worked_on_by_one_at_a_time(name: str) -> None:
-    found = job(name)
-    assert found["concurrency"]["group"].endswith("-${{ matrix.environment.name }}")
-    assert found["concurrency"]["cancel-in-progress"] is False
+    outcome = job(name)
+    assert outcome["concurrency"]["group"].endswith("-${{ matrix.environment.name }}")
+    assert outcome["concurrency"]["cancel-in-progress"] is False
 
 
 def test_environments_are_applied_one_after_another_and_none_after_one_that_failed() -> None:
-    found = job("apply/apply")
-    assert found["strategy"]["max-parallel"] == 1
-    assert found["strategy"]["fail-fast"] is True
-    assert found["environment"] == "${{ matrix.environment.name }}"
+    outcome = job("apply/apply")
+    assert outcome["strategy"]["max-parallel"] == 1
+    assert outcome["strategy"]["fail-fast"] is True
+    assert outcome["environment"] == "${{ matrix.environment.name }}"
 
 
 def test_what_workflows_offer_are_the_environments_that_there_are() -> None:

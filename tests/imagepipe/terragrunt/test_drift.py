@@ -21,8 +21,8 @@ def resource(*actions: str, address: str = "aws_sqs_queue.uploads", **change: An
     return {"address": address, "change": {"actions": list(actions), **change}}
 
 
-def only(found: dict[str, Any]) -> Difference:
-    (difference,) = drift.differences("storage", found)
+def only(result: dict[str, Any]) -> Difference:
+    (difference,) = drift.differences("storage", result)
     return difference
 
 
@@ -55,9 +55,9 @@ def test_what_somebody_deleted_is_made_again_because_of_that() -> None:
 
 
 def test_texts_that_are_json_are_looked_into() -> None:
-    before, after = ({"policy": json.dumps({"Statement": [{"Effect": each}]})} for each in ("Allow", "Deny"))
-    found = only(plan(resource("update", before=before, after=after)))
-    assert found.attributes == (Attribute("policy.Statement[0].Effect", "Allow", "Deny"),)
+    before, after = ({"policy": json.dumps({"Statement": [{"Effect": value}]})} for value in ("Allow", "Deny"))
+    outcome = only(plan(resource("update", before=before, after=after)))
+    assert outcome.attributes == (Attribute("policy.Statement[0].Effect", "Allow", "Deny"),)
 
 
 def test_secrets_are_not_shown_and_what_is_not_known_yet_is_said() -> None:
@@ -78,8 +78,10 @@ def test_secrets_are_not_shown_and_what_is_not_known_yet_is_said() -> None:
 
 
 def test_missing_and_surplus_resources_are_named_without_their_attributes() -> None:
-    found = drift.differences("storage", plan(resource("create", after={"a": 1}), resource("delete", before={"a": 1})))
-    assert [(each.action, each.attributes) for each in found] == [("create", ()), ("destroy", ())]
+    differences = drift.differences(
+        "storage", plan(resource("create", after={"a": 1}), resource("delete", before={"a": 1}))
+    )
+    assert [(item.action, item.attributes) for item in differences] == [("create", ()), ("destroy", ())]
 
 
 def test_markdown_is_the_same_for_the_same_drift_and_has_no_code_within_code() -> None:
@@ -88,13 +90,13 @@ def test_markdown_is_the_same_for_the_same_drift_and_has_no_code_within_code() -
     assert "`name`: `'a' b` → `" + "c" * 59 + "…`" in text
 
 
-@pytest.mark.parametrize("found", [[], [Difference("storage", "aws_sqs_queue.uploads", "change", True, ())]])
+@pytest.mark.parametrize("differences", [[], [Difference("storage", "aws_sqs_queue.uploads", "change", True, ())]])
 def test_a_report_is_empty_without_drift_and_the_exit_code_tells(
-    found: list[Difference], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    differences: list[Difference], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = SimpleNamespace(description="dev", environment=SimpleNamespace(name="dev"))
     monkeypatch.setattr(deliver, "load_targets", lambda *_: [target])
-    monkeypatch.setattr(drift, "find", lambda *_: found)
+    monkeypatch.setattr(drift, "find", lambda *_: differences)
     report = tmp_path / "drift/dev.md"
-    assert CliRunner().invoke(app, ["drift", "--report", str(report)]).exit_code == (2 if found else 0)
-    assert report.read_text() == (drift.markdown(found, "dev") if found else "")
+    assert CliRunner().invoke(app, ["drift", "--report", str(report)]).exit_code == (2 if differences else 0)
+    assert report.read_text() == (drift.markdown(differences, "dev") if differences else "")
