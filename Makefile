@@ -203,7 +203,7 @@ lint: setup ## Check format, lint and types; change nothing
 	@ruff check && ruff format --check
 	@mypy
 	@lint-imports --no-logo --cache-dir .mypy_cache/imports
-	@python scripts/check_words.py src lambda-image scripts docs benchmarks tests/docs tests/scripts
+	@python scripts/check_words.py
 	@python -m imagepipe.live.law --check
 	@terraform fmt -check -recursive modules && terragrunt hcl fmt --check --working-dir live
 	@TFLINT_PLUGIN_DIR="$(CURDIR)/.tools/bin" tflint --recursive --config "$(CURDIR)/.tflint.hcl" --chdir modules

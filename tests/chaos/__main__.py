@@ -45,7 +45,7 @@ def main() -> int:
     return 1 if any(report.violations for report in reports) else 0
 
 
-def _tell(console: Console, report: Report, asked: int) -> None:
+def _tell(console: Console, report: Report, events: int) -> None:
     console.print(
         f"seed {report.seed}: {report.events} events in {report.seconds:.0f} s, {sum(report.faults.values())} faults, "
         f"{report.redriven} redriven, {report.swept} swept, {len(report.violations)} violations",
@@ -56,7 +56,7 @@ def _tell(console: Console, report: Report, asked: int) -> None:
         for line in report.history.get(violation.key, []):
             console.print(f"      {line}", markup=False, soft_wrap=True)
     if report.violations:
-        console.print(f"  again: make chaos EVENTS={asked} SEED={report.seed}", soft_wrap=True)
+        console.print(f"  again: make chaos EVENTS={events} SEED={report.seed}", soft_wrap=True)
 
 
 def _save(reports: list[Report]) -> None:

@@ -36,13 +36,13 @@ class Bench:
     def upload(self, key: str, data: bytes) -> None:
         self._s3.put_object(Bucket=self._deployment.uploads, Key=key, Body=data)
 
-    def told(self, count: int) -> list[str]:
-        """What S3 has to tell of so many changes."""
-        found: list[str] = []
+    def take_events(self, count: int) -> list[str]:
+        """Take the events of so many changes from S3's queue."""
+        bodies: list[str] = []
         deadline = time.monotonic() + SECONDS
-        while len(found) < count and time.monotonic() < deadline:
-            found += [body for body in drain(self._sqs, self._deployment.told) if '"Records"' in body]
-        return found
+        while len(bodies) < count and time.monotonic() < deadline:
+            bodies += [body for body in drain(self._sqs, self._deployment.s3_events) if '"Records"' in body]
+        return bodies
 
     def send(self, bodies: list[str]) -> None:
         for start in range(0, len(bodies), 10):
@@ -96,29 +96,29 @@ def picture(number: int) -> bytes:
 def measure(deployment: Deployment) -> dict[str, Any]:
     bench = Bench(deployment)
     bench.upload("warm.png", picture(65_000))
-    bench.send(bench.told(1))
+    bench.send(bench.take_events(1))
     bench.finished()
     kinds: dict[str, dict[str, float]] = {}
     for number in range(COUNT):
         bench.upload(f"first/{number}.png", picture(number))
-    first = bench.told(COUNT)
+    first = bench.take_events(COUNT)
     kinds["first"] = bench.requests(first)
     kinds["duplicate"] = bench.requests(first)
     for number in range(COUNT):
         bench.upload(f"same/{number}.png", picture(number))
-    kinds["same content, other key"] = bench.requests(bench.told(COUNT))
+    kinds["same content, other key"] = bench.requests(bench.take_events(COUNT))
     for number in range(COUNT):
         bench.upload(f"broken/{number}.png", b"no image %d" % number)
-    kinds["rejected"] = bench.requests(bench.told(COUNT))
+    kinds["rejected"] = bench.requests(bench.take_events(COUNT))
     for number in range(COUNT):
         bench.upload(f"first/{number}.png", picture(1000 + number))
-    kinds["overwritten"] = bench.requests(bench.told(COUNT))
+    kinds["overwritten"] = bench.requests(bench.take_events(COUNT))
     for number in range(COUNT):
         deployment.cloud.client("s3").delete_object(Bucket=deployment.uploads, Key=f"first/{number}.png")
-    kinds["removed"] = bench.requests(bench.told(COUNT))
+    kinds["removed"] = bench.requests(bench.take_events(COUNT))
     for number in range(EVENTS):
         bench.upload(f"many/{number}.png", picture(10_000 + number))
-    many = bench.told(EVENTS)
+    many = bench.take_events(EVENTS)
     began = time.monotonic()
     bench.send(many)
     bench.finished()
@@ -134,17 +134,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         cloud = ChaosCloud(Path(folder) / "clone")
         try:
-            found = measure(Deployment(cloud, Path(folder) / "modules", visibility=360))
+            bodies = measure(Deployment(cloud, Path(folder) / "modules", visibility=360))
         finally:
             cloud.close()
     RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_text(json.dumps(found, indent=2) + "\n")
-    kinds = found["requests_per_image"]
+    RESULT.write_text(json.dumps(bodies, indent=2) + "\n")
+    kinds = bodies["requests_per_image"]
     table = Table("requests per image", *kinds)
     for name in sorted({name for counts in kinds.values() for name in counts}):
         table.add_row(name.replace(":", " "), *(f"{counts.get(name, 0):g}" for counts in kinds.values()))
     Console().print(table)
-    Console().print(f"{found['events_per_second']} events per second through queue, function and record")
+    Console().print(f"{bodies['events_per_second']} events per second through queue, function and record")
 
 
 if __name__ == "__main__":

@@ -135,7 +135,7 @@ class Deployment:
         self.dead_letters = self._make_queue("aws_sqs_queue.dead_letters")
         self.queue = self._make_queue("aws_sqs_queue.uploads", feeds=True)
         self.backfill = self._make_queue("aws_sqs_queue.backfill", feeds=True)
-        self.told = self._make_plain_queue("told-by-s3")
+        self.s3_events = self._make_plain_queue("s3-events")
         self.announced = self._make_plain_queue("announced")
         self._tell()
         self.compute = self._plan_compute()
@@ -173,7 +173,7 @@ class Deployment:
             BillingMode=planned["billing_mode"],
             KeySchema=key,
             AttributeDefinitions=[
-                {"AttributeName": each["name"], "AttributeType": each["type"]} for each in planned["attribute"]
+                {"AttributeName": entry["name"], "AttributeType": entry["type"]} for entry in planned["attribute"]
             ],
             GlobalSecondaryIndexes=indexes,
             StreamSpecification={"StreamEnabled": True, "StreamViewType": planned["stream_view_type"]},
@@ -201,24 +201,24 @@ class Deployment:
         return str(self.cloud.client("sqs").create_queue(QueueName=name, Attributes=attributes)["QueueUrl"])
 
     def wipe(self) -> None:
-        """Takes away all that earlier runs left, and nobody is told: the same keys mean new images then."""
+        """Remove everything that earlier runs left, without events: the same keys mean new images from now on."""
         client = self.cloud.client
         client("s3").put_bucket_notification_configuration(Bucket=self.uploads, NotificationConfiguration={})
         for bucket in (self.uploads, self.processed):
             for page in client("s3").get_paginator("list_object_versions").paginate(Bucket=bucket):
-                found = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
-                objects = [{"Key": each["Key"], "VersionId": each["VersionId"]} for each in found]
+                versions = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+                objects = [{"Key": entry["Key"], "VersionId": entry["VersionId"]} for entry in versions]
                 # XML, in which several are named, has no control characters.
-                if named := [each for each in objects if each["Key"].isprintable()]:
+                if named := [entry for entry in objects if entry["Key"].isprintable()]:
                     client("s3").delete_objects(Bucket=bucket, Delete={"Objects": named, "Quiet": True})
-                for each in objects:
-                    if not each["Key"].isprintable():
-                        client("s3").delete_object(Bucket=bucket, **each)
+                for entry in objects:
+                    if not entry["Key"].isprintable():
+                        client("s3").delete_object(Bucket=bucket, **entry)
         names = {"TableName": self.table, "ProjectionExpression": "image_id"}
         for page in client("dynamodb").get_paginator("scan").paginate(**names):
             for key in page["Items"]:
                 client("dynamodb").delete_item(TableName=self.table, Key=key)
-        for url in (self.told, self.queue, self.backfill, self.dead_letters, self.announced):
+        for url in (self.s3_events, self.queue, self.backfill, self.dead_letters, self.announced):
             client("sqs").purge_queue(QueueUrl=url)
         self._tell()
 
@@ -230,7 +230,7 @@ class Deployment:
         self.cloud.client("s3").put_bucket_notification_configuration(
             Bucket=self.uploads,
             NotificationConfiguration={
-                "QueueConfigurations": [{"QueueArn": self.arn(self.told), "Events": planned["events"]}]
+                "QueueConfigurations": [{"QueueArn": self.arn(self.s3_events), "Events": planned["events"]}]
             },
         )
 
@@ -310,7 +310,7 @@ class Deployment:
             BatchSize=records["batch_size"],
             StartingPosition=records["starting_position"],
             FilterCriteria={
-                "Filters": [{"Pattern": each["pattern"]} for each in records["filter_criteria"][0]["filter"]]
+                "Filters": [{"Pattern": entry["pattern"]} for entry in records["filter_criteria"][0]["filter"]]
             },
         )
 

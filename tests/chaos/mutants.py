@@ -38,8 +38,8 @@ MUTANTS = (
                 "records/store.py",
                 "        return self._settle(event, item, instead_of)\n",
                 "        before = self._settle(event, item, instead_of)\n"
-                "        for each in self.__dict__.pop('later', []):\n"
-                "            self._s3.put_object(**each)\n"
+                "        for request in self.__dict__.pop('later', []):\n"
+                "            self._s3.put_object(**request)\n"
                 "        return before\n",
             ),
         ),
@@ -76,10 +76,10 @@ MUTANTS = (
                 "        import json, os\n"
                 "        from image_processor import aws\n"
                 "        from image_processor.records import announcements\n"
-                "        told = {'image_id': event.image_id, 'sequencer': event.sequencer, 'revision': work.revision, 'status': status, 'status_since': ''}\n"
+                "        event_fields = {'image_id': event.image_id, 'sequencer': event.sequencer, 'revision': work.revision, 'status': status, 'status_since': ''}\n"
                 "        entry = {'EventBusName': os.environ['METRICS_NAMESPACE'] + '-images', 'Source': 'image-pipeline',\n"
                 "            'DetailType': announcements.OUTCOMES[status],\n"
-                "            'Detail': json.dumps({**told, 'id': announcements._id(told)})}\n"
+                "            'Detail': json.dumps({**event_fields, 'id': announcements._id(event_fields)})}\n"
                 "        aws.events().put_events(Entries=[entry])\n"
                 "        before = self._store.publish(event, work.revision, status, everything, instead_of=instead_of)\n",
             ),

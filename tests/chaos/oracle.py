@@ -131,7 +131,7 @@ class Oracle:
                 self.verdict.say("order", images[image], f"{_short(after)} was written over settled {_short(before)}")
             if after["status"] in OUTCOMES and _outcome(before) != _outcome(after):
                 outcomes[image].append((after["status"], after["revision"], after["sequencer"]))
-        told: dict[str, dict[tuple[str, str, str], set[str]]] = defaultdict(lambda: defaultdict(set))
+        ids_of: dict[str, dict[tuple[str, str, str], set[str]]] = defaultdict(lambda: defaultdict(set))
         bodies: dict[str, str] = {}
         for body in announced:
             event = json.loads(body)
@@ -139,21 +139,21 @@ class Oracle:
             image = detail["image_id"]
             if image not in images:
                 continue
-            told[image][detail["status"], detail["revision"], detail["sequencer"]].add(detail["id"])
+            ids_of[image][detail["status"], detail["revision"], detail["sequencer"]].add(detail["id"])
             if event["detail-type"] != OUTCOMES[detail["status"]]:
                 self.verdict.say("events", images[image], f"{event['detail-type']} of {detail['status']}")
             text = json.dumps(detail, sort_keys=True)
             if bodies.setdefault(detail["id"], text) != text:
                 self.verdict.say("events", images[image], f"two contents under one id, {detail['id']}")
         for image, key in images.items():
-            had, heard = outcomes[image], told[image]
+            had, output = outcomes[image], ids_of[image]
             if len(set(had)) != len(had):
                 self.verdict.say("events", key, f"an outcome was reached twice: {had}")
-            for outcome in set(had) - set(heard):
+            for outcome in set(had) - set(output):
                 self.verdict.say("events", key, f"{outcome} was not told")
-            for outcome in set(heard) - set(had):
+            for outcome in set(output) - set(had):
                 self.verdict.say("events", key, f"{outcome} was told and never was")
-            for outcome, ids in heard.items():
+            for outcome, ids in output.items():
                 if len(ids) > 1:
                     self.verdict.say("events", key, f"{outcome} was told under several ids")
 
@@ -167,7 +167,7 @@ class Oracle:
             else {"ShardIteratorType": "TRIM_HORIZON"}
         )
         iterator = self._streams.get_shard_iterator(StreamArn=stream, ShardId=shard, **start)["ShardIterator"]
-        found = []
+        answer = []
         while iterator:
             page = self._streams.get_records(ShardIterator=iterator, Limit=1000)
             for record in page["Records"]:
@@ -175,30 +175,30 @@ class Oracle:
                 self._deployment.judged = change["SequenceNumber"]
                 if "NewImage" in change and change["Keys"]["image_id"]["S"] in images:
                     before = plain(change["OldImage"]) if change.get("OldImage") else None
-                    found.append((before, plain(change["NewImage"])))
+                    answer.append((before, plain(change["NewImage"])))
             if not page["Records"]:
                 break
             iterator = page.get("NextShardIterator")
-        return found
+        return answer
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
     def record(self, image: str) -> dict[str, Any] | None:
-        found = self._dynamodb.get_item(
+        answer = self._dynamodb.get_item(
             TableName=self._deployment.table, Key={"image_id": {"S": image}}, ConsistentRead=True
         )
-        return plain(found["Item"]) if "Item" in found else None
+        return plain(answer["Item"]) if "Item" in answer else None
 
     def _current(self) -> dict[str, tuple[str, str]]:
         """Version id and sha256 of what lies under each key of the upload bucket."""
-        found = {}
+        outcome = {}
         for page in self._s3.get_paginator("list_objects_v2").paginate(
             Bucket=self._deployment.uploads, Prefix=self._prefix
         ):
             for entry in page.get("Contents", []):
                 answer = self._s3.get_object(Bucket=self._deployment.uploads, Key=entry["Key"])
-                found[entry["Key"]] = (answer["VersionId"], hashlib.sha256(answer["Body"].read()).hexdigest())
-        return found
+                outcome[entry["Key"]] = (answer["VersionId"], hashlib.sha256(answer["Body"].read()).hexdigest())
+        return outcome
 
     def _stored(self) -> dict[str, int]:
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._deployment.processed)

@@ -230,7 +230,7 @@ class Proxy:
                 if process is None or process.returncode is not None:
                     continue
                 with contextlib.suppress(psutil.Error):
-                    ports = {each.laddr.port for each in psutil.Process(process.pid).net_connections("tcp")}
+                    ports = {connection.laddr.port for connection in psutil.Process(process.pid).net_connections("tcp")}
                     if port in ports:
                         process.kill()
                         return
@@ -247,8 +247,8 @@ def _call(request: h11.Request, body: bytes) -> Call:
     subject = ""
     if target := headers.get("x-amz-target"):
         operation = target.rpartition(".")[2]
-        if service == "dynamodb" and (found := re.search(rb'"image_id": ?\{"S": ?"([^"]+)"', body)):
-            subject = found.group(1).decode()
+        if service == "dynamodb" and (match := re.search(rb'"image_id": ?\{"S": ?"([^"]+)"', body)):
+            subject = match.group(1).decode()
         elif service == "events" and (named := re.search(rb"image_id\W+([0-9a-f]{32})", body)):
             subject = named.group(1).decode()  # of several, the first
     elif service == "s3":

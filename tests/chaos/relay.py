@@ -24,7 +24,7 @@ class Relay:
     def __init__(self, deployment: Deployment, seed: int) -> None:
         self._deployment, self._sqs, self._seed = deployment, deployment.cloud.client("sqs"), seed
         self._dice = random.Random(f"{seed}/relay")
-        self._told: Counter[str] = Counter()  # events by key
+        self._deliveries: Counter[str] = Counter()  # events by key
         self._held: list[tuple[int, str]] = []  # rounds to wait, body
         self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
         self._ending = threading.Event()
@@ -62,29 +62,29 @@ class Relay:
             self._send(entries)
 
     def _receive(self) -> list[str]:
-        url = self._deployment.told
-        found: list[str] = []
-        while len(found) < 40:
+        url = self._deployment.s3_events
+        bodies: list[str] = []
+        while len(bodies) < 40:
             messages = self._sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=0).get(
                 "Messages", []
             )
             if not messages:
                 break
-            found += [message["Body"] for message in messages]
+            bodies += [message["Body"] for message in messages]
             entries = [
                 {"Id": str(number), "ReceiptHandle": message["ReceiptHandle"]}
                 for number, message in enumerate(messages)
             ]
             self._sqs.delete_message_batch(QueueUrl=url, Entries=entries)
-        if not found:
+        if not bodies:
             threading.Event().wait(0.05)
-        return found
+        return bodies
 
     def _dice_of(self, body: str) -> random.Random:
         """Of the n-th event of a key, whenever it is received and whatever else is."""
         keys = [record["s3"]["object"]["key"] for record in json.loads(body).get("Records", [])]
-        self._told.update(keys)
-        return random.Random(f"{self._seed}/{[(key, self._told[key]) for key in keys]}")
+        self._deliveries.update(keys)
+        return random.Random(f"{self._seed}/{[(key, self._deliveries[key]) for key in keys]}")
 
     def _mischief(self, body: str, dice: random.Random) -> list[tuple[str, int]]:
         """Bodies to send now, each with a delay in seconds; what is held back comes in a later round."""
@@ -113,9 +113,9 @@ class Relay:
 
 def drain(sqs: Any, url: str) -> list[str]:
     """Takes every message of a queue and returns their bodies."""
-    found: list[str] = []
+    bodies: list[str] = []
     while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
-        found += [message["Body"] for message in messages]
+        bodies += [message["Body"] for message in messages]
         for message in messages:
             sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-    return found
+    return bodies

@@ -62,7 +62,9 @@ def run(deployment: Deployment, seed: int, events: int, *, kill_rate: float = 0.
     report.operations, report.faults = traffic.done, proxy.faults + relay.faults
     report.seconds = time.monotonic() - began
     report.violations = oracle.verdict.violations
-    report.history = {each.key: _history(deployment, oracle, each.key) for each in report.violations[:20] if each.key}
+    report.history = {
+        version.key: _history(deployment, oracle, version.key) for version in report.violations[:20] if version.key
+    }
     return report
 
 
@@ -84,13 +86,13 @@ def sweep(deployment: Deployment, oracle: Oracle, images: set[str]) -> int:
     """The product's rule of what is an orphan; all is quiet, so no grace is needed."""
     s3 = deployment.cloud.client("s3")
     pages = s3.get_paginator("list_object_versions").paginate(Bucket=deployment.processed)
-    found = sorted((each for page in pages for each in versions(page)), key=lambda each: each.key)
+    kept = sorted((item for page in pages for item in versions(page)), key=lambda item: item.key)
 
     def shown(image: str) -> set[str]:
         record = oracle.record(image) or {}
         return {variant["key"] for variant in (record.get("variants") or {}).values()}
 
-    mine = [each for each in found if each.key.partition("/")[0] in images]
+    mine = [item for item in kept if item.key.partition("/")[0] in images]
     taken = list(orphans(mine, shown, datetime.now(UTC) + timedelta(seconds=5), timedelta(0)))
     for orphan in taken:
         for version in orphan.versions:
@@ -114,7 +116,7 @@ def _settle(deployment: Deployment, oracle: Oracle) -> None:
                 .get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
                 .values()
             )
-            for url in (deployment.queue, deployment.backfill, deployment.told)
+            for url in (deployment.queue, deployment.backfill, deployment.s3_events)
         ]
         quiet = quiet + 1 if not any(counts) else 0
         if sum(counts) < fewest:

@@ -33,19 +33,19 @@ def test_it_has_failed_after_three_times_and_its_neighbours_are_done(deployment:
     bench, proxy = Bench(deployment), deployment.cloud.proxy
     for number, key in enumerate(KEYS):
         bench.upload(key, picture(30_000 + number))
-    told = bench.told(len(KEYS))
+    bodies = bench.take_events(len(KEYS))
     proxy.faults.clear()
     proxy.schedule = Deadly(image_id(deployment.uploads, DEADLY))
     try:
-        bench.send(told)
+        bench.send(bodies)
         letters = _eventually(lambda: drain(deployment.cloud.client("sqs"), deployment.dead_letters))
     finally:
         proxy.schedule = None
     assert 3 <= proxy.faults["s3 killed before"] <= 3 * 4  # each process had up to four writes under way
-    assert letters == [body for body in told if DEADLY in body]
-    found = {key: _record(deployment, key) for key in KEYS}
-    assert found.pop(DEADLY)["reason"]["code"] == "PROCESS_KILLED"
-    assert {record["status"] for record in found.values()} == {"READY"}
+    assert letters == [body for body in bodies if DEADLY in body]
+    seen = {key: _record(deployment, key) for key in KEYS}
+    assert seen.pop(DEADLY)["reason"]["code"] == "PROCESS_KILLED"
+    assert {record["status"] for record in seen.values()} == {"READY"}
 
     bench.send(letters)
     assert _eventually(lambda: _record(deployment, DEADLY)["status"] == "READY")
@@ -53,12 +53,12 @@ def test_it_has_failed_after_three_times_and_its_neighbours_are_done(deployment:
 
 def _record(deployment: Deployment, key: str) -> dict[str, Any]:
     image = {"image_id": {"S": image_id(deployment.uploads, key)}}
-    found = deployment.cloud.client("dynamodb").get_item(TableName=deployment.table, Key=image, ConsistentRead=True)
-    return plain(found.get("Item", {}))
+    seen = deployment.cloud.client("dynamodb").get_item(TableName=deployment.table, Key=image, ConsistentRead=True)
+    return plain(seen.get("Item", {}))
 
 
 def _eventually(look: Callable[[], Any]) -> Any:
     deadline = time.monotonic() + PATIENCE
-    while not (found := look()) and time.monotonic() < deadline:
+    while not (seen := look()) and time.monotonic() < deadline:
         time.sleep(0.5)
-    return found
+    return seen

@@ -216,7 +216,7 @@ def test_every_right_is_needed(quiet: Deployment, function: str) -> None:
     assert len({statement for statement, _, _ in granted}) >= 5
     client = under_role(quiet, function)
     for right in granted:
-        quiet.set_policy(function, policy_of([each for each in granted if each != right]))
+        quiet.set_policy(function, policy_of([right_left for right_left in granted if right_left != right]))
         try:
             WORK[function](quiet, client)
         except (ClientError, urllib.error.HTTPError) as error:

@@ -55,14 +55,14 @@ def test_a_fault_depends_on_image_kind_and_count_only() -> None:
     ]
 
     def faults(order: list[Call]) -> dict[tuple[str, str], list[str | None]]:
-        schedule, found = Schedule(5, rate=0.1, kill_rate=0.05), defaultdict(list)
+        schedule, outcome = Schedule(5, rate=0.1, kill_rate=0.05), defaultdict(list)
         for call in order:
-            found[call.name, call.subject].append(schedule.fault(call))
-        return dict(found)
+            outcome[call.name, call.subject].append(schedule.fault(call))
+        return dict(outcome)
 
     first = faults(calls)
     assert first == faults(random.Random(0).sample(calls, len(calls)))
-    assert any(fault for each in first.values() for fault in each)
+    assert any(fault for drawn in first.values() for fault in drawn)
 
 
 def test_an_event_of_a_key_fares_the_same_in_any_company() -> None:

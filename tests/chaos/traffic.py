@@ -97,8 +97,8 @@ class Traffic:
         elif kind == "remove":
             self._s3.delete_object(Bucket=self._bucket, Key=key)
         else:
-            found = versions_of(self._s3, self._bucket, key)
-            chosen = [each for each in found if each["marker"] == (kind == "unremove")]
+            kept = versions_of(self._s3, self._bucket, key)
+            chosen = [version for version in kept if version["marker"] == (kind == "unremove")]
             if chosen:
                 self._s3.delete_object(Bucket=self._bucket, Key=key, VersionId=chosen[int(share * len(chosen))]["id"])
 

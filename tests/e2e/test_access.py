@@ -73,9 +73,9 @@ def test_no_other_repository_takes_a_role(deployed: Clone, owner: str) -> None:
 
 def refused(clone: Clone, role: str, call: Call) -> str:
     """The code with which a call is refused under a role; it must not go through."""
-    with pytest.raises(ClientError) as found:
+    with pytest.raises(ClientError) as raised:
         call(lambda service: clone.client("dev", service, role))
-    return str(found.value.response["Error"]["Code"])
+    return str(raised.value.response["Error"]["Code"])
 
 
 #: What whoever reads may not do: write anything, or see what people have uploaded.

@@ -64,14 +64,14 @@ def plan(clone: Clone, bundle: Path) -> str:
 
 def aliases(clone: Clone) -> dict[str, tuple[str, dict[str, float]]]:
     """By function: the version that the alias stands for, and the shares of others."""
-    functions, found = clone.client("staging", "lambda"), {}
+    functions, deployed_versions = clone.client("staging", "lambda"), {}
     for function in FUNCTIONS:
         alias = functions.get_alias(FunctionName=f"image-pipeline-staging-{function}", Name="live")
-        found[function] = (
+        deployed_versions[function] = (
             alias["FunctionVersion"],
             alias.get("RoutingConfig", {}).get("AdditionalVersionWeights", {}),
         )
-    return found
+    return deployed_versions
 
 
 def versions(clone: Clone) -> dict[str, str]:
@@ -88,7 +88,7 @@ def newest(clone: Clone) -> dict[str, str]:
         function: functions.list_versions_by_function(FunctionName=f"image-pipeline-staging-{function}")["Versions"]
         for function in FUNCTIONS
     }
-    return {function: found[-1]["Version"] for function, found in pages.items()}
+    return {function: deployed_versions[-1]["Version"] for function, deployed_versions in pages.items()}
 
 
 def begin(clone: Clone, bundle: Path) -> subprocess.Popen[str]:
@@ -103,7 +103,7 @@ def begin(clone: Clone, bundle: Path) -> subprocess.Popen[str]:
     raise AssertionError("".join(lines))
 
 
-def told(process: subprocess.Popen[str], seconds: float) -> str:
+def output_of(process: subprocess.Popen[str], seconds: float) -> str:
     return process.communicate(timeout=seconds)[1]
 
 
@@ -124,7 +124,7 @@ def test_a_tenth_of_the_calls_comes_first_and_an_alarm_takes_it_back_at_once(rel
     alarms.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="a test")
     # Quiet again before anybody looks: it was raised all the same.
     alarms.set_alarm_state(AlarmName=name, StateValue="OK", StateReason="a test")
-    last = told(process, 120).strip().splitlines()[-1]
+    last = output_of(process, 120).strip().splitlines()[-1]
     assert process.returncode == 1
     assert f"imagepipe: the alarm {name} was raised: announcer, api, processor of staging are back" in last
     assert "mend it and plan again, or make rollback ENV=staging TO=previous" in last
@@ -153,7 +153,7 @@ def test_left_by_ctrl_c_it_stays_as_it_is_and_goes_nowhere(released: Clone, bund
     assert "10 % first" in plan(released, bundle)
     process = begin(released, bundle)
     os.killpg(process.pid, signal.SIGINT)
-    assert "staging stays at 10 %: the same command goes on watching" in told(process, 60)
+    assert "staging stays at 10 %: the same command goes on watching" in output_of(process, 60)
     assert process.returncode != 0
     assert share(released).keys() == {*FUNCTIONS}
     assert "the rollout of staging is under way (10 % of the calls of announcer, api, processor)" in refusal(

@@ -29,8 +29,8 @@ def test_state_bucket_is_versioned_encrypted_private_and_tls_only(deployed: Clon
     assert rules[0]["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
     assert all(s3.get_public_access_block(**bucket)["PublicAccessBlockConfiguration"].values())
     statements = json.loads(s3.get_bucket_policy(**bucket)["Policy"])["Statement"]
-    denied = [each for each in statements if each["Effect"] == "Deny"]
-    assert any(each["Condition"] == {"Bool": {"aws:SecureTransport": "false"}} for each in denied)
+    denied = [statement for statement in statements if statement["Effect"] == "Deny"]
+    assert any(statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}} for statement in denied)
     tables = deployed.client(environment, "dynamodb").list_tables()["TableNames"]
     assert "image-pipeline-tflock" in tables
 
@@ -52,9 +52,9 @@ def test_what_was_changed_by_hand_is_found_named_and_mended(deployed: Clone) -> 
     (before,) = logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
     logs.put_retention_policy(logGroupName=group, retentionInDays=365)
 
-    found = deployed.imagepipe("drift", "--env", "dev", "--json", check=False)
-    assert found.returncode == 2
-    (difference,) = json.loads(found.stdout)["dev"]
+    finished = deployed.imagepipe("drift", "--env", "dev", "--json", check=False)
+    assert finished.returncode == 2
+    (difference,) = json.loads(finished.stdout)["dev"]
     assert (difference["unit"], difference["action"], difference["by_hand"]) == ("compute", "change", True)
     assert 'log_group.function["api"]' in difference["address"]
     changed = {"name": "retention_in_days", "deployed": 365, "wanted": before["retentionInDays"]}

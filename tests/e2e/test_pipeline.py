@@ -50,9 +50,9 @@ class Pipeline:
         return pool.request(method, path, headers={"Host": f"{host}:{port}"}, redirect=False)
 
     def record(self, key: str) -> Record:
-        found = self.api().image(hashlib.sha256(f"{self.bucket}/{key}".encode()).hexdigest()[:32])
-        assert found is not None, key
-        return found
+        seen = self.api().image(hashlib.sha256(f"{self.bucket}/{key}".encode()).hexdigest()[:32])
+        assert seen is not None, key
+        return seen
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +91,9 @@ def records(pipeline: Pipeline, folder: Path) -> dict[str, Record]:
 def eventually(check: Callable[[], Any], seconds: float = 30) -> Any:
     """Waits for something true; the local cloud answers in well under a second."""
     end = time.monotonic() + seconds
-    while not (found := check()) and time.monotonic() < end:
+    while not (seen := check()) and time.monotonic() < end:
         time.sleep(0.1)
-    return found
+    return seen
 
 
 def test_no_file_is_lost(records: dict[str, Record], folder: Path) -> None:
@@ -181,9 +181,9 @@ def test_logs_carry_image_and_request_ids(pipeline: Pipeline, records: dict[str,
         parsed = [json.loads(event["message"]) for event in events if event["message"].startswith("{")]
         return [line for line in parsed if line.get("image_id") == image_id]
 
-    found = eventually(lines)
-    assert found
-    assert all(line["function_request_id"] for line in found)
+    seen = eventually(lines)
+    assert seen
+    assert all(line["function_request_id"] for line in seen)
 
 
 def test_metrics_reach_the_namespace_that_the_dashboard_shows(pipeline: Pipeline, records: dict[str, Record]) -> None:

@@ -71,18 +71,18 @@ def deploy(clone: Clone, environment: str, bundle: Path) -> str:
 
     Where units depend on what others will put out, there is more to plan after the first wave.
     """
-    told = ""
+    output = ""
     for _ in range(3):
         clone.imagepipe("plan", "--env", environment, "--bundle", str(bundle), ROLE="plan")
         applied = clone.imagepipe(
             "apply", "--env", environment, "--bundle", str(bundle), "--yes", check=False, ROLE="apply"
         )
-        told += applied.stderr
+        output += applied.stderr
         if applied.returncode != MORE:
             break
-    assert applied.returncode == 0, told
+    assert applied.returncode == 0, output
     clone.imagepipe("smoke", "--env", environment, ROLE="apply")
-    return told
+    return output
 
 
 def commit(clone: Clone, message: str) -> None:
@@ -119,8 +119,8 @@ def test_a_pull_request_names_what_it_reaches_and_its_plan_is_exact(released: Cl
 
     assert "is not committed" in refusal(released, "plan", "--env", "dev", "--bundle", str(bundles / "early"))
     commit(released, "Say that it is all images")
-    found = json.loads(released.imagepipe("affected", "--base", "main", "--json").stdout)["units"]
-    assert {*found} == {"dev/api", "dev/monitoring"}
+    reached = json.loads(released.imagepipe("affected", "--base", "main", "--json").stdout)["units"]
+    assert {*reached} == {"dev/api", "dev/monitoring"}
 
     command = ("plan", "--env", "dev", "--units", "affected", "--base", "main", "--bundle", str(bundles / "dev"))
     released.imagepipe(*command, ROLE="plan")
@@ -138,9 +138,9 @@ def test_merged_that_very_plan_is_applied_and_recorded(released: Clone, bundles:
     assert "AccessDenied" in refusal(released, "apply", "--env", "dev", "--bundle", str(bundles / "dev"), ROLE="plan")
     assert description(released, "dev") == "Images of image-pipeline-dev"
 
-    told = released.imagepipe("apply", "--env", "dev", "--bundle", str(bundles / "dev"), ROLE="apply").stderr
-    assert "dev: api applied as planned" in told
-    assert "a new plan of dev is empty" in told
+    output = released.imagepipe("apply", "--env", "dev", "--bundle", str(bundles / "dev"), ROLE="apply").stderr
+    assert "dev: api applied as planned" in output
+    assert "a new plan of dev is empty" in output
     assert description(released, "dev") == "All images of image-pipeline-dev"
     record = deployment(released, "dev")
     assert record["status"] == "succeeded"
@@ -150,14 +150,14 @@ def test_merged_that_very_plan_is_applied_and_recorded(released: Clone, bundles:
 
 def test_what_was_done_is_not_done_again(released: Clone, bundles: Path) -> None:
     before = deployment(released, "dev")
-    told = released.imagepipe("apply", "--env", "dev", "--bundle", str(bundles / "dev")).stderr
-    assert "this bundle was applied on" in told
+    output = released.imagepipe("apply", "--env", "dev", "--bundle", str(bundles / "dev")).stderr
+    assert "this bundle was applied on" in output
     assert deployment(released, "dev") == before
 
 
 def deployment(clone: Clone, environment: str) -> dict[str, Any]:
-    found = clone.client(environment, "s3").get_object(**_record(clone, environment))
-    return dict(json.loads(found["Body"].read()))
+    stored = clone.client(environment, "s3").get_object(**_record(clone, environment))
+    return dict(json.loads(stored["Body"].read()))
 
 
 def write_deployment(clone: Clone, environment: str, content: dict[str, Any]) -> None:
@@ -173,13 +173,13 @@ def _record(clone: Clone, environment: str) -> dict[str, str]:
 def test_the_image_is_built_pushed_and_released_to_dev_and_nowhere_else(released: Clone, bundles: Path) -> None:
     before = json.loads((released.top / "live/dev/release.json").read_text())
     assert health(released, "dev") == "ok"
-    told = released.imagepipe("build-push", "--env", "dev", ROLE="apply").stderr
-    assert json.loads((released.top / "live/dev/release.json").read_text())["image"] != before["image"], told
+    output = released.imagepipe("build-push", "--env", "dev", ROLE="apply").stderr
+    assert json.loads((released.top / "live/dev/release.json").read_text())["image"] != before["image"], output
     commit(released, "Release to dev")
     push(released)
-    told = deploy(released, "dev", bundles / "image")
-    assert "compute applied as planned" in told
-    assert [health(released, each) for each in ENVIRONMENTS] == ["fine", "ok", "ok"]
+    output = deploy(released, "dev", bundles / "image")
+    assert "compute applied as planned" in output
+    assert [health(released, name) for name in ENVIRONMENTS] == ["fine", "ok", "ok"]
 
 
 @pytest.mark.rehearsal
@@ -194,8 +194,8 @@ def test_what_nobody_tried_out_goes_nowhere(released: Clone) -> None:
     written = deployment(released, "dev")
     write_deployment(released, "dev", written | {"smoked": None})
     assert "dev has not been smoke-tested: make smoke ENV=dev" in promotion_refused(released)
-    told = released.imagepipe("smoke", "--env", "dev", ROLE="apply").stderr
-    assert "an image went in, came out by the API and was removed" in told
+    output = released.imagepipe("smoke", "--env", "dev", ROLE="apply").stderr
+    assert "an image went in, came out by the API and was removed" in output
     uploads = released.outputs("dev")["upload_bucket_name"]
     assert released.client("dev", "s3").list_objects_v2(Bucket=uploads, Prefix="smoke/")["KeyCount"] == 0
 
@@ -233,7 +233,7 @@ def test_nothing_goes_on_while_an_alarm_is_raised(released: Clone) -> None:
 
 def test_a_promotion_is_one_file_on_a_branch_and_what_runs(released: Clone) -> None:
     head = released.git("rev-parse", "HEAD")
-    told = released.imagepipe("promote", "--from", "dev", "--to", "staging", ROLE="plan").stdout
+    output = released.imagepipe("promote", "--from", "dev", "--to", "staging", ROLE="plan").stdout
     assert released.git("rev-parse", "HEAD") == head
     assert released.git("status", "--porcelain") == ""
     assert released.git("diff", "--name-only", "main", "promote/staging") == "live/staging/release.json"
@@ -241,7 +241,7 @@ def test_a_promotion_is_one_file_on_a_branch_and_what_runs(released: Clone) -> N
     assert release["image"] == json.loads((released.top / "live/dev/release.json").read_text())["image"]
     assert release["modules"] == deployment(released, "dev")["commit"]
     for words in ("Say that it is all images", "no alarm of dev is raised", "| api | · | 1 | · | · |"):
-        assert words in told
+        assert words in output
     assert (released.top / "build/promotion/title.txt").read_text().startswith("Promote ")
 
 
@@ -268,9 +268,9 @@ def branch(released: Clone) -> Iterator[Clone]:
 
 
 def test_the_check_passes_what_promote_has_made(branch: Clone) -> None:
-    told = branch.imagepipe("promote-check", "--base", "main", ROLE="plan").stderr
-    assert "the registry has the image" in told
-    assert "the release may be merged" in told
+    output = branch.imagepipe("promote-check", "--base", "main", ROLE="plan").stderr
+    assert "the registry has the image" in output
+    assert "the release may be merged" in output
 
 
 def test_the_check_passes_what_releases_nothing(branch: Clone) -> None:
@@ -329,15 +329,15 @@ def test_what_has_not_run_long_enough_does_not_go_on(released: Clone) -> None:
 @pytest.mark.rehearsal
 def test_after_its_soak_it_is_proposed_for_prod(released: Clone) -> None:
     shorten(released)
-    told = released.imagepipe("promote", "--from", "staging", "--to", "prod", ROLE="plan").stdout
-    assert "no alarm of staging is raised" in told
-    assert "**prod: 10 % first**" in told
+    output = released.imagepipe("promote", "--from", "staging", "--to", "prod", ROLE="plan").stdout
+    assert "no alarm of staging is raised" in output
+    assert "**prod: 10 % first**" in output
     released.git("switch", "--quiet", "--detach", "promote/prod")
     try:
-        told = released.imagepipe("promote-check", "--base", "main", ROLE="plan").stderr
+        output = released.imagepipe("promote-check", "--base", "main", ROLE="plan").stderr
     finally:
         released.git("switch", "--quiet", "main")
-    assert "the release may be merged" in told
+    assert "the release may be merged" in output
 
 
 def shorten(clone: Clone) -> None:
@@ -356,10 +356,10 @@ def shorten(clone: Clone) -> None:
 @pytest.mark.rehearsal
 def test_prod_gets_it_in_two_steps_watched_between(released: Clone, bundles: Path) -> None:
     merge(released, "promote/prod")
-    told = deploy(released, "prod", bundles / "prod")
-    assert "get 10 % of the calls first, for 0.2 minutes" in told
-    assert "a new plan of prod is empty" in told
-    assert [health(released, each) for each in ENVIRONMENTS] == ["fine", "fine", "fine"]
+    output = deploy(released, "prod", bundles / "prod")
+    assert "get 10 % of the calls first, for 0.2 minutes" in output
+    assert "a new plan of prod is empty" in output
+    assert [health(released, name) for name in ENVIRONMENTS] == ["fine", "fine", "fine"]
     assert description(released, "prod") == "All images of image-pipeline-prod"
     assert deployment(released, "prod")["status"] == "succeeded"
 
@@ -368,9 +368,9 @@ def test_prod_gets_it_in_two_steps_watched_between(released: Clone, bundles: Pat
 def test_prod_goes_back_to_what_it_ran_at_once(released: Clone, bundles: Path) -> None:
     released.imagepipe("rollback", "--env", "prod", "--to", "previous", ROLE="plan")
     merge(released, "rollback/prod")
-    told = deploy(released, "prod", bundles / "prod-back")
-    assert "% of the calls first" not in told
-    assert [health(released, each) for each in ENVIRONMENTS] == ["fine", "fine", "ok"]
+    output = deploy(released, "prod", bundles / "prod-back")
+    assert "% of the calls first" not in output
+    assert [health(released, name) for name in ENVIRONMENTS] == ["fine", "fine", "ok"]
     assert description(released, "prod") == "Images of image-pipeline-prod"
 
 
@@ -378,11 +378,11 @@ def test_prod_goes_back_to_what_it_ran_at_once(released: Clone, bundles: Path) -
 def test_what_somebody_changes_by_hand_in_prod_is_found_named_and_mended(released: Clone) -> None:
     name = "image-pipeline-prod-queue-age"
     released.client("prod", "cloudwatch").disable_alarm_actions(AlarmNames=[name])
-    found = released.imagepipe("drift", "--env", "prod", "--json", check=False, ROLE="plan")
-    assert found.returncode == 2, found.stderr
-    (difference,) = json.loads(found.stdout)["prod"]
+    drifted = released.imagepipe("drift", "--env", "prod", "--json", check=False, ROLE="plan")
+    assert drifted.returncode == 2, drifted.stderr
+    (difference,) = json.loads(drifted.stdout)["prod"]
     assert difference["by_hand"] is True
-    assert [each["name"] for each in difference["attributes"]] == ["actions_enabled"]
+    assert [item["name"] for item in difference["attributes"]] == ["actions_enabled"]
     released.imagepipe("apply", "--env", "prod", "--yes", ROLE="apply")
     assert released.imagepipe("drift", "--env", "prod", ROLE="plan").returncode == 0
 
@@ -391,9 +391,11 @@ def test_a_plan_is_stale_once_the_state_has_moved(released: Clone, bundles: Path
     bundle = str(bundles / "stale")
     released.imagepipe("plan", "--env", "staging", "--units", "api", "--bundle", bundle)
     released.terragrunt("run", "--", "taint", "aws_lambda_permission.api", unit="staging/api")
-    told = refusal(released, "apply", "--env", "staging", "--bundle", bundle, "--yes")
+    output = refusal(released, "apply", "--env", "staging", "--bundle", bundle, "--yes")
     released.terragrunt("run", "--", "untaint", "aws_lambda_permission.api", unit="staging/api")
-    assert re.search(r"staging/api has changed since it was planned \(its state had serial \d+, now serial \d+\)", told)
+    assert re.search(
+        r"staging/api has changed since it was planned \(its state had serial \d+, now serial \d+\)", output
+    )
 
 
 @pytest.mark.parametrize(
@@ -432,10 +434,10 @@ def test_a_unit_that_is_gone_is_not_forgotten(released: Clone, bundles: Path) ->
     released.git("mv", "live/dev/monitoring", "live/dev/watching")
     commit(released, "Rename a unit")
     try:
-        told = refusal(released, "plan", "--env", "dev", "--units", "storage", "--bundle", str(bundles / "orphan"))
+        output = refusal(released, "plan", "--env", "dev", "--units", "storage", "--bundle", str(bundles / "orphan"))
     finally:
         released.git("reset", "--quiet", "--hard", "HEAD~1")
-    assert "live/dev/monitoring is gone, but what it deployed is not" in told
+    assert "live/dev/monitoring is gone, but what it deployed is not" in output
 
 
 @pytest.mark.aside
@@ -452,8 +454,8 @@ def test_an_apply_that_died_goes_on_where_it_stopped(released: Clone, bundles: P
     assert "an apply of dev died after it had changed announcer, api, processor" in refusal(
         released, "plan", "--env", "dev", "--units", "compute", "--bundle", str(bundles / "later")
     )
-    told = released.imagepipe("apply", "--env", "dev", "--bundle", bundle)
-    assert "a new plan of dev is empty" in told.stderr
+    output = released.imagepipe("apply", "--env", "dev", "--bundle", bundle)
+    assert "a new plan of dev is empty" in output.stderr
     assert deployment(released, "dev")["status"] == "succeeded"
     function = released.client("dev", "lambda").get_function(FunctionName="image-pipeline-dev-api", Qualifier="live")
     assert function["Configuration"]["Environment"]["Variables"]["LOG_LEVEL"] == "WARNING"
@@ -474,9 +476,9 @@ def interrupt_apply(clone: Clone, bundle: str) -> None:
     process = clone.start("apply", "--env", "dev", "--bundle", bundle)
     eventually(changed, seconds=120)
     os.killpg(process.pid, signal.SIGINT)
-    _, told = process.communicate()
+    _, output = process.communicate()
     assert process.returncode == 130
-    assert "interrupted: Terraform ends what it has begun" in told
+    assert "interrupted: Terraform ends what it has begun" in output
     log = (clone.top / "build/logs/dev-apply-compute.log").read_text()
     assert "Interrupt received" in log
     assert functions.get_alias(FunctionName=name, Name="live")["FunctionVersion"] == serving
@@ -489,9 +491,9 @@ def test_rolled_back_it_runs_what_it_ran_before(released: Clone, bundles: Path) 
     )
     released.imagepipe("rollback", "--env", "staging", "--to", "previous")
     released.git("switch", "--quiet", "--detach", "rollback/staging")
-    told = released.imagepipe("promote-check", "--base", "main", check=False)
+    output = released.imagepipe("promote-check", "--base", "main", check=False)
     released.git("switch", "--quiet", "main")
-    assert told.returncode == 0, told.stderr
+    assert output.returncode == 0, output.stderr
     merge(released, "rollback/staging")
     deploy(released, "staging", bundles / "back")
     assert description(released, "staging") == "Images of image-pipeline-staging"

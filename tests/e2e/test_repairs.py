@@ -95,7 +95,7 @@ def test_failed_images_are_shown_and_put_back(environment: Environment, upload: 
     environment.send("uploads-dlq", "what is this?")
 
     code, shown, _ = environment.run("failures", "--status", "FAILED", "--json")
-    groups = {(each["status"], each["reason"]): each for each in json.loads(shown)}
+    groups = {(group["status"], group["reason"]): group for group in json.loads(shown)}
     assert code == FOUND
     assert (
         groups["FAILED", "NO_REASON"]["images"][0] | {"name": key, "dead_letter": True}
@@ -129,7 +129,7 @@ def test_reprocess_makes_an_image_again_under_a_new_revision(
     listed = environment.client("s3").list_objects_v2(
         Bucket=environment.processed_bucket, Prefix=f"{after['image_id']}/"
     )
-    assert {entry["Key"] for entry in listed["Contents"]} == {each["key"] for each in after["variants"].values()}
+    assert {entry["Key"] for entry in listed["Contents"]} == {group["key"] for group in after["variants"].values()}
 
     _, _, said = environment.run("reprocess", before["image_id"], "--yes")
     assert "no image is left to reprocess" in said
@@ -173,7 +173,7 @@ def test_reconcile_mends_what_no_event_will_mend(environment: Environment, uploa
 
     def differences() -> tuple[int, set[tuple[str, str]]]:
         code, shown, _ = environment.run("reconcile", "--min-age", "1s", "--json")
-        return code, {(each["trouble"], each["name"]) for each in map(json.loads, shown.splitlines())}
+        return code, {(group["trouble"], group["name"]) for group in map(json.loads, shown.splitlines())}
 
     wrecked = {
         ("MISSING_RECORD", unknown),

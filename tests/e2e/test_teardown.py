@@ -49,7 +49,7 @@ def holdings(clone: Clone, environment: str) -> dict[str, list[str]]:
         return clone.client(environment, service)
 
     providers = client("iam").list_open_id_connect_providers()
-    found = {
+    fields = {
         "buckets": [bucket["Name"] for bucket in client("s3").list_buckets()["Buckets"]],
         "tables": client("dynamodb").list_tables()["TableNames"],
         "queues": client("sqs").list_queues().get("QueueUrls", []),
@@ -58,16 +58,16 @@ def holdings(clone: Clone, environment: str) -> dict[str, list[str]]:
             mapping["UUID"] for mapping in client("lambda").list_event_source_mappings()["EventSourceMappings"]
         ],
         "policies": [policy["PolicyName"] for policy in client("iam").list_policies(Scope="Local")["Policies"]],
-        "providers": [each["Arn"] for each in providers["OpenIDConnectProviderList"]],
+        "providers": [item["Arn"] for item in providers["OpenIDConnectProviderList"]],
         "roles": [role["RoleName"] for role in client("iam").list_roles()["Roles"]],
         "log groups": [group["logGroupName"] for group in client("logs").describe_log_groups()["logGroups"]],
         "apis": [api["Name"] for api in client("apigatewayv2").get_apis()["Items"]],
         "alarms": [alarm["AlarmName"] for alarm in client("cloudwatch").describe_alarms()["MetricAlarms"]],
         "dashboards": [board["DashboardName"] for board in client("cloudwatch").list_dashboards()["DashboardEntries"]],
         "topics": [topic["TopicArn"] for topic in client("sns").list_topics()["Topics"]],
-        "repositories": [each["repositoryName"] for each in client("ecr").describe_repositories()["repositories"]],
+        "repositories": [item["repositoryName"] for item in client("ecr").describe_repositories()["repositories"]],
     }
-    return {kind: sorted(items) for kind, items in found.items() if items}
+    return {kind: sorted(items) for kind, items in fields.items() if items}
 
 
 def test_destroying_twice_is_no_error(deployed: Clone) -> None:

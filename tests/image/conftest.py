@@ -52,13 +52,13 @@ def clone(
     root: Path, base_image: None, tmp_path_factory: pytest.TempPathFactory, copy_working_tree: Callable[..., None]
 ) -> Iterator[Clone]:
     """A clone with everything committed and the image built."""
-    found = Clone(tmp_path_factory.mktemp("image") / "clone")
-    copy_working_tree(found.top)
-    found.begin()
-    found.use(root)
-    found.imagepipe("build", "--platform", build.native_platform())
-    yield found
-    found.imagepipe("down", check=False)
+    copy = Clone(tmp_path_factory.mktemp("image") / "clone")
+    copy_working_tree(copy.top)
+    copy.begin()
+    copy.use(root)
+    copy.imagepipe("build", "--platform", build.native_platform())
+    yield copy
+    copy.imagepipe("down", check=False)
 
 
 @pytest.fixture(scope="session")
@@ -67,22 +67,22 @@ def other_clone(root: Path, clone: Clone, canary: dict[str, str], tmp_path_facto
 
     And where Docker builds the first one, this one is built without.
     """
-    found = Clone(tmp_path_factory.mktemp("elsewhere") / "a longer name" / "clone")
-    found.top.parent.mkdir()
+    copy = Clone(tmp_path_factory.mktemp("elsewhere") / "a longer name" / "clone")
+    copy.top.parent.mkdir()
     before = os.umask(0o077)
     try:
-        subprocess.run(["git", "clone", "--quiet", str(clone.top), str(found.top)], check=True)
-        found.use(root)
+        subprocess.run(["git", "clone", "--quiet", str(clone.top), str(copy.top)], check=True)
+        copy.use(root)
         settings: dict[str, Any] = {
             "TZ": "Asia/Tokyo",
             "PYTHONHASHSEED": "7",
             "DOCKER_HOST": "unix:///nowhere",
             **canary,
         }
-        found.imagepipe("build", "--platform", build.native_platform(), **settings)
+        copy.imagepipe("build", "--platform", build.native_platform(), **settings)
     finally:
         os.umask(before)
-    return found
+    return copy
 
 
 @pytest.fixture(scope="session")
@@ -94,7 +94,7 @@ def canary(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     }
     folder = tmp_path_factory.mktemp("lent")
     for name, candidates in lent.items():
-        own = next((Path(each).read_text() for each in candidates if os.path.isfile(each)), "")
+        own = next((Path(candidate).read_text() for candidate in candidates if os.path.isfile(candidate)), "")
         (folder / name).write_text(f"{own}\n# {CANARY}\n")
     if "BEGIN CERTIFICATE" not in (folder / "PIP_CERT").read_text():
         # A machine without certificates of its own must not get pip an empty list of them.
@@ -106,11 +106,11 @@ def canary(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def foreign_clone(root: Path, clone: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """A clone whose image is built for the platform that this machine is not."""
     base.find(FOREIGN.split("/")[1])
-    found = Clone(tmp_path_factory.mktemp("foreign") / "clone")
-    subprocess.run(["git", "clone", "--quiet", str(clone.top), str(found.top)], check=True)
-    found.use(root, FOREIGN)
-    found.imagepipe("build", "--platform", FOREIGN)
-    return found
+    copy = Clone(tmp_path_factory.mktemp("foreign") / "clone")
+    subprocess.run(["git", "clone", "--quiet", str(clone.top), str(copy.top)], check=True)
+    copy.use(root, FOREIGN)
+    copy.imagepipe("build", "--platform", FOREIGN)
+    return copy
 
 
 @pytest.fixture(scope="session")

@@ -46,8 +46,8 @@ def test_two_clones_build_the_same_digest(clone: Clone, other_clone: Clone) -> N
 
 def test_second_build_only_says_what_there_is(clone: Clone) -> None:
     before = (clone.image.folder / "index.json").stat().st_mtime_ns
-    told = clone.imagepipe("build", "--platform", build.native_platform()).stderr
-    assert "nothing changed" in told
+    finished = clone.imagepipe("build", "--platform", build.native_platform()).stderr
+    assert "nothing changed" in finished
     assert (clone.image.folder / "index.json").stat().st_mtime_ns == before
 
 
@@ -82,15 +82,15 @@ def test_runtime_client_is_the_entry_point(clone: Clone) -> None:
 
 
 def test_every_program_and_library_is_of_the_image_s_platform(clone: Clone, foreign_clone: Clone) -> None:
-    for found in (clone, foreign_clone):
-        assert found.image.platform == found.record["platform"]
+    for components in (clone, foreign_clone):
+        assert components.image.platform == components.record["platform"]
         machines = {
             name: int.from_bytes(content[18:20], "little")
-            for name, _, content in files(found, base=True)
+            for name, _, content in files(components, base=True)
             if content.startswith(b"\x7fELF")
         }
         assert len([name for name in machines if name.startswith("var/task/")]) > 10
-        assert set(machines.values()) == {ELF_MACHINES[found.record["platform"]]}
+        assert set(machines.values()) == {ELF_MACHINES[components.record["platform"]]}
     assert foreign_clone.record["platform"] == FOREIGN
 
 
@@ -232,10 +232,10 @@ def test_bill_of_materials_names_packages_wheels_and_what_is_inside_them(clone: 
     bom = json.loads(sbom.describe(clone.image))
     assert bom["bomFormat"] == "CycloneDX"
     assert bom["metadata"]["component"]["version"] == clone.image.digest
-    found = {component["name"]: component for component in bom["components"]}
-    assert found["libc6"]["purl"].startswith("pkg:deb/debian/libc6@")
-    assert found["botocore"]["purl"].startswith("pkg:pypi/botocore@")
-    inside = {wheel: {part["name"]: part for part in found[wheel].get("components", [])} for wheel in found}
+    components = {component["name"]: component for component in bom["components"]}
+    assert components["libc6"]["purl"].startswith("pkg:deb/debian/libc6@")
+    assert components["botocore"]["purl"].startswith("pkg:pypi/botocore@")
+    inside = {wheel: {part["name"]: part for part in components[wheel].get("components", [])} for wheel in components}
     assert {"libaom", "mozjpeg", "glib", "libpng", "libwebp", "librsvg-2.0"} <= inside["pyvips-binary"].keys()
     assert inside["pyvips-binary"]["libaom"]["purl"].startswith("pkg:generic/libaom@3.")
     assert "curl" in inside["awslambdaric"]

@@ -76,18 +76,18 @@ def test_emulated_ecr_knows_it_by_the_tag_that_is_kept(clone: Clone, pushed: str
     client = boto3.Session(cloud["AWS_ACCESS_KEY_ID"], "local", region_name="eu-west-1").client(
         "ecr", endpoint_url=cloud["AWS_ENDPOINT_URL"], verify=cloud["AWS_CA_BUNDLE"]
     )
-    (found,) = client.describe_images(repositoryName=REPOSITORY, imageIds=[{"imageDigest": clone.image.digest}])[
+    (details,) = client.describe_images(repositoryName=REPOSITORY, imageIds=[{"imageDigest": clone.image.digest}])[
         "imageDetails"
     ]
-    assert found["imageTags"] == [f"release-{clone.image.digest[7:23]}"]
+    assert details["imageTags"] == [f"release-{clone.image.digest[7:23]}"]
 
 
 def test_second_time_builds_nothing_pushes_nothing_and_changes_nothing(clone: Clone, pushed: str) -> None:
     before = (clone.top / "live/dev/release.json").read_bytes()
-    told = clone.imagepipe("build-push", "--env", "dev").stderr
-    assert "nothing changed" in told
-    assert f"has {clone.image.digest} already" in told
-    assert "pushing" not in told
+    finished = clone.imagepipe("build-push", "--env", "dev").stderr
+    assert "nothing changed" in finished
+    assert f"has {clone.image.digest} already" in finished
+    assert "pushing" not in finished
     assert (clone.top / "live/dev/release.json").read_bytes() == before
 
 
@@ -140,7 +140,7 @@ def registry_at(storage: Path, port: int, *megabytes: int) -> Iterator["subproce
         f"http: {{addr: '127.0.0.1:{port}'}}\n"
     )
     storage.mkdir(exist_ok=True)
-    small = [part for each in megabytes for part in ("--size", str(each * 1024 * 1024), "--tmpfs", str(storage))]
+    small = [part for size in megabytes for part in ("--size", str(size * 1024 * 1024), "--tmpfs", str(storage))]
     program = next(filter(None, map(shutil.which, image_registry.PROGRAMS)))
     command = ["bwrap", "--dev-bind", "/", "/", "--die-with-parent", *small, program, "serve", str(settings)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -227,8 +227,8 @@ def test_image_on_a_stand_in_is_for_the_local_cloud_only(monkeypatch: pytest.Mon
 @mock_aws
 def test_ecr_is_logged_in_to_with_a_token_that_is_kept_nowhere() -> None:
     client = boto3.client("ecr", region_name="eu-west-1", aws_access_key_id="a", aws_secret_access_key="b")
-    with registries.ecr(client, "444444444444", "eu-west-1") as found:
-        settings = Path(found.variables["DOCKER_CONFIG"]) / "config.json"
+    with registries.ecr(client, "444444444444", "eu-west-1") as details:
+        settings = Path(details.variables["DOCKER_CONFIG"]) / "config.json"
         assert list(json.loads(settings.read_text())["auths"]) == ["444444444444.dkr.ecr.eu-west-1.amazonaws.com"]
     assert not settings.exists()
 

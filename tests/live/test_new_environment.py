@@ -39,10 +39,10 @@ def environments(clone: Clone, *options: str) -> list[dict[str, str]]:
 
 
 def test_workflows_take_it_in_its_place(clone: Clone) -> None:
-    found = environments(clone)
-    assert [environment["name"] for environment in found] == ["shared", "dev", "qa", "staging", "prod"]
-    assert found[2]["apply_role"] == f"arn:aws:iam::{ACCOUNT}:role/image-pipeline-qa-ci-apply"
-    assert found[2]["serves"] is True
+    listed = environments(clone)
+    assert [environment["name"] for environment in listed] == ["shared", "dev", "qa", "staging", "prod"]
+    assert listed[2]["apply_role"] == f"arn:aws:iam::{ACCOUNT}:role/image-pipeline-qa-ci-apply"
+    assert listed[2]["serves"] is True
 
 
 def test_a_change_reaches_it(clone: Clone) -> None:

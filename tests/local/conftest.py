@@ -98,10 +98,10 @@ def policy(*statements: dict[str, Any]) -> str:
 def eventually(look: Callable[[], Found], seconds: float = 20) -> Found:
     """The first true value that `look` returns, or a failure after a bounded time."""
     deadline = time.monotonic() + seconds
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"nothing after {seconds} s; last seen: {found!r}"
+    while not (seen := look()):
+        assert time.monotonic() < deadline, f"nothing after {seconds} s; last seen: {seen!r}"
         time.sleep(0.1)
-    return found
+    return seen
 
 
 def add_http_api(cloud: Cloud, function_arn: str, routes: dict[str, str]) -> str:

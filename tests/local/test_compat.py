@@ -80,16 +80,16 @@ def test_every_mend_has_a_report_and_a_test_that_says_when_it_may_go() -> None:
 
 
 def test_run_image_functions_in(upstream: Cloud, cloud: Cloud) -> None:
-    for each in (upstream, cloud):
-        each.add_function("unnamed", ECHO)
+    for emulator in (upstream, cloud):
+        emulator.add_function("unnamed", ECHO)
     assert upstream.invoke("unnamed")[1] is not None, upstream_does_it_now("run_image_functions_in")
     assert cloud.invoke("unnamed")[1] is None
 
 
 def test_run_image_functions_in_leaves_logs_to_the_role(upstream: Cloud, cloud: Cloud) -> None:
-    for each in (upstream, cloud):
-        each.add_function("quiet", ECHO, {**logs_statement("quiet"), "Effect": "Deny"})
-        each.invoke("quiet")
+    for emulator in (upstream, cloud):
+        emulator.add_function("quiet", ECHO, {**logs_statement("quiet"), "Effect": "Deny"})
+        emulator.invoke("quiet")
     assert "/aws/lambda/quiet" in _log_groups(upstream), upstream_does_it_now("run_image_functions_in")
     assert "/aws/lambda/quiet" not in _log_groups(cloud)
 
@@ -98,9 +98,9 @@ def test_share_calls_by_weight(upstream: Cloud, cloud: Cloud) -> None:
     """Upstream needs no place to run functions for this: it names the version that it has called."""
     which = "def handler(event, context):\n    return {'statusCode': 200, 'body': context.function_version}"
     called = {}
-    for name, each in (("upstream", upstream), ("ours", cloud)):
-        old, new = _two_versions(each, "weighted", which)
-        functions = each.client("lambda")
+    for name, emulator in (("upstream", upstream), ("ours", cloud)):
+        old, new = _two_versions(emulator, "weighted", which)
+        functions = emulator.client("lambda")
         answers = [functions.invoke(FunctionName="weighted", Qualifier="live") for _ in range(40)]
         called[name] = {answer["ExecutedVersion"] for answer in answers}
     assert called["upstream"] == {old}, upstream_does_it_now("share_calls_by_weight")
@@ -148,41 +148,41 @@ def _two_versions(cloud: Cloud, name: str, handler: str) -> tuple[str, str]:
 
 def test_find_apis_of_every_account(upstream: Cloud, cloud: Cloud) -> None:
     status = {}
-    for name, each in (("upstream", upstream), ("ours", cloud)):
-        arn = each.add_function("behind_api", ECHO)
-        status[name] = call(each, "GET", f"{add_http_api(each, arn, {'GET /here': 'NONE'})}/here").status
+    for name, emulator in (("upstream", upstream), ("ours", cloud)):
+        arn = emulator.add_function("behind_api", ECHO)
+        status[name] = call(emulator, "GET", f"{add_http_api(emulator, arn, {'GET /here': 'NONE'})}/here").status
     assert status["upstream"] == 404, upstream_does_it_now("find_apis_of_every_account")
     assert status["ours"] == 200
 
 
 def test_give_apis_all_their_paths(upstream: Cloud, cloud: Cloud) -> None:
     bodies = {}
-    for name, each in (("upstream", upstream), ("ours", cloud)):
-        arn = each.add_function("healthy", ECHO)
-        api = add_http_api(each, arn, {"GET /health": "NONE"}).split("/")[-2]
-        host = f"{api}.execute-api.localhost:{each.local.endpoint.rsplit(':', 1)[1]}"
-        bodies[name] = call(each, "GET", f"{each.local.endpoint}/health", host=host).data
+    for name, emulator in (("upstream", upstream), ("ours", cloud)):
+        arn = emulator.add_function("healthy", ECHO)
+        api = add_http_api(emulator, arn, {"GET /health": "NONE"}).split("/")[-2]
+        host = f"{api}.execute-api.localhost:{emulator.local.endpoint.rsplit(':', 1)[1]}"
+        bodies[name] = call(emulator, "GET", f"{emulator.local.endpoint}/health", host=host).data
     assert b"services" in bodies["upstream"], upstream_does_it_now("give_apis_all_their_paths")
     assert bodies["ours"] == b"here"
 
 
 def test_keep_function_errors_from_callers(upstream: Cloud, cloud: Cloud) -> None:
     answers = {}
-    for name, each in (("upstream", upstream), ("ours", cloud)):
-        arn = each.add_function("fails", "def handler(event, context):\n    raise ValueError('our secret')")
-        api = add_http_api(each, arn, {"GET /fails": "NONE"})
+    for name, emulator in (("upstream", upstream), ("ours", cloud)):
+        arn = emulator.add_function("fails", "def handler(event, context):\n    raise ValueError('our secret')")
+        api = add_http_api(emulator, arn, {"GET /fails": "NONE"})
         signed = boto3.Session(ACCOUNT, "local").get_credentials()  # so that upstream finds the API
-        answers[name] = call(each, "GET", f"{api}/fails", signed)
+        answers[name] = call(emulator, "GET", f"{api}/fails", signed)
     assert answers["upstream"].status == 502, upstream_does_it_now("keep_function_errors_from_callers")
     assert (answers["ours"].status, answers["ours"].json()) == (500, {"message": "Internal Server Error"})
 
 
 def test_tell_roles_who_assumes_them(upstream: Cloud, cloud: Cloud) -> None:
-    def can_assume(each: Cloud, name: str, key: str, value: str) -> bool:
+    def can_assume(emulator: Cloud, name: str, key: str, value: str) -> bool:
         condition = {"StringEquals": {key: value}}
-        role = each.add_role(name, logs_statement(name), Condition=condition)
+        role = emulator.add_role(name, logs_statement(name), Condition=condition)
         try:
-            each.client("sts").assume_role(RoleArn=role, RoleSessionName="resize")
+            emulator.client("sts").assume_role(RoleArn=role, RoleSessionName="resize")
         except ClientError:
             return False
         return True
@@ -217,15 +217,15 @@ def is_allowed(call: Callable[..., Any], **parameters: Any) -> bool:
     return True
 
 
-def add_bounded(each: Cloud) -> Callable[[str], bool]:
+def add_bounded(emulator: Cloud) -> Callable[[str], bool]:
     """Whether somebody who may make roles with one boundary can make one with another."""
     boundary = f"arn:aws:iam::{ACCOUNT}:policy/most"
     for name in ("most", "more"):
-        each.client("iam").create_policy(PolicyName=name, PolicyDocument=policy(allow("s3:GetObject")))
-    each.add_role(
+        emulator.client("iam").create_policy(PolicyName=name, PolicyDocument=policy(allow("s3:GetObject")))
+    emulator.add_role(
         "may-make", allow("iam:CreateRole", Condition={"StringEquals": {"iam:PermissionsBoundary": boundary}})
     )
-    iam = each.client("iam", **assumed(each, "may-make"))
+    iam = emulator.client("iam", **assumed(emulator, "may-make"))
 
     def can_make(name: str) -> bool:
         arn = f"arn:aws:iam::{ACCOUNT}:policy/{name}"
@@ -236,34 +236,38 @@ def add_bounded(each: Cloud) -> Callable[[str], bool]:
     return can_make
 
 
-def add_locks(each: Cloud) -> Callable[[str], bool]:
+def add_locks(emulator: Cloud) -> Callable[[str], bool]:
     """Whether somebody who may write items of one name can write one of another."""
     key = {"AttributeName": "LockID"}
-    each.client("dynamodb").create_table(
+    emulator.client("dynamodb").create_table(
         TableName="locks", KeySchema=[{**key, "KeyType": "HASH"}], BillingMode="PAY_PER_REQUEST",
         AttributeDefinitions=[{**key, "AttributeType": "S"}],
     )  # fmt: skip
     own = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["own/*"]}, "Null": {"dynamodb:LeadingKeys": "false"}}
-    each.add_role("may-lock", allow("dynamodb:PutItem", Condition=own))
-    table = each.client("dynamodb", **assumed(each, "may-lock"))
+    emulator.add_role("may-lock", allow("dynamodb:PutItem", Condition=own))
+    table = emulator.client("dynamodb", **assumed(emulator, "may-lock"))
     return lambda name: is_allowed(table.put_item, TableName="locks", Item={"LockID": {"S": name}})
 
 
-def add_mappings(each: Cloud) -> Callable[[str], bool]:
+def add_mappings(emulator: Cloud) -> Callable[[str], bool]:
     """Whether somebody who may feed one function can feed another."""
     for name in ("own_fed", "other_fed"):
-        each.add_function(name, ECHO, logs_statement(name), allow("sqs:*"))
-    queue = each.client("sqs").create_queue(QueueName="fed")["QueueUrl"]
-    arn = each.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        emulator.add_function(name, ECHO, logs_statement(name), allow("sqs:*"))
+    queue = emulator.client("sqs").create_queue(QueueName="fed")["QueueUrl"]
+    arn = emulator.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"][
+        "QueueArn"
+    ]
     own = {"ArnLike": {"lambda:FunctionArn": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:own_*"}}
     actions = ("lambda:CreateEventSourceMapping", "lambda:DeleteEventSourceMapping")
-    each.add_role("may-feed", allow(*actions, Condition=own))
-    functions = each.client("lambda", **assumed(each, "may-feed"))
+    emulator.add_role("may-feed", allow(*actions, Condition=own))
+    functions = emulator.client("lambda", **assumed(emulator, "may-feed"))
 
     def can_feed(name: str) -> bool:
         return is_allowed(functions.create_event_source_mapping, FunctionName=name, EventSourceArn=arn) and all(
             is_allowed(functions.delete_event_source_mapping, UUID=mapping["UUID"])
-            for mapping in each.client("lambda").list_event_source_mappings(FunctionName=name)["EventSourceMappings"]
+            for mapping in emulator.client("lambda").list_event_source_mappings(FunctionName=name)[
+                "EventSourceMappings"
+            ]
         )
 
     return can_feed
@@ -282,12 +286,12 @@ def test_tell_policies_more_of_requests(
 
 
 def test_tell_policies_more_of_requests_and_ask_who_passes_roles(upstream: Cloud, cloud: Cloud) -> None:
-    def can_pass(each: Cloud, name: str) -> bool:
-        arns = {role: each.add_role(f"{name}-{role}", logs_statement(name)) for role in ("own", "other")}
+    def can_pass(emulator: Cloud, name: str) -> bool:
+        arns = {role: emulator.add_role(f"{name}-{role}", logs_statement(name)) for role in ("own", "other")}
         passing = allow("iam:PassRole", resource=arns["own"])
         passing["Condition"] = {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}
-        each.add_role(f"{name}-deploys", allow("lambda:CreateFunction"), passing)
-        functions = each.client("lambda", **assumed(each, f"{name}-deploys"))
+        emulator.add_role(f"{name}-deploys", allow("lambda:CreateFunction"), passing)
+        functions = emulator.client("lambda", **assumed(emulator, f"{name}-deploys"))
         return is_allowed(
             functions.create_function, FunctionName=f"{name}-new", PackageType="Image", Code={"ImageUri": IMAGE},
             Role=arns[name],
@@ -302,19 +306,19 @@ def test_find_what_requests_are_about(upstream: Cloud, cloud: Cloud) -> None:
     watch, bus = f"arn:aws:cloudwatch::{ACCOUNT}:dashboard/own", f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/own"
     topic, alarm = f"arn:aws:sns:{REGION}:{ACCOUNT}:own", f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:own"
 
-    def allowed(each: Cloud, name: str) -> dict[str, bool]:
+    def allowed(emulator: Cloud, name: str) -> dict[str, bool]:
         actions = {
             "cloudwatch:DeleteAlarms": alarm, "cloudwatch:PutDashboard": watch, "events:CreateEventBus": bus,
             "ecr:DescribeRepositories": f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/own",
             "iam:PassRole": "*", "lambda:CreateFunction": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:own",
             "sns:ListTagsForResource": topic,
         }  # fmt: skip
-        each.client("sns").create_topic(Name=name)
-        each.client("ecr").create_repository(repositoryName=name)
-        each.add_role(f"about-{name}", *(allow(action, resource=arn) for action, arn in actions.items()))
+        emulator.client("sns").create_topic(Name=name)
+        emulator.client("ecr").create_repository(repositoryName=name)
+        emulator.add_role(f"about-{name}", *(allow(action, resource=arn) for action, arn in actions.items()))
 
         def client(service: str) -> Any:
-            return each.client(service, **assumed(each, f"about-{name}"))
+            return emulator.client(service, **assumed(emulator, f"about-{name}"))
 
         return {
             "alarm": is_allowed(client("cloudwatch").delete_alarms, AlarmNames=[name]),
@@ -339,19 +343,21 @@ def test_find_what_requests_are_about(upstream: Cloud, cloud: Cloud) -> None:
 
 
 def test_find_which_version_is_called(upstream: Cloud, cloud: Cloud) -> None:
-    def can_call(each: Cloud, *qualifier: str) -> bool:
-        arn = each.add_function("called", ECHO)
-        functions = each.client("lambda")
+    def can_call(emulator: Cloud, *qualifier: str) -> bool:
+        arn = emulator.add_function("called", ECHO)
+        functions = emulator.client("lambda")
         functions.publish_version(FunctionName="called")
-        each.add_role("may-call", allow("lambda:InvokeFunction", resource=f"{arn}:1"))
+        emulator.add_role("may-call", allow("lambda:InvokeFunction", resource=f"{arn}:1"))
         more = {"Qualifier": qualifier[0]} if qualifier else {}
         try:
-            return is_allowed(each.client("lambda", **assumed(each, "may-call")).invoke, FunctionName="called", **more)
+            return is_allowed(
+                emulator.client("lambda", **assumed(emulator, "may-call")).invoke, FunctionName="called", **more
+            )
         finally:
             functions.delete_function(FunctionName="called")
             for role in ("called", "may-call"):
-                each.client("iam").delete_role_policy(RoleName=role, PolicyName="own")
-                each.client("iam").delete_role(RoleName=role)
+                emulator.client("iam").delete_role_policy(RoleName=role, PolicyName="own")
+                emulator.client("iam").delete_role(RoleName=role)
 
     assert not can_call(upstream, "1"), upstream_does_it_now("find_what_requests_are_about")
     assert can_call(cloud, "1")
@@ -359,8 +365,8 @@ def test_find_which_version_is_called(upstream: Cloud, cloud: Cloud) -> None:
 
 
 def test_judge_log_streams_by_their_name(upstream: Cloud, cloud: Cloud) -> None:
-    def can_write(each: Cloud, group: str) -> bool:
-        logs = each.client("logs", **assumed(each, "writes-logs"))
+    def can_write(emulator: Cloud, group: str) -> bool:
+        logs = emulator.client("logs", **assumed(emulator, "writes-logs"))
         event = {"timestamp": int(time.time() * 1000), "message": "a line"}
         try:
             logs.create_log_stream(logGroupName=group, logStreamName="[1]")
@@ -369,11 +375,11 @@ def test_judge_log_streams_by_their_name(upstream: Cloud, cloud: Cloud) -> None:
             return False
         return True
 
-    for each in (upstream, cloud):
+    for emulator in (upstream, cloud):
         resource = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/lambda/own:*"
-        each.add_role("writes-logs", allow("logs:CreateLogStream", "logs:PutLogEvents", resource=resource))
+        emulator.add_role("writes-logs", allow("logs:CreateLogStream", "logs:PutLogEvents", resource=resource))
         for group in ("own", "other"):
-            each.client("logs").create_log_group(logGroupName=f"/aws/lambda/{group}")
+            emulator.client("logs").create_log_group(logGroupName=f"/aws/lambda/{group}")
     may = can_write(upstream, "/aws/lambda/own")
     assert not may, upstream_does_it_now("judge_log_streams_by_their_name")
     assert can_write(cloud, "/aws/lambda/own")
@@ -381,18 +387,18 @@ def test_judge_log_streams_by_their_name(upstream: Cloud, cloud: Cloud) -> None:
 
 
 def test_encode_keys_of_listed_versions(upstream: Cloud, cloud: Cloud) -> None:
-    found = {}
-    for name, each in (("upstream", upstream), ("ours", cloud)):
-        s3 = each.client("s3")
+    fields = {}
+    for name, emulator in (("upstream", upstream), ("ours", cloud)):
+        s3 = emulator.client("s3")
         s3.create_bucket(Bucket="strange-keys", CreateBucketConfiguration={"LocationConstraint": REGION})
         s3.put_bucket_versioning(Bucket="strange-keys", VersioningConfiguration={"Status": "Enabled"})
         for key in STRANGE_KEYS:
             s3.put_object(Bucket="strange-keys", Key=key, Body=b"")
             s3.delete_object(Bucket="strange-keys", Key=key)
         listed = s3.list_object_versions(Bucket="strange-keys", EncodingType="url")
-        found[name] = {entry["Key"] for entry in listed["Versions"] + listed["DeleteMarkers"]}
-    assert "a b+c.jpg" in found["upstream"], upstream_does_it_now("encode_keys_of_listed_versions")
-    assert found["ours"] == {quote(key) for key in STRANGE_KEYS}
+        fields[name] = {entry["Key"] for entry in listed["Versions"] + listed["DeleteMarkers"]}
+    assert "a b+c.jpg" in fields["upstream"], upstream_does_it_now("encode_keys_of_listed_versions")
+    assert fields["ours"] == {quote(key) for key in STRANGE_KEYS}
     pages = (
         cloud.client("s3")
         .get_paginator("list_object_versions")
@@ -408,15 +414,17 @@ def test_encode_keys_of_listed_versions(upstream: Cloud, cloud: Cloud) -> None:
 
 
 def test_let_wildcards_stand_for_line_breaks(upstream: Cloud, cloud: Cloud) -> None:
-    def can_read(each: Cloud, key: str) -> bool:
-        return is_allowed(each.client("s3", **assumed(each, "reads-lines")).get_object, Bucket="of-lines", Key=key)
+    def can_read(emulator: Cloud, key: str) -> bool:
+        return is_allowed(
+            emulator.client("s3", **assumed(emulator, "reads-lines")).get_object, Bucket="of-lines", Key=key
+        )
 
-    for each in (upstream, cloud):
-        each.client("s3").create_bucket(Bucket="of-lines", CreateBucketConfiguration={"LocationConstraint": REGION})
+    for emulator in (upstream, cloud):
+        emulator.client("s3").create_bucket(Bucket="of-lines", CreateBucketConfiguration={"LocationConstraint": REGION})
         for key in ("mine/two\nlines", "mine/last\n", "other/two\nlines", "one", "one\n"):
-            each.client("s3").put_object(Bucket="of-lines", Key=key, Body=b"")
+            emulator.client("s3").put_object(Bucket="of-lines", Key=key, Body=b"")
         mine = ["arn:aws:s3:::of-lines/mine/*", "arn:aws:s3:::of-lines/one"]
-        each.add_role("reads-lines", allow("s3:GetObject", resource=mine))
+        emulator.add_role("reads-lines", allow("s3:GetObject", resource=mine))
     may = can_read(upstream, "mine/two\nlines")
     assert not may, upstream_does_it_now("let_wildcards_stand_for_line_breaks")
     assert all(can_read(cloud, key) for key in ("mine/two\nlines", "mine/last\n", "one"))
@@ -483,8 +491,8 @@ def test_force_destroy_empties_a_bucket_of_strange_keys(cloud: Cloud, tmp_path: 
 def test_evaluate_alarms_as_configured(upstream: Cloud, cloud: Cloud) -> None:
     """Two alarms on one metric, told apart by dimension only."""
     states = {}
-    for name, each in (("upstream", upstream), ("ours", cloud)):
-        cloudwatch = each.client("cloudwatch")
+    for name, emulator in (("upstream", upstream), ("ours", cloud)):
+        cloudwatch = emulator.client("cloudwatch")
         for queue in ("calm", "troubled"):
             cloudwatch.put_metric_alarm(
                 AlarmName=queue,
@@ -511,8 +519,8 @@ def test_evaluate_alarms_as_configured(upstream: Cloud, cloud: Cloud) -> None:
 
 
 def test_publish_queue_metrics(upstream: Cloud, cloud: Cloud) -> None:
-    for each in (upstream, cloud):
-        sqs = each.client("sqs")
+    for emulator in (upstream, cloud):
+        sqs = emulator.client("sqs")
         sqs.send_message(QueueUrl=sqs.create_queue(QueueName="measured")["QueueUrl"], MessageBody="a")
     names = eventually(lambda: _metrics(cloud, "measured"), seconds=30)
     assert {"ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"} <= names
@@ -521,8 +529,8 @@ def test_publish_queue_metrics(upstream: Cloud, cloud: Cloud) -> None:
 
 def test_save_while_running(upstream: Cloud, cloud: Cloud) -> None:
     """Upstream was not asked to stop yet, so it has saved nothing of what the tests above made."""
-    for each in (upstream, cloud):
-        each.client("sqs").create_queue(QueueName="saved")
+    for emulator in (upstream, cloud):
+        emulator.client("sqs").create_queue(QueueName="saved")
     eventually(lambda: "saved" in _saved_state(cloud, "sqs"))
     assert "saved" not in _saved_state(upstream, "sqs"), upstream_does_it_now("save_while_running")
 
@@ -550,8 +558,8 @@ def _log_groups(cloud: Cloud) -> set[str]:
 
 def _metrics(cloud: Cloud, queue: str) -> set[str]:
     dimensions = [{"Name": "QueueName", "Value": queue}]
-    found = cloud.client("cloudwatch").list_metrics(Namespace="AWS/SQS", Dimensions=dimensions)["Metrics"]
-    return {metric["MetricName"] for metric in found}
+    metrics = cloud.client("cloudwatch").list_metrics(Namespace="AWS/SQS", Dimensions=dimensions)["Metrics"]
+    return {metric["MetricName"] for metric in metrics}
 
 
 def _saved_state(cloud: Cloud, service: str) -> str:

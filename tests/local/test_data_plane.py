@@ -71,19 +71,19 @@ def test_creations_and_removals_are_told_with_key_version_and_sequencer(cloud: C
         version = s3.put_object(Bucket=bucket, Key=key, Body=b"x")["VersionId"]
         marker = s3.delete_object(Bucket=bucket, Key=key)["VersionId"]
         expected |= {(key, version): "ObjectCreated:Put", (key, marker): "ObjectRemoved:DeleteMarkerCreated"}
-    found: dict[tuple[str, str], str] = {}
+    answer: dict[tuple[str, str], str] = {}
     sequencers: dict[str, list[str]] = {}
 
     def receive() -> bool:
         for record in _receive(cloud, queue):
             key = unquote_plus(record["s3"]["object"]["key"])
-            found[key, record["s3"]["object"]["versionId"]] = record["eventName"]
+            answer[key, record["s3"]["object"]["versionId"]] = record["eventName"]
             sequencers.setdefault(key, []).append(record["s3"]["object"]["sequencer"])
-        return len(found) >= len(expected)
+        return len(answer) >= len(expected)
 
     eventually(receive)
-    assert found == expected
-    assert all(len(set(each)) == 2 for each in sequencers.values())
+    assert answer == expected
+    assert all(len(set(sequencer)) == 2 for sequencer in sequencers.values())
 
 
 def test_a_queue_takes_no_events_of_another_bucket(cloud: Cloud, bucket: str, queue: str) -> None:
@@ -239,14 +239,14 @@ def test_a_permission_on_indexes_alone_allows_to_query_them(cloud: Cloud) -> Non
 
 def test_accounts_do_not_see_each_other(cloud: Cloud, bucket: str) -> None:
     theirs = cloud.client("s3", OTHER_ACCOUNT)
-    assert bucket not in [each["Name"] for each in theirs.list_buckets()["Buckets"]]
+    assert bucket not in [item["Name"] for item in theirs.list_buckets()["Buckets"]]
     with pytest.raises(ClientError, match="AccessDenied"):
         theirs.list_objects_v2(Bucket=bucket)
 
 
 def _queue_arn(cloud: Cloud, url: str) -> str:
-    found = cloud.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
-    return str(found["Attributes"]["QueueArn"])
+    answer = cloud.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+    return str(answer["Attributes"]["QueueArn"])
 
 
 def _receive(cloud: Cloud, url: str) -> list[dict[str, Any]]:

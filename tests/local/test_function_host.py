@@ -150,7 +150,13 @@ def test_no_connection_stays_half_open(cloud: Cloud) -> None:
     for number in range(10):
         cloud.invoke("many", number)
     host = psutil.Process(localcloud.status(cloud.root).pids["host"])
-    eventually(lambda: not [each for each in host.net_connections("tcp") if each.status == psutil.CONN_CLOSE_WAIT])
+    eventually(
+        lambda: (
+            not [
+                connection for connection in host.net_connections("tcp") if connection.status == psutil.CONN_CLOSE_WAIT
+            ]
+        )
+    )
 
 
 def test_the_host_keeps_no_connection_to_the_emulator(cloud: Cloud) -> None:
@@ -176,19 +182,19 @@ def test_the_environment_is_the_deployed_one(cloud: Cloud, monkeypatch: pytest.M
         MemorySize=192,
         Environment={"Variables": {"TABLE_NAME": "images", "AWS_REGIONAL": "own"}},
     )
-    found, _ = cloud.invoke("environment")
-    assert found["TABLE_NAME"] == "images"
-    assert found["_HANDLER"] == "environment.handler"
-    assert found["AWS_LAMBDA_FUNCTION_NAME"] == "environment"
-    assert found["AWS_LAMBDA_FUNCTION_VERSION"] == "$LATEST"
-    assert found["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"] == "192"
-    assert found["AWS_LAMBDA_LOG_GROUP_NAME"] == "/aws/lambda/environment"
-    assert found["AWS_REGION"] == found["AWS_DEFAULT_REGION"] == REGION
-    assert found["AWS_ENDPOINT_URL"] == cloud.local.endpoint
-    assert found["AWS_CA_BUNDLE"] == str(cloud.local.ca_bundle)
-    assert found["AWS_ACCESS_KEY_ID"].startswith("ASIA")
+    result, _ = cloud.invoke("environment")
+    assert result["TABLE_NAME"] == "images"
+    assert result["_HANDLER"] == "environment.handler"
+    assert result["AWS_LAMBDA_FUNCTION_NAME"] == "environment"
+    assert result["AWS_LAMBDA_FUNCTION_VERSION"] == "$LATEST"
+    assert result["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"] == "192"
+    assert result["AWS_LAMBDA_LOG_GROUP_NAME"] == "/aws/lambda/environment"
+    assert result["AWS_REGION"] == result["AWS_DEFAULT_REGION"] == REGION
+    assert result["AWS_ENDPOINT_URL"] == cloud.local.endpoint
+    assert result["AWS_CA_BUNDLE"] == str(cloud.local.ca_bundle)
+    assert result["AWS_ACCESS_KEY_ID"].startswith("ASIA")
     ours = {"HOME", "LEAKED", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "VIRTUAL_ENV"}
-    assert not ours & found.keys()
+    assert not ours & result.keys()
 
 
 def test_a_published_version_keeps_its_configuration_and_an_alias_moves(cloud: Cloud) -> None:
@@ -351,7 +357,7 @@ def _sum(cloud: Cloud, namespace: str, metric: str, **dimensions: str) -> float:
     import datetime
 
     now = datetime.datetime.now(datetime.UTC)
-    found = cloud.client("cloudwatch").get_metric_data(
+    metric_data = cloud.client("cloudwatch").get_metric_data(
         StartTime=now - datetime.timedelta(minutes=10),
         EndTime=now + datetime.timedelta(minutes=1),
         MetricDataQueries=[
@@ -369,4 +375,4 @@ def _sum(cloud: Cloud, namespace: str, metric: str, **dimensions: str) -> float:
             }
         ],
     )
-    return float(sum(found["MetricDataResults"][0]["Values"]))
+    return float(sum(metric_data["MetricDataResults"][0]["Values"]))

@@ -170,7 +170,7 @@ def test_nothing_listens_beyond_loopback(start: Start) -> None:
     cloud.add_function("echo", "def handler(event, context):\n    return event")
     cloud.invoke("echo")
     processes = [psutil.Process(pid) for pid in localcloud.status(cloud.root).pids.values()]
-    processes += [child for each in processes for child in each.children(recursive=True)]
+    processes += [child for item in processes for child in item.children(recursive=True)]
     listening = [
         connection.laddr
         for process in processes
@@ -280,8 +280,8 @@ def _put_something_everywhere(cloud: Cloud) -> None:
 
 def _assert_everything_is_there(cloud: Cloud) -> None:
     s3 = cloud.client("s3")
-    found = s3.get_object(Bucket="things", Key="a b+c")
-    assert (found["Body"].read(), found["ContentType"]) == (b"second", "text/plain")
+    stored = s3.get_object(Bucket="things", Key="a b+c")
+    assert (stored["Body"].read(), stored["ContentType"]) == (b"second", "text/plain")
     assert s3.get_bucket_versioning(Bucket="things")["Status"] == "Enabled"
     assert len(s3.list_object_versions(Bucket="things")["Versions"]) == 2
     sqs = cloud.client("sqs")

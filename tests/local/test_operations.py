@@ -140,14 +140,14 @@ def dead_letter(resources: Resources, *bodies: str) -> None:
 
 def visible(queue: Queue) -> list[str]:
     """Bodies of the messages that anybody could receive now; they stay."""
-    found = {}
+    fields = {}
     while messages := queue.sqs.receive_message(QueueUrl=queue.url, MaxNumberOfMessages=10, VisibilityTimeout=30).get(
         "Messages", []
     ):
-        found |= {message["ReceiptHandle"]: message["Body"] for message in messages}
-    for receipt in found:
+        fields |= {message["ReceiptHandle"]: message["Body"] for message in messages}
+    for receipt in fields:
         queue.sqs.change_message_visibility(QueueUrl=queue.url, ReceiptHandle=receipt, VisibilityTimeout=0)
-    return sorted(found.values())
+    return sorted(fields.values())
 
 
 NO_EVENT = '{"hello": "world"}'
@@ -217,7 +217,7 @@ def test_failures_are_records_and_messages_by_reason(
     lost = messages.creation_event(StoredObject("", "lost.jpg", None, "e", 1, START), resources.upload_bucket, "1")
     dead_letter(resources, messages.original_event(record), lost, NO_EVENT)
     groups = failures.group(failures.find(resources), most_examples=2)
-    assert {(each.status, each.code): (each.count, each.dead_letters) for each in groups} == {
+    assert {(group.status, group.code): (group.count, group.dead_letters) for group in groups} == {
         ("FAILED", "PROCESSING_FAILED"): (3, 1),
         ("DEAD_LETTER", "NO_VERDICT"): (1, 1),
         ("DEAD_LETTER", "NOT_AN_EVENT"): (1, 1),
@@ -388,14 +388,14 @@ def test_backfill_waits_while_its_queue_is_full(
         entries = [{"Id": str(place), "MessageBody": "x"} for place in range(10)]
         resources.sqs.send_message_batch(QueueUrl=resources.backfill.url, Entries=entries)
     add_record("a.jpg")
-    told: list[int | None] = []
+    messages_sent: list[int | None] = []
 
     def make_room(waiting: int | None) -> None:
-        told.append(waiting)
+        messages_sent.append(waiting)
         resources.sqs.purge_queue(QueueUrl=resources.backfill.url)
 
     backfill(resources, journal).send(1000, lambda _: None, make_room)
-    assert told[0] == BACKLOG + 10
+    assert messages_sent[0] == BACKLOG + 10
     assert sent_keys(resources) == ["a.jpg"]
 
 
@@ -408,8 +408,8 @@ def compare(resources: Resources, min_age: timedelta = timedelta(hours=-1)) -> l
         return list(Comparison(resources, min_age, Path(scratch), lambda *_: None).findings())
 
 
-def troubles(found: list[Finding]) -> set[tuple[str, str]]:
-    return {(finding.trouble, finding.name) for finding in found}
+def troubles(result: list[Finding]) -> set[tuple[str, str]]:
+    return {(finding.trouble, finding.name) for finding in result}
 
 
 @pytest.fixture
@@ -450,7 +450,7 @@ def test_comparison_finds_each_difference_and_nothing_else(resources: Resources,
 def test_nothing_young_is_touched(resources: Resources, wrecked: set[tuple[str, str]]) -> None:
     young = troubles(compare(resources, timedelta(hours=1)))
     # What says of itself when it happened is old: its record. What was only just written to S3 is not.
-    assert young == {each for each in wrecked if each[0] in {"OBJECT_GONE", "MISSING_VARIANTS"}}
+    assert young == {item for item in wrecked if item[0] in {"OBJECT_GONE", "MISSING_VARIANTS"}}
 
 
 def test_variants_of_a_young_record_are_left_to_whoever_is_at_work(
@@ -463,22 +463,22 @@ def test_variants_of_a_young_record_are_left_to_whoever_is_at_work(
 
 
 def test_repair_tells_the_processor_and_deletes_orphans(resources: Resources, wrecked: set[tuple[str, str]]) -> None:
-    found = compare(resources)
+    outcome = compare(resources)
     repair = Repair(resources, FUTURE, 1000, lambda _: None)
-    repair.mend(found, lambda _: None)
+    repair.mend(outcome, lambda _: None)
     assert repair.mended == len(wrecked)
-    told = {}
+    messages_sent = {}
     for body in visible(resources.backfill):
         (event,) = events.parse(body)
-        told[event.key] = "created" if event.created else "removed"
-    assert told == {
+        messages_sent[event.key] = "created" if event.created else "removed"
+    assert messages_sent == {
         "unknown + new.jpg": "created",
         "overwritten.jpg": "created",
         "gone.jpg": "removed",
         "stuck.jpg": "created",
         "thin.jpg": "created",
     }
-    assert not [each for each in compare(resources) if each.trouble is Trouble.ORPHANED_VARIANTS]
+    assert not [item for item in compare(resources) if item.trouble is Trouble.ORPHANED_VARIANTS]
 
 
 def test_repair_that_is_stopped_says_how_far_it_came(
@@ -502,7 +502,7 @@ def test_orphans_that_were_published_meanwhile_are_left(
 ) -> None:
     image = add_image("a.jpg")
     variants = put_variants(resources, image["image_id"], "r2", "w1")
-    assert [each.name for each in compare(resources)] == [f"{image['image_id']}/r2/"]
+    assert [item.name for item in compare(resources)] == [f"{image['image_id']}/r2/"]
     add_record("a.jpg", source=image["source"], variants=variants)
     assert orphans.delete(resources, f"{image['image_id']}/r2/", FUTURE) == 0
     assert resources.s3.get_object(Bucket=resources.processed_bucket, Key=variants["w1"]["key"])["Body"].read()

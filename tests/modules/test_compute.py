@@ -120,9 +120,9 @@ def environment(resources: Resources, name: str) -> dict[str, str]:
 
 def rights(resources: Resources, name: str) -> dict[str, tuple[list[str], list[str]]]:
     """What a role may do: actions and resources by statement."""
-    found = statements(resources[f'aws_iam_role_policy.function["{name}"]']["policy"])
-    assert all(statement["Effect"] == "Allow" for statement in found.values())
-    return {sid: (statement["Action"], statement["Resource"]) for sid, statement in found.items()}
+    plan_values = statements(resources[f'aws_iam_role_policy.function["{name}"]']["policy"])
+    assert all(statement["Effect"] == "Allow" for statement in plan_values.values())
+    return {sid: (statement["Action"], statement["Resource"]) for sid, statement in plan_values.items()}
 
 
 @pytest.mark.parametrize("name", ["announcer", "api", "processor"])
@@ -247,9 +247,9 @@ def test_recipe_and_limits_reach_the_processor_in_its_own_words(compute_with_eve
 
 
 def test_processor_may_do_what_it_does_and_nothing_else(compute: Resources) -> None:
-    found = rights(compute, "processor")
-    del found["WriteLogs"]
-    assert found == {
+    plan_values = rights(compute, "processor")
+    del plan_values["WriteLogs"]
+    assert plan_values == {
         "ReceiveEvents": (
             ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"],
             [BACKFILL, QUEUE],
@@ -262,9 +262,9 @@ def test_processor_may_do_what_it_does_and_nothing_else(compute: Resources) -> N
 
 
 def test_api_may_do_what_it_does_and_nothing_else(compute: Resources) -> None:
-    found = rights(compute, "api")
-    del found["WriteLogs"]
-    assert found == {
+    plan_values = rights(compute, "api")
+    del plan_values["WriteLogs"]
+    assert plan_values == {
         "ReadRecords": (["dynamodb:GetItem"], [TABLE]),
         "ListRecords": (["dynamodb:Query"], [f"{TABLE}/index/by-status", f"{TABLE}/index/newest"]),
         "SignVariantUrls": (["s3:GetObject"], [f"{PROCESSED}/*"]),
@@ -288,7 +288,7 @@ def test_outcomes_and_nothing_else_go_from_the_stream_to_the_announcer(compute: 
     assert (mapping["event_source_arn"], mapping["starting_position"]) == (STREAM, "TRIM_HORIZON")
     assert mapping["bisect_batch_on_function_error"] is True
     (criteria,) = mapping["filter_criteria"]
-    assert [json.loads(each["pattern"]) for each in criteria["filter"]] == [
+    assert [json.loads(item["pattern"]) for item in criteria["filter"]] == [
         {
             "dynamodb": {"NewImage": {"status": {"S": ["DELETED", "FAILED", "READY", "REJECTED"]}}},
             "eventName": ["INSERT", "MODIFY"],
@@ -297,7 +297,7 @@ def test_outcomes_and_nothing_else_go_from_the_stream_to_the_announcer(compute: 
 
 
 def test_announcer_may_do_what_it_does_and_nothing_else(compute: Resources) -> None:
-    found = rights(compute, "announcer")
-    del found["WriteLogs"]
+    plan_values = rights(compute, "announcer")
+    del plan_values["WriteLogs"]
     reading = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"]
-    assert found == {"ReadStream": (reading, [STREAM]), "PutEvents": (["events:PutEvents"], [BUS])}
+    assert plan_values == {"ReadStream": (reading, [STREAM]), "PutEvents": (["events:PutEvents"], [BUS])}

@@ -6,20 +6,20 @@ from typing import Any
 import pytest
 from boto3.dynamodb.types import TypeSerializer
 from hypothesis import given
-from hypothesis import strategies as some
+from hypothesis import strategies as st
 
 from image_processor.records.items import from_item, to_item
 
-VALUES: some.SearchStrategy[Any] = some.recursive(
-    some.none()
-    | some.booleans()
-    | some.text()
-    | some.integers(-(10**15), 10**15)
-    | some.floats(allow_nan=False, allow_infinity=False, min_value=-1e9, max_value=1e9),
-    lambda inner: some.lists(inner) | some.dictionaries(some.text(min_size=1), inner),
+VALUES: st.SearchStrategy[Any] = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.text()
+    | st.integers(-(10**15), 10**15)
+    | st.floats(allow_nan=False, allow_infinity=False, min_value=-1e9, max_value=1e9),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(min_size=1), inner),
     max_leaves=20,
 )
-RECORDS = some.dictionaries(some.text(min_size=1), VALUES)
+RECORDS = st.dictionaries(st.text(min_size=1), VALUES)
 
 
 @given(RECORDS)
@@ -27,7 +27,7 @@ def test_what_is_stored_comes_back(record: dict[str, Any]) -> None:
     assert from_item(to_item(record)) == record
 
 
-@given(some.recursive(some.none() | some.booleans() | some.text() | some.integers(), some.lists))
+@given(st.recursive(st.none() | st.booleans() | st.text() | st.integers(), st.lists))
 def test_stored_as_boto3_stores_it(value: Any) -> None:
     assert to_item({"value": value})["value"] == TypeSerializer().serialize(value)
 
