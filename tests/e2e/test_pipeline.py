@@ -335,7 +335,7 @@ def test_demo_shows_what_became_of_every_file_and_runs_twice(pipeline: Pipeline,
 def test_demo_of_an_empty_folder_is_an_error_that_names_it(pipeline: Pipeline, tmp_path: Path) -> None:
     finished = pipeline.clone.imagepipe("demo", str(tmp_path), check=False)
     assert finished.returncode == 1
-    assert finished.stderr.strip() == f"imagepipe: there are no files in {tmp_path}"
+    assert finished.stderr.strip() == f"imagepipe: no files in {tmp_path}: name files, or folders that hold some"
 
 
 @pytest.fixture(scope="module")

@@ -289,7 +289,7 @@ def test_local_cloud_that_runs_images_refuses_a_release_it_has_no_image_of(clone
     try:
         refused = clone.imagepipe("apply", "--env", "dev", check=False)
         assert refused.returncode == 1
-        assert "live/dev/release.json: no image sha256:000" in refused.stderr
+        assert "live/dev/release.json: image sha256:000" in refused.stderr
         assert "make build-push" in refused.stderr
     finally:
         file.write_text(before)
