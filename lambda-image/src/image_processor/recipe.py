@@ -1,4 +1,4 @@
-"""What is made of an image and what is refused, as data: RECIPE and LIMITS in the environment, defaults here.
+"""The recipe of variants and the limits of input, as data: RECIPE and LIMITS in the environment, defaults here.
 
 This is the one law of both. `make generate` writes from it `lambda-image/recipe.schema.json`,
 `lambda-image/limits.schema.json`, and types and validations in `modules/compute/variables-processor.tf`.
@@ -32,7 +32,7 @@ class SettingError(ValueError):
 
 @dataclass(frozen=True)
 class Rule:
-    """What a field may hold. It stands in the field's annotation, for the processor and for the generator alike.
+    """The rule for a field's values. It stands in the field's annotation, for the processor and for the generator.
 
     `low` and `high` bound a whole number, or the length of a list; `form` is the pattern in words.
     """
@@ -274,7 +274,7 @@ class Recipe(_Settings):
 
 @dataclass(frozen=True)
 class Limits(_Settings):
-    """What is refused before its pixels are decoded, and where decoding is stopped."""
+    """The limits above which a file is refused before its pixels are decoded, and those that stop decoding."""
 
     #: HEIC needs a decoder of HEVC, which patents may cover where you are: leave it out if so.
     formats: Annotated[tuple[str, ...], Rule("Formats that are accepted.", 1, choices=SOURCE_FORMATS)] = SOURCE_FORMATS

@@ -24,7 +24,7 @@ class Credentials:
 
     @property
     def last(self) -> bool:
-        """Whether an invocation that begins now can end before they expire."""
+        """Return whether an invocation that begins now can end before they expire."""
         return self.expiration - datetime.now(UTC) > CREDENTIALS_LAST_AT_LEAST
 
 

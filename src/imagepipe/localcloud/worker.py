@@ -95,7 +95,7 @@ class Worker:
 
     @property
     def usable(self) -> bool:
-        """Whether the process can take another invocation."""
+        """True if the process can take another invocation."""
         running = self._process is not None and self._process.returncode is None and not self._killed
         return running and self.credentials.last
 

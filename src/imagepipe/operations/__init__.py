@@ -1,4 +1,4 @@
-"""What operators do: list failures, retry them, reprocess images, compare what is stored with what is recorded.
+"""The operators' work: list failures, retry them, reprocess images, compare what is stored with what is recorded.
 
 failures ── redrive ── reprocess ── reconcile          one module per command; each is safe to repeat and to stop
     │          │           │            ├── inventory  objects, records and variants, joined on disk

@@ -1,4 +1,4 @@
-"""What can differ between an object, its record and its variants, and the message that repairs it. Makes no calls."""
+"""Differences between an object, its record and its variants, and the message that repairs them. Makes no calls."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime

@@ -24,7 +24,7 @@ USUAL_MS = 1000
 
 @dataclass
 class Sums:
-    """What images took when they were made, added up."""
+    """Sums of the time and storage that images took when they were made."""
 
     count: int = 0
     done: int = 0  # made by the deployed processor already; not in any of the other sums

@@ -108,7 +108,7 @@ class Comparison:
                 yield make_finding(Trouble.MISSING_VARIANTS, resources.upload_bucket, record, stored)
 
     def _is_complete(self, record: Record) -> bool:
-        """Whether the bucket holds every variant that a record shows."""
+        """Return whether the bucket holds every variant that a record shows."""
         s3, bucket = self._resources.s3, self._resources.processed_bucket
         pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{record['image_id']}/")
         return shown_keys(record) <= {entry["Key"] for page in pages for entry in page.get("Contents", [])}

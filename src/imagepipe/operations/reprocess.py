@@ -99,7 +99,7 @@ class Backfill:
         self._journal.forget()
 
     def _is_done(self, record: Record) -> bool:
-        """Whether the deployed processor has made this image already; another message would change nothing."""
+        """Return whether the deployed processor has made this image already, so that a message would change nothing."""
         return str(record["revision"]).endswith(f"-{self._verdict}")
 
     def _left(self) -> Iterator[Record]:

@@ -36,7 +36,7 @@ class Canary(BaseModel):
 
 @dataclass(frozen=True)
 class Alias:
-    """What callers of a function get."""
+    """An alias of a function, which its callers use."""
 
     #: As the unit compute names it, like processor.
     function: str

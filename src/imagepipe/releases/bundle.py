@@ -58,7 +58,7 @@ class PlannedUnit(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What the plans of a bundle were made of. They may be applied where all of it is still the same."""
+    """The sources, tools and states that a bundle's plans were made of. It is applied only if all are the same."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -41,7 +41,7 @@ class Violation:
 
     @property
     def remedy(self) -> str:
-        """What to do, for people."""
+        """Advice for people."""
         if self.rule == "stateful-deletion":
             return f"label the pull request {DESTROY_LABEL} (LABELS={DESTROY_LABEL}) if that is what you want"
         return f"mend it, or waive {self.rule} for {self.address} in {WAIVERS.relative_to(ROOT)}"

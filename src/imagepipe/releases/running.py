@@ -1,4 +1,4 @@
-"""What an environment runs, and the reasons why a release may not go on from there."""
+"""The release that an environment runs, and the reasons why it may not be promoted."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class RunningRelease:
 
     @property
     def evidence(self) -> list[str]:
-        """What speaks for the release, a sentence each."""
+        """Sentences that speak for the release."""
         name, deployment = self.environment.name, self.deployment
         return [
             f"every function of {name} runs `{self.release.image}` behind its alias",

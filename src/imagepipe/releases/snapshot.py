@@ -15,7 +15,7 @@ from imagepipe.terragrunt.target import Target
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What the states, the deployment record and the aliases of an environment say at one moment."""
+    """The states, the deployment record and the aliases of an environment at one moment."""
 
     target: Target
     #: By unit; a unit that was never applied has none.

@@ -49,7 +49,7 @@ class Planned:
 
     @property
     def changes_outputs(self) -> bool:
-        """Whether a plan changes an output."""
+        """Return whether a plan changes an output."""
         return any(drift.changes_outputs(plan) for plan in self.plans.values())
 
 

@@ -1,1 +1,1 @@
-"""What is kept and announced: the table, its items, and the listing."""
+"""The records: the table, its items, the listing for the API, and the events for others."""
