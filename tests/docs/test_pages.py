@@ -8,8 +8,8 @@ from types import ModuleType
 
 import pytest
 
-from image_processor.decoder.gate import Reason
 from image_processor.handlers import http
+from image_processor.verdict import Reason
 from imagepipe.releases import releases
 
 from .pages import ROOT, all_pages, links
