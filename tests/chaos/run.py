@@ -17,7 +17,7 @@ from chaos.oracle import Oracle, Violation, image_id
 from chaos.proxy import Schedule
 from chaos.relay import GARBAGE, Relay, drain
 from chaos.traffic import Traffic
-from imagepipe.operations.sweep import orphans, versions
+from imagepipe.operations.sweep import GRACE, orphans, versions
 
 #: So many seconds the queues may hold as many messages as ever before these count as stuck, however slow the machine.
 #: A batch may be hidden several times meanwhile.
@@ -83,7 +83,7 @@ def _judge(deployment: Deployment, oracle: Oracle, report: Report, images: dict[
 
 
 def sweep(deployment: Deployment, oracle: Oracle, images: set[str]) -> int:
-    """The product's rule of what is an orphan; all is quiet, so no grace is needed."""
+    """The product's rule of what is an orphan; all is quiet, so the grace is over."""
     s3 = deployment.cloud.client("s3")
     pages = s3.get_paginator("list_object_versions").paginate(Bucket=deployment.processed)
     kept = sorted((item for page in pages for item in versions(page)), key=lambda item: item.key)
@@ -93,7 +93,7 @@ def sweep(deployment: Deployment, oracle: Oracle, images: set[str]) -> int:
         return {variant["key"] for variant in (record.get("variants") or {}).values()}
 
     mine = [item for item in kept if item.key.partition("/")[0] in images]
-    taken = list(orphans(mine, shown, datetime.now(UTC) + timedelta(seconds=5), timedelta(0)))
+    taken = list(orphans(mine, shown, datetime.now(UTC) + GRACE + timedelta(seconds=5)))
     for orphan in taken:
         for version in orphan.versions:
             s3.delete_object(Bucket=deployment.processed, Key=orphan.key, VersionId=version.id)

@@ -169,7 +169,8 @@ def test_reconcile_mends_what_no_event_will_mend(environment: Environment, uploa
     environment.set_status(stuck, "PROCESSING")
     variant = next(iter(records[thin]["variants"].values()))["key"]
     s3.delete_object(Bucket=environment.processed_bucket, Key=variant)
-    s3.put_object(Bucket=environment.processed_bucket, Key=f"{records[fine]['image_id']}/killed/a.jpg", Body=b"x")
+    young = {"Bucket": environment.processed_bucket, "Key": f"{records[fine]['image_id']}/killed/a.jpg"}
+    s3.put_object(**young, Body=b"x")
 
     def differences() -> tuple[int, set[tuple[str, str]]]:
         code, shown, _ = environment.run("reconcile", "--min-age", "1s", "--json")
@@ -181,8 +182,6 @@ def test_reconcile_mends_what_no_event_will_mend(environment: Environment, uploa
         ("OBJECT_GONE", gone),
         ("STUCK", stuck),
         ("MISSING_VARIANTS", thin),
-        ("ORPHANED_VARIANTS", f"{records[fine]['image_id']}/killed/"),
-        ("ORPHANED_VARIANTS", f"{records[unknown]['image_id']}/{records[unknown]['revision']}/"),
     }
     assert eventually(lambda: differences() == (FOUND, wrecked)), differences()
     assert environment.run("reconcile", "--min-age", "1s", "--repair", "--yes")[0] == 0
@@ -191,3 +190,5 @@ def test_reconcile_mends_what_no_event_will_mend(environment: Environment, uploa
     assert environment.record(outdated)["source"]["sha256"] == records[fine]["source"]["sha256"]
     assert environment.record(gone)["status"] == "DELETED"
     assert all(environment.record(key)["status"] == "READY" for key in (unknown, outdated, stuck, thin, fine))
+    # No record shows it, but whoever wrote it may be about to publish: a second is not enough for that.
+    assert s3.head_object(**young)["ContentLength"] == 1

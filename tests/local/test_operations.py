@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime, parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -402,8 +403,23 @@ def test_backfill_waits_while_its_queue_is_full(
 # --- reconcile --------------------------------------------------------------------------------------------------------
 
 
-def compare(resources: Resources, min_age: timedelta = timedelta(hours=-1)) -> list[Finding]:
-    """An age in the future makes everything old enough."""
+@pytest.fixture
+def hour_later(resources: Resources) -> None:
+    """From here on S3's clock is an hour ahead: everything written so far is old enough."""
+    set_clock(resources, timedelta(hours=1))
+
+
+def set_clock(resources: Resources, ahead: timedelta) -> None:
+    """Change the header Date of S3's answers, which is how S3 tells the time."""
+
+    def change(http_response: Any, parsed: dict[str, Any], **_: Any) -> None:
+        headers = parsed["ResponseMetadata"]["HTTPHeaders"]
+        headers["date"] = format_datetime(parsedate_to_datetime(headers["date"]) + ahead, usegmt=True)
+
+    resources.s3.meta.events.register("after-call.s3", change)
+
+
+def compare(resources: Resources, min_age: timedelta = timedelta(0)) -> list[Finding]:
     with tempfile.TemporaryDirectory() as scratch:
         return list(Comparison(resources, min_age, Path(scratch), lambda *_: None).findings())
 
@@ -443,6 +459,7 @@ def wrecked(
     }
 
 
+@pytest.mark.usefixtures("hour_later")
 def test_comparison_finds_each_difference_and_nothing_else(resources: Resources, wrecked: set[tuple[str, str]]) -> None:
     assert troubles(compare(resources)) == wrecked
 
@@ -462,6 +479,7 @@ def test_variants_of_a_young_record_are_left_to_whoever_is_at_work(
     assert troubles(compare(resources)) == {("MISSING_VARIANTS", "a.jpg")}
 
 
+@pytest.mark.usefixtures("hour_later")
 def test_repair_tells_the_processor_and_deletes_orphans(resources: Resources, wrecked: set[tuple[str, str]]) -> None:
     outcome = compare(resources)
     repair = Repair(resources, FUTURE, 1000, lambda _: None)
@@ -481,6 +499,7 @@ def test_repair_tells_the_processor_and_deletes_orphans(resources: Resources, wr
     assert not [item for item in compare(resources) if item.trouble is Trouble.ORPHANED_VARIANTS]
 
 
+@pytest.mark.usefixtures("hour_later")
 def test_repair_that_is_stopped_says_how_far_it_came(
     resources: Resources, wrecked: set[tuple[str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -497,6 +516,7 @@ def test_repair_that_is_stopped_says_how_far_it_came(
     assert len(visible(resources.backfill)) == 5
 
 
+@pytest.mark.usefixtures("hour_later")
 def test_orphans_that_were_published_meanwhile_are_left(
     resources: Resources, add_image: Callable[..., dict[str, Any]], add_record: Callable[..., dict[str, Any]]
 ) -> None:
@@ -508,15 +528,42 @@ def test_orphans_that_were_published_meanwhile_are_left(
     assert resources.s3.get_object(Bucket=resources.processed_bucket, Key=variants["w1"]["key"])["Body"].read()
 
 
-def test_orphans_that_somebody_may_still_write_to_are_left(
+def test_orphans_that_somebody_may_still_write_to_are_left_whatever_the_age_asked_for(
     resources: Resources, add_image: Callable[..., dict[str, Any]]
 ) -> None:
     folder = f"{add_image('a.jpg')['image_id']}/r2/"
     put_variants(resources, folder.split("/")[0], "r2", "w1")
-    assert orphans.delete(resources, folder, datetime.now(UTC) - timedelta(minutes=30)) == 0
+    assert orphans.delete(resources, folder, FUTURE) == 0
+    assert compare(resources, timedelta(hours=-1)) == []
+    set_clock(resources, timedelta(minutes=29))
+    assert compare(resources) == []
+    set_clock(resources, timedelta(minutes=2))
     assert troubles(compare(resources)) == {("ORPHANED_VARIANTS", folder)}
 
 
+def test_repair_with_a_short_age_leaves_running_work_its_variants(
+    resources: Resources, add_image: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A processor that waits between its variants and its record ends READY with all of them."""
+    variants = put_variants(resources, add_image("a.jpg")["image_id"], "r2", "w1", "w2")
+    monkeypatch.setattr(operate, "FOLDER", tmp_path)
+    monkeypatch.setattr(operate, "load_target", lambda *_: resources.target)
+    monkeypatch.setattr(Resources, "of", lambda _: resources)
+    result = CliRunner().invoke(app, ["reconcile", "--repair", "--yes", "--min-age=0s"])
+    assert result.exit_code == 0
+    assert "variants of the last 30 minutes are left alone whatever MIN_AGE says" in " ".join(result.stderr.split())
+    for variant in variants.values():
+        assert resources.s3.head_object(Bucket=resources.processed_bucket, Key=variant["key"])
+
+
+def test_ages_are_counted_by_the_clock_of_s3(resources: Resources) -> None:
+    """An operator's clock that is two hours ahead of S3's makes nothing older."""
+    set_clock(resources, timedelta(hours=-2))
+    resources.s3.put_object(Bucket=resources.upload_bucket, Key="just-now.jpg", Body=b"x")
+    assert compare(resources) == []
+
+
+@pytest.mark.usefixtures("hour_later")
 def test_single_variants_beside_shown_ones_are_orphans(
     resources: Resources, add_image: Callable[..., dict[str, Any]]
 ) -> None:

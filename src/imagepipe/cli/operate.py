@@ -37,6 +37,7 @@ from imagepipe.operations.report import Report
 from imagepipe.operations.reprocess import Backfill, Journal
 from imagepipe.operations.resources import Resources
 from imagepipe.operations.selection import STATUSES, Selection, duration
+from imagepipe.operations.sweep import GRACE
 from imagepipe.terragrunt.target import Cloud
 
 PANEL = "Operations"
@@ -243,7 +244,8 @@ def reconcile(
     min_age: Annotated[
         str,
         typer.Option(
-            help="Ignore anything changed within this time (e.g. 15m). Default: the longest time processing can take."
+            help="Ignore anything changed within this time (e.g. 15m), and variants for 30 minutes at least. "
+            "Default: the longest time processing can take."
         ),
     ] = "",
     examples: Annotated[int, typer.Option(min=1, help="Names to show per kind.")] = 3,
@@ -261,6 +263,8 @@ def reconcile(
     report = Report(FOLDER / f"reconcile-{env}-{cloud}.jsonl")
     settled = _compare(resources, settling, report, only)
     _show_differences(resources, report, examples, as_json=as_json)
+    if settling < GRACE:
+        say(f"variants of the last {time_in_words(GRACE)} are left alone whatever MIN_AGE says: work on them may run")
     if not report.count:
         say(f"objects, records and variants match; changes within the last {time_in_words(settling)} were ignored")
         return

@@ -6,7 +6,7 @@ that is safe while the processor runs.
 """
 
 from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache
 
 from imagepipe.errors import PipelineError
@@ -15,7 +15,7 @@ from imagepipe.operations.differences import Finding
 from imagepipe.operations.inventory import shown_keys
 from imagepipe.operations.pace import BATCH, Sender
 from imagepipe.operations.records import batches
-from imagepipe.operations.resources import Resources
+from imagepipe.operations.resources import Resources, server_time
 from imagepipe.operations.sweep import Orphan
 
 #: Most versions that one DeleteObjects takes.
@@ -23,17 +23,17 @@ DELETED_AT_A_TIME = 1000
 
 
 def find(resources: Resources, folder: str, settled: datetime) -> list[Orphan]:
-    """Return the orphans in a folder that were written before `settled`."""
-    pages = resources.s3.get_paginator("list_object_versions").paginate(
-        Bucket=resources.processed_bucket, Prefix=folder
-    )
+    """Return the orphans in a folder that were written before `settled`, and at least `sweep.GRACE` ago."""
+    paginator = resources.s3.get_paginator("list_object_versions")
+    pages = list(paginator.paginate(Bucket=resources.processed_bucket, Prefix=folder))
+    now = server_time(pages[0])
     versions = [version for page in pages for version in sweep.versions(page)]
 
     @cache  # one folder is one image; its record is read after the folder was listed
     def read_keys(image_id: str) -> set[str]:
         return shown_keys(resources.records.get(image_id))
 
-    return list(sweep.orphans(versions, read_keys, settled, timedelta(0)))
+    return list(sweep.orphans(versions, read_keys, now, now - settled))
 
 
 def delete(resources: Resources, folder: str, settled: datetime) -> int:
@@ -60,7 +60,7 @@ class Repair:
     """Repairs findings one after another.
 
     Args:
-        settled: variants written after this are left alone.
+        settled: variants written after this, or less than `sweep.GRACE` ago, are left alone.
         rate: messages a second.
         waiting: see `Sender`.
     """

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 from imagepipe.operations import orphans
@@ -43,7 +43,7 @@ class Comparison:
     """One comparison of an environment.
 
     Args:
-        min_age: what changed within this time is left alone.
+        min_age: what changed within this time is left alone; variants always for `sweep.GRACE`.
         scratch: folder for the inventory, on a disk: a few hundred bytes per image.
         seen: called with one of KINDS and the number of items just read.
     """
@@ -52,7 +52,7 @@ class Comparison:
         self, resources: Resources, min_age: timedelta, scratch: Path, seen: Callable[[str, int], None]
     ) -> None:
         self._resources, self._scratch, self._seen = resources, scratch, seen
-        self.settled = datetime.now(UTC) - min_age
+        self.settled = resources.now() - min_age
 
     def findings(self) -> Iterator[Finding]:
         """Return differences as they appear: images first, then variants."""

@@ -2,7 +2,8 @@
 
 import json
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import Any, Self
 
@@ -17,6 +18,11 @@ from imagepipe.operations.records import Records
 from imagepipe.operations.sweep import GRACE
 from imagepipe.terragrunt import state
 from imagepipe.terragrunt.target import Cloud, Target
+
+
+def server_time(answer: dict[str, Any]) -> datetime:
+    """Return when AWS sent an answer, by AWS's clock, to the second: the header Date of every answer (RFC 9110)."""
+    return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,10 @@ class Resources:
             image_id(self.upload_bucket, key), key, head.get("VersionId"), head["ETag"].strip('"'),
             head["ContentLength"], head["LastModified"],
         )  # fmt: skip
+
+    def now(self) -> datetime:
+        """Return the time by S3's clock, the one that objects are dated by. The machine's own may be wrong."""
+        return server_time(self.s3.head_bucket(Bucket=self.upload_bucket))
 
     @cached_property
     def s3(self) -> Any:

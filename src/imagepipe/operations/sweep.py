@@ -3,7 +3,8 @@
 A sweep never takes anything from running work, for three reasons that hold together:
 
 1.  It looks only at objects that are older than any work that could have written them: Lambda ends a function after
-    15 minutes at the latest, so their writer is dead or done, and what it published is in the record.
+    15 minutes at the latest, so their writer is dead or done, and what it published is in the record. No caller can
+    ask for less, and both times are S3's: the clock of the machine that sweeps does not count.
 2.  It reads the record, consistently, after it saw the object. If the record does not show the object's key then, the
     writer published nothing, and nothing else refers to what it wrote.
 3.  It deletes versions, by their ids. Another delivery of the same event may write the same key again at any moment,
@@ -58,7 +59,7 @@ def versions(page: dict[str, Any]) -> list[Version]:
 
 
 def orphans(
-    sorted_versions: Iterable[Version], shown: Callable[[str], set[str]], now: datetime, grace: timedelta = GRACE
+    sorted_versions: Iterable[Version], shown: Callable[[str], set[str]], now: datetime, min_age: timedelta = GRACE
 ) -> Iterator[Orphan]:
     """Return the keys that can be deleted.
 
@@ -67,13 +68,15 @@ def orphans(
     Args:
         sorted_versions: in the order of their keys.
         shown: reads, consistently, the keys that the record of an image shows. Called after the versions were listed.
-        grace: keys written within this time before `now` are left alone.
+        now: by S3's clock, as the versions' times are.
+        min_age: keys written within this time before `now` are left alone; `GRACE` if it is shorter than that.
     """
+    settled = now - max(min_age, GRACE)
     for key, group in groupby(sorted_versions, key=lambda version: version.key):
         all_of_key = tuple(group)
         if any(version.latest and version.marker for version in all_of_key):
             continue
-        if max(version.modified for version in all_of_key) > now - grace:
+        if max(version.modified for version in all_of_key) > settled:
             continue
         if key not in shown(key.partition("/")[0]):
             yield Orphan(key, all_of_key)

@@ -29,6 +29,12 @@ def test_what_running_work_may_have_written_is_left() -> None:
     assert swept(version("image/1/a.jpg", YOUNG)) == []
 
 
+def test_no_caller_may_ask_for_less_than_the_grace() -> None:
+    for less in (timedelta(0), timedelta(seconds=1), timedelta(hours=-1)):
+        assert list(orphans([version("image/1/a.jpg", YOUNG)], lambda _: set(), NOW, less)) == []
+    assert list(orphans([version("image/1/a.jpg", OLD)], lambda _: set(), NOW, timedelta(hours=2))) == []
+
+
 def test_key_that_was_just_written_again_is_left_with_all_its_versions() -> None:
     assert swept(version("image/1/a.jpg", YOUNG, "v2"), version("image/1/a.jpg", OLD, "v1")) == []
 
