@@ -163,7 +163,7 @@ bench-pipeline: setup ## Measure requests per image and events per second: build
 	@PYTHONPATH=tests python -m chaos.bench
 
 ## Development
-.PHONY: test-unit test-modules test-live test-local test-image test-e2e test-chaos nightly nightly-chaos nightly-fuzz nightly-release fuzz lint format generate docs docs-pictures requirements
+.PHONY: test-unit test-modules test-live test-local test-image test-e2e test-chaos nightly nightly-chaos nightly-fuzz nightly-release fuzz verdicts lint format generate docs docs-pictures requirements
 test-unit: setup ## Test engine, handlers, command line and docs, with the coverage that a change may not lower
 	@pytest -n $(JOBS) --dist worksteal --cov --cov-report= tests/image_processor tests/imagepipe tests/scripts tests/docs && coverage report --skip-covered --skip-empty | tail -1
 
@@ -198,6 +198,9 @@ nightly-release: setup ## Test the environments with the whole way of a release
 
 fuzz: setup ## Send mutated images of every format through the processor [SECONDS=60]
 	@PYTHONPATH=lambda-image/src:src python benchmarks/fuzz --seconds $(or $(SECONDS),60)
+
+verdicts: setup ## Send pairs of broken and good images through few decoders; answers must be those of fresh ones [PAIRS=10000]
+	@PAIRS=$(or $(PAIRS),10000) pytest -q -s tests/image_processor/decoder/test_verdicts.py
 
 lint: setup ## Check format, lint and types; change nothing
 	@ruff check && ruff format --check

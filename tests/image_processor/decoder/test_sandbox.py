@@ -1,6 +1,5 @@
 """The process that decodes: what it cannot do, and what becomes of an image that hurts it."""
 
-import base64
 import json
 import os
 import resource
@@ -13,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from seeds import UNSPEAKABLE
 
 from image_processor.decoder.process import Process, WorkerFailed
 from image_processor.decoder.sandbox import Sandbox
@@ -258,16 +258,6 @@ def test_worker_keeps_to_its_threads() -> None:
         box.render(JPEG, SMALL)
         environment = Path(f"/proc/{pid(box)}/environ").read_bytes().split(b"\0")
     assert b"VIPS_CONCURRENCY=1" in environment
-
-
-#: Found by fuzzing and made small: libheif quotes a box's type that is no UTF-8, and pyvips cannot read what it says.
-UNSPEAKABLE = base64.b64decode(
-    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAX1tZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAABAAAAAAAAAAACJpbG9jAA"
-    "AAAERAAAEAAQAAAAABoQABAAAAAAAAAWMAAAAjaWluZgAAAAAAAQAAABVpbmZlAgAAAAABAABodmMxAAAAAA5waXRtAAAAAAABAAAA/WlwcnAA"
-    "AADdaXBjbwAAAHZodmNDAQP//wAAkAAAAAAAHvAA/P34+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQGEAAQAqQgEBA3AAAAMAkA"
-    "AAAwAAAwAeoCCBBZbq5Ka5uAhoMCAAAAMDIAAAAwAhYgABAAZEAcFzwIkAAAATY29scm5jbHgAAQANAAaAAAAAFGlzcGUAAAAAAAAAQAAAAEAA"
-    "AAAoY1AkgwEAAEAAAAABAAAAMAAAAAEAAAAAAAAAAv////AAAAACAAAAEHBpeGkAAAAAAwgICAAAABhpcG1hAAAAAAAAAAEAAQWBhAAAAQ=="
-)
 
 
 def test_message_that_is_no_text_is_a_broken_image(sandbox: Sandbox) -> None:

@@ -25,7 +25,7 @@ class Rendered:
 
 
 class Sandbox:
-    """Renders images in a confined process, which is kept from image to image and replaced when it dies.
+    """Renders images in a confined process, kept from image to image; replaced when it dies or refuses an image.
 
     Use one sandbox per thread: it takes one image at a time. The process starts at once, beside whatever the caller
     does next, and costs nothing while it waits. `threads` bounds those of libvips and the encoders; None: one per CPU.
@@ -43,8 +43,8 @@ class Sandbox:
     def render(self, data: bytes, recipe: Recipe, focal_point: tuple[float, float] | None = None) -> Rendered:
         """Judge and render an image in the confined process. See `engine.render` for the focal point.
 
-        A death counts against the image only if the process was fresh. Otherwise an earlier image may have damaged the
-        process, and this one is tried again in a new process.
+        A refusal or a death counts against the image only if the process was fresh. Otherwise an earlier image may have
+        damaged the process, and this one is tried again in a new process.
 
         Raises:
             Rejected: by gate or engine; OUT_OF_MEMORY, TOO_SLOW or DECODER_CRASHED by how the process ended.
@@ -76,6 +76,11 @@ class Sandbox:
         self.close()
 
     def _answer(self, data: bytes, order: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+        """Return an answer that depends on this image alone: a refusal is final only from a fresh process.
+
+        In a process that worked before, threads of an earlier picture may still run and write to the library's errors.
+        So a process that refuses a picture takes no other one.
+        """
         with_heic = self._judge_start(data) == "heic"
         while True:
             process = self._ready(with_heic)
@@ -90,11 +95,11 @@ class Sandbox:
             except WorkerFailed:
                 self.close()
                 raise
-            if answer.get("reason") == Reason.OUT_OF_MEMORY:
-                self.close()
-                if not fresh:
-                    continue
-            return answer, blobs
+            if answer.get("status") == "ready":
+                return answer, blobs
+            self._replace(with_heic)
+            if fresh:
+                return answer, blobs
 
     def _judge_start(self, data: bytes) -> str:
         """Refuse by size and first bytes, without waking the process. Return the format."""
@@ -107,8 +112,12 @@ class Sandbox:
         process = self._process
         if process and process.usable and process.images < _IMAGES_PER_PROCESS and process.with_heic >= with_heic:
             return process
+        return self._replace(with_heic)
+
+    def _replace(self, with_heic: bool) -> Process:
+        """Start a fresh process; it gets ready beside whatever the caller does next."""
         # After one HEIC more are likely: they come from the same phone.
-        with_heic = with_heic or bool(process and process.with_heic)
+        with_heic = with_heic or bool(self._process and self._process.with_heic)
         self.close()
         self._process = Process(self.limits, self._threads, with_heic)
         return self._process

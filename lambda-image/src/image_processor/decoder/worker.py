@@ -54,6 +54,7 @@ def main() -> None:
 
 def _process(data: bytes, order: dict[str, Any], limits: Limits) -> tuple[dict[str, Any], list[bytes]]:
     header: Header | None = None
+    pyvips.vips_lib.vips_error_clear()
     try:
         recipe = Recipe.parse(json.dumps(order["recipe"]))
         header = gate.inspect(data, limits)
@@ -69,8 +70,8 @@ def _process(data: bytes, order: dict[str, Any], limits: Limits) -> tuple[dict[s
     except Rejected as rejected:
         answer = {"status": "rejected", "reason": rejected.reason, "message": rejected.message}
     except UnicodeDecodeError:
-        # The library quotes the bytes in its message, so pyvips can neither read the message nor clear it.
-        pyvips.vips_lib.vips_error_clear()
+        # The library quotes bytes in its message, and pyvips cannot read it. In a process that worked before, the bytes
+        # may be an earlier picture's: the parent asks a fresh process.
         message = "the bytes are so broken that the error is unreadable"
         answer = {"status": "rejected", "reason": Reason.UNDECODABLE, "message": message}
     except MemoryError:
