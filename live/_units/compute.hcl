@@ -28,7 +28,7 @@ dependency "storage" {
       arn                        = "${local.mock_queues}:mock-output"
       max_receive_count          = 5
       url                        = "https://mock-output.invalid/queue"
-      visibility_timeout_seconds = 43200
+      visibility_timeout_seconds = try(local.context.env.storage.queue.visibility_timeout_seconds, 360)
     }
 
     table = {

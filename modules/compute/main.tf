@@ -51,10 +51,26 @@ locals {
   function_names  = { for function in keys(local.functions) : function => "${var.name_prefix}-${function}" }
   log_group_names = { for function, name in local.function_names : function => "/aws/lambda/${name}" }
 
-  # Settings that are null are left out, so that the processor's own defaults stay the only ones.
+  # Settings that are null are left out, at any depth: the processor's own defaults stay the only ones, and the
+  # environment stays small. A name within a string has its quotes escaped, so no value is taken for a name.
   settings = {
     for name, setting in { limits = var.processor.limits, recipe = var.processor.recipe } :
-    name => setting == null ? null : jsonencode({ for field, value in setting : field => value if value != null })
+    name => setting == null ? null : replace(
+      replace(jsonencode(setting), "/,\"[a-z_]+\":null/", ""), "/\\{\"[a-z_]+\":null,?/", "{"
+    )
+  }
+
+  environments = {
+    for function, settings in local.functions : function => {
+      for name, value in merge(settings.environment, {
+        LOG_LEVEL         = var.log_level
+        METRICS_NAMESPACE = var.name_prefix
+        PROCESSED_BUCKET  = var.storage.processed_bucket.name
+        SERVICE_NAME      = function
+        TABLE_NAME        = var.storage.table.name
+        UPLOAD_BUCKET     = var.storage.upload_bucket.name
+      }) : name => tostring(value) if value != null
+    }
   }
 }
 
@@ -87,16 +103,7 @@ resource "aws_lambda_function" "function" {
   }
 
   environment {
-    variables = {
-      for name, value in merge(each.value.environment, {
-        LOG_LEVEL         = var.log_level
-        METRICS_NAMESPACE = var.name_prefix
-        PROCESSED_BUCKET  = var.storage.processed_bucket.name
-        SERVICE_NAME      = each.key
-        TABLE_NAME        = var.storage.table.name
-        UPLOAD_BUCKET     = var.storage.upload_bucket.name
-      }) : name => value if value != null
-    }
+    variables = local.environments[each.key]
   }
 
   # Lines are JSON already, metrics among them: Lambda passes them on as they are and filters none by level.
@@ -116,6 +123,11 @@ resource "aws_lambda_function" "function" {
         "The image is for ${var.image_platform}, but architecture ${var.architecture} runs ${local.platform}:",
         "build it with PLATFORM=${local.platform}, or change compute.architecture in env.hcl.",
       ])
+    }
+
+    precondition {
+      condition     = length(local.problems[each.key]) == 0
+      error_message = join("\n", local.problems[each.key])
     }
   }
 }

@@ -13,16 +13,4 @@ resource "aws_lambda_event_source_mapping" "queue" {
   scaling_config {
     maximum_concurrency = each.value.maximum_concurrency
   }
-
-  lifecycle {
-    # AWS's own advice. Below it, messages come back while they are still processed, and images are made twice.
-    precondition {
-      condition = var.storage.queue.visibility_timeout_seconds >= 6 * var.processor.timeout_seconds
-      error_message = join(" ", [
-        "The queue's visibility timeout is ${var.storage.queue.visibility_timeout_seconds} s;",
-        "it must be at least ${6 * var.processor.timeout_seconds} s,",
-        "six times the processor's timeout of ${var.processor.timeout_seconds} s.",
-      ])
-    }
-  }
 }

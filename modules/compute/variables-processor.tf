@@ -328,6 +328,11 @@ locals {
         max_seconds            = [1, 900]
         max_side               = [1, 65535]
       }
+      defaults = {
+        max_bytes     = 67108864
+        max_memory_mb = 1400
+        max_seconds   = 10
+      }
     }
     recipe = {
       forms = {
@@ -355,6 +360,14 @@ locals {
         height = [16, 8192]
         width  = [16, 8192]
       }
+    }
+    function = {
+      copies            = 2
+      decoder_mb        = 200
+      environment_bytes = 4096
+      handler_mb        = 300
+      hiding            = [6, 36]
+      patience          = 3
     }
   }
   # end of generated

@@ -13,9 +13,12 @@ ENVIRONMENT = {
     "AWS_DEFAULT_REGION": "eu-west-1",
     "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769",
     "EVENT_BUS": "images",
+    "MAX_RECEIVE_COUNT": "5",
     "PROCESSED_BUCKET": "processed",
+    "QUEUE_URLS": "{}",
     "TABLE_NAME": "images",
     "UPLOAD_BUCKET": "uploads",
+    "VISIBILITY_TIMEOUT_SECONDS": "360",
 }
 
 DECODERS = {"pyvips", "pi_heif", "cffi"}

@@ -246,6 +246,18 @@ def test_recipe_and_limits_reach_the_processor_in_its_own_words(compute_with_eve
     assert json.loads(json.dumps(asdict(Limits.parse(variables["LIMITS"])))) == SETTINGS["limits"]
 
 
+def test_settings_that_are_not_set_take_no_room_in_the_environment(planned: Callable[[str, str], Resources]) -> None:
+    """Nulls within variants and formats were written out, a third of the 4,096 bytes that Lambda takes."""
+    resources = planned("compute", "example-recipe")
+    text = next(
+        values["environment"][0]["variables"]["RECIPE"]
+        for address, values in resources.items()
+        if address.endswith('aws_lambda_function.function["processor"]')
+    )
+    assert "null" not in text
+    assert len(Recipe.parse(text).variants) == len(json.loads(text)["variants"])
+
+
 def test_processor_may_do_what_it_does_and_nothing_else(compute: Resources) -> None:
     plan_values = rights(compute, "processor")
     del plan_values["WriteLogs"]

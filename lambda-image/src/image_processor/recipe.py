@@ -7,6 +7,7 @@ A new setting is a new field here, with its `Rule`.
 
 import hashlib
 import json
+import math
 import re
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
 from functools import cache
@@ -24,6 +25,21 @@ FORMATS = ("avif", "jpeg", "png", "webp")
 ANIMATED_FORMATS = ("gif", "webp")
 FITS = ("contain", "cover", "inside")
 CROPS = ("attention", "centre", "focal")
+
+#: Memory in MB that the handler and the code of the decoding process take.
+HANDLER_MB = 300
+#: Memory in MB that decoder, ladder and encoders take for any image, however small. Measured: 110 to 190.
+DECODER_MB = 200
+#: Copies of the file in a function's memory: the handler's own, and the one that the decoding process reads.
+COPIES = 2
+#: Most time for one image, as a multiple of `max_seconds`: a process that gets hardly any CPU is waited for so long.
+PATIENCE = 3
+#: Most memory in MB and longest timeout in seconds of a function, and bytes of its environment.
+#: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+MOST_MB, MOST_SECONDS, ENVIRONMENT_BYTES = 10_240, 900, 4096
+#: Visibility timeout of a queue, as a multiple of the function's timeout. Six times is AWS's advice. Retries wait for
+#: shares of the visibility timeout, the first one for a 36th: above 36 it would wait longer than the function may run.
+SHORTEST_HIDING, LONGEST_HIDING = 6, 36
 
 
 class SettingError(ValueError):
@@ -297,8 +313,13 @@ class Limits(_Settings):
     max_side: Annotated[int, Rule("Longest side in pixels.", 1, 65_535)] = 30_000
 
     def within(self, memory_mb: int) -> Self:
-        """Return the limits of a function of that many MB. The handler and the decoder's own code take 300 of them."""
-        return replace(self, max_memory_mb=max(64, min(self.max_memory_mb, memory_mb - 300)))
+        """Return the limits of a function of that many MB. The handler and its copy of the file take their part."""
+        return replace(self, max_memory_mb=max(64, min(self.max_memory_mb, memory_mb - HANDLER_MB - self.file_mb)))
+
+    @property
+    def file_mb(self) -> int:
+        """Size of the largest file, in MB rounded up."""
+        return math.ceil(self.max_bytes / 1_000_000)
 
 
 def verdict_version(recipe: Recipe, limits: Limits, image_digest: str) -> str:

@@ -73,7 +73,138 @@ run "queue_that_hides_messages_too_briefly" {
     })
   }
 
-  expect_failures = [aws_lambda_event_source_mapping.queue]
+  expect_failures = [aws_lambda_function.function]
+}
+
+# visibility timeout is 43200 s; it must be at most 4320 s
+# timeout of 120 s
+run "queue_that_hides_messages_for_hours" {
+  command = plan
+
+  plan_options {
+    refresh = false
+  }
+
+  variables {
+    storage = merge(var.storage, {
+      queue = merge(var.storage.queue, { visibility_timeout_seconds = 43200 })
+    })
+  }
+
+  expect_failures = [aws_lambda_function.function]
+}
+
+# The environment of processor takes
+# bytes, and Lambda takes 4096
+# name fewer variants or formats
+run "environment_that_lambda_does_not_take" {
+  command = plan
+
+  plan_options {
+    refresh = false
+  }
+
+  variables {
+    processor = merge(var.processor, {
+      recipe = {
+        variants = [
+          for width in range(100, 2600, 100) : {
+            width   = width
+            formats = [for format in ["avif", "webp", "jpeg"] : { format = format, quality = 60, effort = 1 }]
+          }
+        ]
+      }
+    })
+  }
+
+  expect_failures = [aws_lambda_function.function]
+}
+
+# processor.memory_mb must be at least 11238 for files of limits.max_bytes = 5368709120, not 3008
+# or lower max_bytes
+run "limit_of_bytes_that_no_memory_holds" {
+  command = plan
+
+  plan_options {
+    refresh = false
+  }
+
+  variables {
+    processor = merge(var.processor, {
+      limits = { max_bytes = 5368709120 }
+    })
+  }
+
+  expect_failures = [aws_lambda_function.function]
+}
+
+# processor.limits.max_memory_mb must be at least 268, or every image would be refused, not 200
+run "limit_of_memory_below_what_any_image_takes" {
+  command = plan
+
+  plan_options {
+    refresh = false
+  }
+
+  variables {
+    processor = merge(var.processor, {
+      limits = { max_memory_mb = 200 }
+    })
+  }
+
+  expect_failures = [aws_lambda_function.function]
+}
+
+# processor.timeout_seconds must be at least 1800, 3 times limits.max_seconds = 600, not 120
+# raise it or lower max_seconds
+run "limit_of_seconds_that_the_function_does_not_have" {
+  command = plan
+
+  plan_options {
+    refresh = false
+  }
+
+  variables {
+    processor = merge(var.processor, {
+      limits = { max_seconds = 600 }
+    })
+  }
+
+  expect_failures = [aws_lambda_function.function]
+}
+
+# processor.memory_mb must be at least 636 for files of limits.max_bytes = 67108864, not 499
+run "processor_memory_in_which_every_image_is_refused" {
+  command = plan
+
+  plan_options {
+    refresh = false
+  }
+
+  variables {
+    processor = merge(var.processor, {
+      memory_mb = 499
+    })
+  }
+
+  expect_failures = [aws_lambda_function.function]
+}
+
+# processor.timeout_seconds must be at least 30, 3 times limits.max_seconds = 10, not 29
+run "processor_timeout_too_short_for_one_image" {
+  command = plan
+
+  plan_options {
+    refresh = false
+  }
+
+  variables {
+    processor = merge(var.processor, {
+      timeout_seconds = 29
+    })
+  }
+
+  expect_failures = [aws_lambda_function.function]
 }
 
 # The image is for linux/amd64, but architecture arm64 runs linux/arm64

@@ -155,6 +155,16 @@ def terraform_law() -> str:
     law["encoding"]["quant_tables"] = recipe.QUANT_TABLES
     law["animation"]["efforts"] = {format_: recipe.EFFORTS[format_] for format_ in sorted(recipe.ANIMATED_FORMATS)}
     law["animation"]["default_format"] = Animation.format
+    default = Limits()
+    law["limits"]["defaults"] = {name: getattr(default, name) for name in ("max_bytes", "max_memory_mb", "max_seconds")}
+    law["function"] = {
+        "copies": recipe.COPIES,
+        "decoder_mb": recipe.DECODER_MB,
+        "environment_bytes": recipe.ENVIRONMENT_BYTES,
+        "handler_mb": recipe.HANDLER_MB,
+        "hiding": [recipe.SHORTEST_HIDING, recipe.LONGEST_HIDING],
+        "patience": recipe.PATIENCE,
+    }
     return f"processor_law = {_hcl(law)}"
 
 

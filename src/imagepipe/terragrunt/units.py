@@ -4,17 +4,17 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from imagepipe.errors import PipelineError
 from imagepipe.live import environments
 from imagepipe.terragrunt import runner, state
+from imagepipe.terragrunt.planned_functions import Plan, refuse_broken
 from imagepipe.terragrunt.required_image import require_image
 from imagepipe.terragrunt.runner import Listener
 from imagepipe.terragrunt.target import Target
 
-#: A unit's plan, as `terraform show -json` writes it.
-Plan = dict[str, Any]
+#: The unit with the functions.
+FUNCTIONS_UNIT = "compute"
 
 
 def bootstrap(target: Target, listener: Listener) -> None:
@@ -36,8 +36,17 @@ def plan(
         folder: where to save each plan as <unit>.tfplan, for `apply_plan`.
 
     Raises:
-        PipelineError: the environment has no state bucket yet, its image is missing, or Terragrunt failed.
+        PipelineError: the environment has no state bucket yet, its image is missing, a setting would break a function
+            once it runs, or Terragrunt failed.
     """
+    plans = _plans(target, listener, units, folder)
+    refuse_broken(target.environment.name, plans)
+    return plans
+
+
+def _plans(
+    target: Target, listener: Listener, units: list[str] | None = None, folder: Path | None = None
+) -> dict[str, Plan]:
     chosen = target.environment.units if units is None else units
     if not chosen:
         return {}
@@ -66,7 +75,7 @@ def plan_deployed(target: Target, listener: Listener) -> dict[str, Plan]:
         PipelineError: the environment is not deployed, or Terragrunt failed.
     """
     state.outputs(target)
-    return plan(target, listener)
+    return _plans(target, listener)
 
 
 def apply_plan(target: Target, unit: str, plan: Path, listener: Listener) -> None:
@@ -91,13 +100,15 @@ def apply(target: Target, listener: Listener) -> None:
 
 
 def prepare_apply(target: Target, listener: Listener) -> None:
-    """Check the image, and make the state bucket where it is missing.
+    """Check the image and the settings of functions, and make the state bucket where it is missing.
 
     Raises:
-        PipelineError: the release's image is missing, or Terragrunt failed.
+        PipelineError: the release's image is missing, a setting would break a function once it runs, or Terragrunt
+            failed.
     """
     require_image(target)
     bootstrap(target, listener)
+    plan(target, listener, [unit for unit in target.environment.units if unit == FUNCTIONS_UNIT])
 
 
 def destroy(target: Target, listener: Listener) -> None:

@@ -3,7 +3,7 @@
 import pyvips
 
 from image_processor.decoder.vips_errors import undecodable
-from image_processor.recipe import Limits
+from image_processor.recipe import DECODER_MB, Limits
 from image_processor.sniff import CHOICE, judge_format, judge_size, readable, sniff
 from image_processor.verdict import Header, Reason, Rejected
 
@@ -101,8 +101,7 @@ def _judge_metadata(image: pyvips.Image, fields: set[str], limits: Limits) -> No
         raise Rejected(Reason.METADATA_TOO_LARGE, text)
 
 
-#: Bytes that decoder, ladder and encoders take for any image, however small. Measured: 110 to 190 MB.
-_BASE_BYTES = 200_000_000
+_BASE_BYTES = DECODER_MB * 1_000_000
 
 
 def estimate_memory(header: Header, image: pyvips.Image) -> int:

@@ -18,15 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from image_processor.decoder.vips_errors import lacks_memory
-from image_processor.recipe import Limits
+from image_processor.recipe import PATIENCE, Limits
 from image_processor.verdict import Header, Reason, Usage
 
 _MESSAGE_BYTES = 1024 * 1024
 _START_SECONDS = 30
 
 #: TOO_SLOW needs a process that got at least _BUSY of its time limit as CPU time. A starved process gets up to
-#: _PATIENCE times the limit; then Starved is raised, and the image is tried again.
-_BUSY, _PATIENCE = 0.5, 3
+#: PATIENCE times the limit; then Starved is raised, and the image is tried again.
+_BUSY = 0.5
 
 
 class WorkerFailed(Exception):
@@ -134,7 +134,7 @@ class Process:
             raise self._post_mortem() from None
         finally:
             os.close(image)
-        for _ in range(_PATIENCE):
+        for _ in range(PATIENCE):
             message, descriptors = self._receive(seconds)
             used = self.cpu_seconds() - before
             if message is not None or used >= _BUSY * seconds:
@@ -148,7 +148,7 @@ class Process:
         if message is None:
             self.end()
             if used < _BUSY * seconds:
-                text = f"no answer in {_PATIENCE * seconds} s, but it got only {used:.1f} s of CPU time"
+                text = f"no answer in {PATIENCE * seconds} s, but it got only {used:.1f} s of CPU time"
                 raise Starved(text)
             raise Died(Reason.TOO_SLOW, f"stopped after {seconds} s, the limit")
         if not message:

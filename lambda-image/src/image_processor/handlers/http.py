@@ -9,6 +9,7 @@ from typing import Any
 
 from image_processor import aws
 from image_processor.records.catalogue import Catalogue, Problem
+from image_processor.settings import ApiSettings
 from image_processor.telemetry import Context, invocation, logger
 
 Answer = dict[str, Any]
@@ -16,14 +17,14 @@ Answer = dict[str, Any]
 
 @cache
 def _catalogue() -> Catalogue:
-    environment = os.environ
+    settings = ApiSettings.of(os.environ)
     return Catalogue(
         aws.s3(),
         aws.dynamodb(),
-        table=environment["TABLE_NAME"],
-        upload_bucket=environment["UPLOAD_BUCKET"],
-        processed_bucket=environment["PROCESSED_BUCKET"],
-        url_ttl=int(environment.get("URL_TTL_SECONDS", "900")),
+        table=settings.table,
+        upload_bucket=settings.upload_bucket,
+        processed_bucket=settings.processed_bucket,
+        url_ttl=settings.url_ttl_seconds,
     )
 
 

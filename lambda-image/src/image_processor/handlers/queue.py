@@ -1,6 +1,5 @@
 """The processor: handles batches of the upload queue and of the backfill queue."""
 
-import json
 import math
 import os
 from functools import cache
@@ -11,8 +10,8 @@ from image_processor.decoder.sandbox import Sandbox
 from image_processor.intake import batch
 from image_processor.intake.batch import Message, Queues
 from image_processor.intake.processor import Effect, GivenUp, Processor, Result, Suspect
-from image_processor.recipe import Limits, Recipe
 from image_processor.records.store import Store
+from image_processor.settings import ProcessorSettings
 from image_processor.telemetry import Context, Metrics, fields, invocation, logger
 
 metrics = Metrics()
@@ -38,26 +37,28 @@ def vcpus(memory_mb: int) -> int:
 
 
 @cache
+def _settings() -> ProcessorSettings:
+    return ProcessorSettings.of(os.environ)
+
+
+@cache
 def _processor() -> Processor:
-    environment = os.environ
-    memory_mb = int(environment["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"])
+    settings, memory_mb = _settings(), int(os.environ["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"])
     # The sandbox comes first: its process starts while this one imports botocore and makes its clients.
-    sandbox = Sandbox(Limits.parse(environment.get("LIMITS")).within(memory_mb), vcpus(memory_mb))
+    sandbox = Sandbox(settings.limits.within(memory_mb), vcpus(memory_mb))
     return Processor(
-        Store(aws.s3(), aws.dynamodb(), environment["TABLE_NAME"], environment["PROCESSED_BUCKET"]),
-        Recipe.parse(environment.get("RECIPE")),
+        Store(aws.s3(), aws.dynamodb(), settings.table, settings.processed_bucket),
+        settings.recipe,
         sandbox,
-        environment.get("IMAGE_DIGEST", ""),
-        environment["UPLOAD_BUCKET"],
+        settings.image_digest,
+        settings.upload_bucket,
     )
 
 
 @cache
 def _queues() -> Queues:
-    environment = os.environ
-    urls = json.loads(environment["QUEUE_URLS"])
-    visibility_timeout, most_deliveries = environment["VISIBILITY_TIMEOUT_SECONDS"], environment["MAX_RECEIVE_COUNT"]
-    return Queues(aws.sqs, urls, int(visibility_timeout), int(most_deliveries))
+    settings = _settings()
+    return Queues(aws.sqs, settings.queue_urls, settings.visibility_timeout_seconds, settings.most_deliveries)
 
 
 def process(event: dict[str, Any], context: Context) -> dict[str, Any]:

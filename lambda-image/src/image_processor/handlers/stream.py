@@ -5,6 +5,7 @@ from typing import Any
 
 from image_processor import aws
 from image_processor.records import announcements
+from image_processor.settings import AnnouncerSettings
 from image_processor.telemetry import Context, invocation, logger
 
 
@@ -14,7 +15,7 @@ def announce(event: dict[str, Any], context: Context) -> None:
     Shape: https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html
     """
     with invocation(context):
-        count = announcements.announce(aws.events(), os.environ["EVENT_BUS"], event["Records"])
+        count = announcements.announce(aws.events(), AnnouncerSettings.of(os.environ).event_bus, event["Records"])
         logger.info("announced", extra={"events": count})
 
 

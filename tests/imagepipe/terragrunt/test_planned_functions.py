@@ -1,0 +1,96 @@
+"""Functions that would break once they run are refused while they are only planned."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagepipe.errors import PipelineError
+from imagepipe.live import environments
+from imagepipe.terragrunt import planned_functions, runner, state, units
+from imagepipe.terragrunt.target import Cloud, Target
+
+VARIABLES = {
+    "SERVICE_NAME": "processor",
+    "TABLE_NAME": "images",
+    "PROCESSED_BUCKET": "processed",
+    "UPLOAD_BUCKET": "uploads",
+    "QUEUE_URLS": "{}",
+    "VISIBILITY_TIMEOUT_SECONDS": "360",
+    "MAX_RECEIVE_COUNT": "5",
+}
+
+
+def plan(
+    variables: dict[str, str] | None = None, *, memory_mb: int = 1769, unknown: Any = None, **more: Any
+) -> dict[str, Any]:
+    """Return a plan with one function, as `terraform show -json` writes it."""
+    environment = [{"variables": VARIABLES | (variables or {})}]
+    change = {
+        "actions": ["create"],
+        "after": {"environment": environment, "memory_size": memory_mb, "timeout": 60},
+        "after_unknown": {"environment": [{"variables": unknown or {}}]},
+    }
+    name = 'aws_lambda_function.function["processor"]'
+    return {"resource_changes": [{"address": name, "type": "aws_lambda_function", "change": change | more}]}
+
+
+def test_a_function_in_order_passes() -> None:
+    assert [*planned_functions.problems(plan())] == []
+
+
+def test_a_function_that_goes_and_other_resources_are_not_judged() -> None:
+    gone = plan({"RECIPE": "?"}, actions=["delete"], after=None)
+    bucket = {"resource_changes": [{"address": "b", "type": "aws_s3_bucket", "change": {"after": {"bucket": "b"}}}]}
+    assert [*planned_functions.problems(gone), *planned_functions.problems(bucket)] == []
+
+
+def test_all_that_is_wrong_is_said_at_once_with_the_file_to_correct() -> None:
+    recipe = json.dumps({"animation": {"effort": 9}})
+    plans = {"compute": plan({"RECIPE": recipe}), "storage": {}, "other": plan(memory_mb=499)}
+    with pytest.raises(PipelineError) as refused:
+        planned_functions.refuse_broken("prod", plans)
+    head, *lines = str(refused.value).splitlines()
+    assert head == "live/prod/env.hcl sets what would break later: correct it"
+    assert "processor: Animation.effort must be a whole number from 0 to 6" in lines[0]
+    assert "processor: processor.memory_mb must be at least 636" in lines[1]
+
+
+def test_an_environment_that_nobody_knows_before_the_apply_is_refused() -> None:
+    (problem,) = planned_functions.problems(plan(unknown={"RECIPE": True}))
+    assert "its environment is known after an apply only" in problem
+
+
+@pytest.fixture
+def dev(monkeypatch: pytest.MonkeyPatch) -> Target:
+    """Dev, whose plan of every unit holds a function with too little memory."""
+
+    def run_all(_: Target, command: str, options: list[str], *__: Any) -> None:
+        assert command == "plan", "something is applied"
+        folder = Path(options[options.index("--json-out-dir") + 1])
+        for unit in environments.load("dev").units:
+            (folder / unit).mkdir(parents=True)
+            (folder / unit / "tfplan.json").write_text(json.dumps(plan(memory_mb=128) if unit == "compute" else {}))
+
+    monkeypatch.setattr(runner, "run_all", run_all)
+    monkeypatch.setattr(state, "has_state_bucket", lambda _: True)
+    monkeypatch.setattr(units, "require_image", lambda _: None)
+    return Target(environments.load("dev"), Cloud.LOCAL, {})
+
+
+def test_a_plan_is_refused_whoever_asks_for_it(dev: Target) -> None:
+    """Terraform accepted it, and every image would have been rejected for good."""
+    with pytest.raises(PipelineError, match=r"live/dev/env.hcl sets what would break later.*\n.*memory_mb"):
+        units.plan(dev, print)
+
+
+def test_a_direct_apply_is_refused_before_it_begins(dev: Target) -> None:
+    with pytest.raises(PipelineError, match="sets what would break later"):
+        units.prepare_apply(dev, print)
+
+
+def test_a_comparison_with_what_is_deployed_is_not_refused(dev: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drift is read from the same plans. It must show what is wrong, above all where something is."""
+    monkeypatch.setattr(state, "outputs", lambda _: {})
+    assert units.plan_deployed(dev, print)["compute"]
