@@ -161,9 +161,12 @@ FUNCTION = {
     "AWS_SECRET_ACCESS_KEY": "b",
     "AWS_DEFAULT_REGION": "eu-west-1",
     "EVENT_BUS": "bus",
+    "MAX_RECEIVE_COUNT": "5",
     "PROCESSED_BUCKET": "processed",
+    "QUEUE_URLS": "{}",
     "TABLE_NAME": "table",
     "UPLOAD_BUCKET": "uploads",
+    "VISIBILITY_TIMEOUT_SECONDS": "360",
 }
 
 
