@@ -99,6 +99,31 @@ def requests() -> str:
     return markdown(["", *data["columns"]], ([name, *counts] for name, counts in data["rows"].items()))
 
 
+def rest() -> str:
+    """Tabulate what an environment costs in a month without traffic, beyond the free allowances of its account."""
+    items = list(rest_items())
+    rows: list[list[Any]] = [[name, arithmetic, f"{dollars:,.2f}"] for name, arithmetic, dollars in items]
+    rows.append(["**together, a month**", "", f"**{sum(dollars for *_, dollars in items):,.2f}**"])
+    return markdown(["item", "arithmetic", PRICES["currency"]], rows, right=2)
+
+
+def rest_items() -> Iterable[tuple[str, str, float]]:
+    """Yield item, arithmetic in words, and dollars a month."""
+    load, price, free = FIGURES["rest"], PRICES, PRICES["free"]
+    for name, kind in (("metrics of alarms", "alarm_metric"), ("custom metrics", "custom_metric")):
+        count, allowed, unit = load[f"{kind}s"], free[f"{kind}s"], price[f"{kind}_month"]
+        beyond = max(0, count - allowed)
+        yield name, f"{count}, of which {allowed} are free: {beyond} × {unit}", beyond * unit
+    polls = load["mappings"] * load["pollers"] * 30 * 86_400 / load["poll_seconds"]
+    beyond = max(0, polls - free["sqs_requests"])
+    yield (
+        "SQS",
+        f"{load['mappings']} queues × {load['pollers']} pollers, every {load['poll_seconds']} s: {millions(polls)}, "
+        f"of which {millions(free['sqs_requests'])} are free: {millions(beyond)} × {million(price['sqs_request'])}",
+        beyond * price["sqs_request"],
+    )
+
+
 def costs() -> str:
     """Tabulate the cost of a million photographs, item by item, with the arithmetic."""
     items = list(cost_items())
@@ -183,6 +208,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "cold": cold,
     "clients": clients,
     "requests": requests,
+    "rest": rest,
     "costs": costs,
     "mends": mends,
 }

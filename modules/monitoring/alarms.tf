@@ -1,5 +1,5 @@
-# Alarms as data. Each asks a person to act, and docs/operations.md has a section of the same name.
-# Ten alarms are free, so there are no more than ten, and each watches one metric.
+# Alarms as data. Each asks a person to act, and docs/operations.md has a section of the same name. AWS charges for each
+# metric of an alarm beyond ten in an account: docs/costs.md counts them.
 
 locals {
   alarms = {
@@ -8,7 +8,7 @@ locals {
         "Events about images are sent more than ${var.thresholds.announcer_age_seconds} s late;",
         "those not sent within 24 hours are lost.",
       ])
-      metric    = local.metrics.announcer_age
+      metrics   = [local.metrics.announcer_age]
       statistic = "Maximum"
       threshold = var.thresholds.announcer_age_seconds * 1000
       period    = 60
@@ -17,7 +17,7 @@ locals {
 
     api-errors = {
       summary   = "The API answers requests with 5xx."
-      metric    = local.metrics.api_errors
+      metrics   = [local.metrics.api_errors]
       statistic = "Sum"
       threshold = 0
       period    = 300
@@ -26,7 +26,7 @@ locals {
 
     api-latency = {
       summary   = "One request in a hundred takes longer than ${var.thresholds.api_latency_ms} ms."
-      metric    = local.metrics.api_latency
+      metrics   = [local.metrics.api_latency]
       statistic = "p99"
       threshold = var.thresholds.api_latency_ms
       period    = 300
@@ -38,7 +38,7 @@ locals {
         "Images could not be processed and wait in the dead-letter queue:",
         "make failures shows which and why, make redrive sends them back.",
       ])
-      metric    = local.metrics.dead_letters
+      metrics   = [local.metrics.dead_letters]
       statistic = "Maximum"
       threshold = 0
       period    = 60
@@ -47,7 +47,7 @@ locals {
 
     processor-duration = {
       summary   = "The processor takes almost its timeout of ${var.functions.processor.timeout_seconds} s."
-      metric    = local.metrics.processor_duration
+      metrics   = [local.metrics.processor_duration]
       statistic = "p99"
       threshold = var.thresholds.processor_duration_share * var.functions.processor.timeout_seconds * 1000
       period    = 300
@@ -59,7 +59,7 @@ locals {
         "Calls of the processor fail as a whole: it crashes, runs out of memory or time, or cannot start.",
         "make failures shows the images.",
       ])
-      metric    = local.metrics.processor_errors
+      metrics   = [local.metrics.processor_errors]
       statistic = "Sum"
       threshold = 0
       period    = 300
@@ -67,12 +67,16 @@ locals {
     }
 
     processor-throttles = {
-      summary   = "Lambda refuses to run more processors at once."
-      metric    = local.metrics.processor_throttles
+      summary = join(" ", [
+        "Lambda refuses to run more processors at once.",
+        "Messages use up their deliveries meanwhile, and end as dead letters that nobody has tried.",
+      ])
+      metrics   = [local.metrics.processor_throttles]
       statistic = "Sum"
       threshold = 0
       period    = 300
       periods   = 3
+      breaching = 2
     }
 
     queue-age = {
@@ -80,7 +84,7 @@ locals {
         "An upload has waited longer than ${var.thresholds.queue_age_seconds} s.",
         "Afterwards, make reconcile shows whether images were lost.",
       ])
-      metric    = local.metrics.queue_age
+      metrics   = [local.metrics.queue_age]
       statistic = "Maximum"
       threshold = var.thresholds.queue_age_seconds
       period    = 60
@@ -88,23 +92,32 @@ locals {
     }
 
     table-read-throttles = {
-      summary   = "DynamoDB throttles reads of image records."
-      metric    = local.metrics.table_read_throttles
+      summary   = "DynamoDB throttles reads of image records, in the table or in an index."
+      metrics   = local.table_throttles.read
       statistic = "Sum"
       threshold = 0
       period    = 300
-      periods   = 2
+      periods   = 3
+      breaching = 2
     }
 
     table-write-throttles = {
-      summary   = "DynamoDB throttles writes of image records."
-      metric    = local.metrics.table_write_throttles
+      summary   = "DynamoDB throttles writes of image records, in the table or in an index."
+      metrics   = local.table_throttles.write
       statistic = "Sum"
       threshold = 0
       period    = 300
-      periods   = 2
+      periods   = 3
+      breaching = 2
     }
   }
+
+  # Some alarms watch a sum of metrics. CloudWatch leaves alarms on AWS/DynamoDB as they are while data is missing,
+  # whatever treat_missing_data says, and throttles have no data when there are none: without zeros such an alarm would
+  # never end. The newest period may be a zero that is about to change, so such an alarm needs two periods of three.
+  is_sum         = { for alarm, it in local.alarms : alarm => length(it.metrics) > 1 }
+  is_percentile  = { for alarm, it in local.alarms : alarm => startswith(it.statistic, "p") }
+  single_metrics = { for alarm, it in local.alarms : alarm => try(one(it.metrics), null) }
 }
 
 resource "aws_cloudwatch_metric_alarm" "alarm" {
@@ -112,18 +125,46 @@ resource "aws_cloudwatch_metric_alarm" "alarm" {
 
   alarm_name          = local.alarm_names[each.key]
   alarm_description   = "${each.value.summary} What to do: ${var.runbook_url}#${each.key}"
-  namespace           = each.value.metric.namespace
-  metric_name         = each.value.metric.name
-  dimensions          = each.value.metric.dimensions
-  statistic           = startswith(each.value.statistic, "p") ? null : each.value.statistic
-  extended_statistic  = startswith(each.value.statistic, "p") ? each.value.statistic : null
+  namespace           = try(local.single_metrics[each.key].namespace, null)
+  metric_name         = try(local.single_metrics[each.key].name, null)
+  dimensions          = try(local.single_metrics[each.key].dimensions, null)
+  statistic           = local.is_sum[each.key] || local.is_percentile[each.key] ? null : each.value.statistic
+  extended_statistic  = local.is_percentile[each.key] ? each.value.statistic : null
   comparison_operator = "GreaterThanThreshold"
   threshold           = each.value.threshold
-  period              = each.value.period
+  period              = local.is_sum[each.key] ? null : each.value.period
   evaluation_periods  = each.value.periods
+  datapoints_to_alarm = try(each.value.breaching, null)
   alarm_actions       = [aws_sns_topic.alarms.arn]
   ok_actions          = [aws_sns_topic.alarms.arn]
 
   # Without traffic there is no data, and no problem.
   treat_missing_data = "notBreaching"
+
+  dynamic "metric_query" {
+    for_each = local.is_sum[each.key] ? [each.value.metrics] : []
+
+    content {
+      id          = "sum"
+      label       = each.key
+      expression  = join(" + ", [for place, metric in metric_query.value : "FILL(m${place}, 0)"])
+      return_data = true
+    }
+  }
+
+  dynamic "metric_query" {
+    for_each = local.is_sum[each.key] ? each.value.metrics : []
+
+    content {
+      id = "m${metric_query.key}"
+
+      metric {
+        namespace   = metric_query.value.namespace
+        metric_name = metric_query.value.name
+        dimensions  = metric_query.value.dimensions
+        stat        = each.value.statistic
+        period      = each.value.period
+      }
+    }
+  }
 }

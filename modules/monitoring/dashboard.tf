@@ -61,6 +61,7 @@ locals {
           { label = "all", metric = local.metrics.api_calls, stat = "Sum" },
           { label = "4xx", metric = local.metrics.api_client_errors, stat = "Sum" },
           { label = "5xx", metric = local.metrics.api_errors, stat = "Sum" },
+          { label = "throttled", metric = local.metrics.api_throttles, stat = "Sum" },
         ]
       },
       {
@@ -73,10 +74,15 @@ locals {
       },
       {
         title = "Table, throttled requests"
-        series = [
-          { label = "reads", metric = local.metrics.table_read_throttles, stat = "Sum" },
-          { label = "writes", metric = local.metrics.table_write_throttles, stat = "Sum" },
-        ]
+        series = flatten([
+          for kind, metrics in local.table_throttles : [
+            for metric in metrics : {
+              label  = join(" of ", ["${kind}s", lookup(metric.dimensions, "GlobalSecondaryIndexName", "the table")])
+              metric = metric
+              stat   = "Sum"
+            }
+          ]
+        ])
       },
     ],
   ]

@@ -1,4 +1,4 @@
-# One dashboard, ten alarms and one topic. All metrics are published by AWS's services or by the processor; none is
+# One dashboard, the alarms and their topic. All metrics are published by AWS's services or by the processor; none is
 # filtered from log lines.
 
 data "aws_partition" "current" {}
@@ -21,6 +21,21 @@ locals {
     }
   ]...)
 
+  # Throttles of the table and of each index: the dimension TableName alone does not count those of indexes. Lists read
+  # indexes only, and an index that is throttled holds up the writes to its table.
+  table_throttles = {
+    for kind, name in { read = "ReadThrottleEvents", write = "WriteThrottleEvents" } : kind => [
+      for index in concat([""], var.storage.table.indexes) : {
+        namespace = "AWS/DynamoDB"
+        name      = name
+        dimensions = merge(
+          { TableName = var.storage.table.name },
+          index == "" ? {} : { GlobalSecondaryIndexName = index },
+        )
+      }
+    ]
+  }
+
   metric_sources = [
     {
       namespace  = "AWS/ApiGateway"
@@ -33,17 +48,14 @@ locals {
       }
     },
     {
-      namespace  = "AWS/DynamoDB"
-      dimensions = { TableName = var.storage.table.name }
-      metrics = {
-        table_read_throttles  = "ReadThrottleEvents"
-        table_write_throttles = "WriteThrottleEvents"
-      }
-    },
-    {
       namespace  = "AWS/Lambda"
       dimensions = { FunctionName = var.functions.announcer.name }
       metrics    = { announcer_age = "IteratorAge" }
+    },
+    {
+      namespace  = "AWS/Lambda"
+      dimensions = { FunctionName = var.functions.api.name }
+      metrics    = { api_throttles = "Throttles" }
     },
     {
       namespace  = "AWS/Lambda"

@@ -34,6 +34,7 @@ variable "functions" {
   description = "The functions: output of the compute module."
   type = object({
     announcer = object({ name = string })
+    api       = object({ name = string })
     processor = object({
       name            = string
       timeout_seconds = number
@@ -80,7 +81,7 @@ variable "storage" {
   type = object({
     dead_letter_queue = object({ name = string })
     queue             = object({ name = string })
-    table             = object({ name = string })
+    table             = object({ indexes = list(string), name = string })
   })
   nullable = false
 }

@@ -54,6 +54,14 @@ def test_costs_change_with_a_price(tables: ModuleType, monkeypatch: pytest.Monke
     assert tables.costs() != before
 
 
+def test_an_environment_at_rest_costs_what_its_metrics_and_polls_cost(tables: ModuleType) -> None:
+    """The custom metrics are those that the functions add; the rest is above the free allowances."""
+    sources = (ROOT / "lambda-image/src/image_processor/handlers").glob("*.py")
+    names = set(re.findall(r'"([A-Z][a-z]+[A-Z]\w+)"', "".join(source.read_text() for source in sources)))
+    assert tables.FIGURES["rest"]["custom_metrics"] == len(names), names
+    assert sum(dollars for *_, dollars in tables.rest_items()) > 0.1
+
+
 def test_reasons_are_those_of_the_code() -> None:
     section = (ROOT / "docs/images.md").read_text().split("## Reasons for rejection")[1].split("\n## ")[0]
     rows = set(re.findall(r"^\| `([A-Z_]+)` \|", section, re.MULTILINE))

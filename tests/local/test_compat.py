@@ -465,6 +465,38 @@ def test_keep_whole_alarms(upstream: Cloud, cloud: Cloud, tmp_path: Path) -> Non
           evaluation_periods                    = 1
           evaluate_low_sample_count_percentiles = "ignore"
         }
+
+        resource "aws_cloudwatch_metric_alarm" "sum" {
+          alarm_name          = "sum"
+          comparison_operator = "GreaterThanThreshold"
+          threshold           = 0
+          evaluation_periods  = 3
+          datapoints_to_alarm = 2
+          treat_missing_data  = "notBreaching"
+
+          metric_query {
+            id          = "sum"
+            label       = "throttles"
+            expression  = "FILL(m0, 0) + FILL(m1, 0)"
+            return_data = true
+          }
+
+          dynamic "metric_query" {
+            for_each = [{ TableName = "images" }, { TableName = "images", GlobalSecondaryIndexName = "newest" }]
+
+            content {
+              id = "m${metric_query.key}"
+
+              metric {
+                namespace   = "AWS/DynamoDB"
+                metric_name = "ReadThrottleEvents"
+                dimensions  = metric_query.value
+                stat        = "Sum"
+                period      = 300
+              }
+            }
+          }
+        }
         """
     )
     upstream_keeps = _second_plan_is_empty(upstream, configuration, tmp_path / "upstream")
@@ -516,6 +548,36 @@ def test_evaluate_alarms_as_configured(upstream: Cloud, cloud: Cloud) -> None:
         states[name] = {alarm["AlarmName"]: alarm["StateValue"] for alarm in alarms}
     assert states["upstream"]["calm"] == "ALARM", upstream_does_it_now("evaluate_alarms_as_configured")
     assert states["ours"] == {"calm": "OK", "troubled": "ALARM"}
+
+
+def test_alarm_on_the_sum_of_a_table_and_its_index_is_raised_by_the_index(upstream: Cloud, cloud: Cloud) -> None:
+    """And it ends by itself. An alarm on the metric alone stays: CloudWatch ignores missing data of DynamoDB."""
+    states, index = {}, [{"Name": "TableName", "Value": "t"}, {"Name": "GlobalSecondaryIndexName", "Value": "newest"}]
+    metric = {"Namespace": "AWS/DynamoDB", "MetricName": "ReadThrottleEvents"}
+    how = {"ComparisonOperator": "GreaterThanThreshold", "Threshold": 0, "EvaluationPeriods": 3, "DatapointsToAlarm": 1}
+    how["TreatMissingData"] = "notBreaching"
+    parts = [
+        {"Id": f"m{place}", "MetricStat": {"Metric": {**metric, "Dimensions": it}, "Period": 60, "Stat": "Sum"}}
+        for place, it in enumerate((index[:1], index))
+    ]
+    total = {"Id": "sum", "Expression": "FILL(m0, 0) + FILL(m1, 0)"}
+    for name, emulator in (("upstream", upstream), ("ours", cloud)):
+        watch = emulator.client("cloudwatch")
+        watch.put_metric_alarm(AlarmName="sum", Metrics=[total, *parts], **how)
+        watch.put_metric_alarm(AlarmName="table", **metric, Dimensions=index[:1], Statistic="Sum", Period=60, **how)
+
+        def state(alarm: str, watch: Any = watch) -> str:
+            return str(watch.describe_alarms(AlarmNames=[alarm])["MetricAlarms"][0]["StateValue"])
+
+        watch.set_alarm_state(AlarmName="sum", StateValue="ALARM", StateReason="a throttle, an hour ago")
+        watch.set_alarm_state(AlarmName="table", StateValue="ALARM", StateReason="a throttle, an hour ago")
+        watch.put_metric_data(Namespace="Other", MetricData=[{"MetricName": "Any", "Value": 1}])  # alarms are evaluated
+        calm = state("sum"), state("table")
+        point = {"MetricName": "ReadThrottleEvents", "Value": 1, "Dimensions": index}
+        watch.put_metric_data(Namespace="AWS/DynamoDB", MetricData=[point])
+        states[name] = (*calm, state("sum"))
+    assert states["upstream"] != states["ours"], upstream_does_it_now("evaluate_alarms_as_configured")
+    assert states["ours"] == ("OK", "ALARM", "ALARM")
 
 
 def test_publish_queue_metrics(upstream: Cloud, cloud: Cloud) -> None:

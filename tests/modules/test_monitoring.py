@@ -22,13 +22,14 @@ INPUTS = {
     "api": {"api_id": "a1b2c3d4e5", "stage": "$default"},
     "functions": {
         "announcer": {"name": "image-pipeline-prod-announcer"},
+        "api": {"name": "image-pipeline-prod-api"},
         "processor": {"name": "image-pipeline-prod-processor", "timeout_seconds": 60},
     },
     "runbook_url": RUNBOOK,
     "storage": {
         "dead_letter_queue": {"name": "image-pipeline-prod-uploads-dlq"},
         "queue": {"name": "image-pipeline-prod-uploads"},
-        "table": {"name": "image-pipeline-prod-images"},
+        "table": {"name": "image-pipeline-prod-images", "indexes": ["newest", "by-status"]},
     },
     "thresholds": {
         "announcer_age_seconds": 600,
@@ -67,11 +68,11 @@ def test_alarms_watch_what_needs_somebody(monitoring: Resources) -> None:
             alarm["threshold"],
         )
         for name, alarm in alarms(monitoring).items()
+        if not alarm["metric_query"]
     }
     api = {"ApiId": "a1b2c3d4e5", "Stage": "$default"}
     announcer = {"FunctionName": "image-pipeline-prod-announcer"}
     processor = {"FunctionName": "image-pipeline-prod-processor"}
-    table = {"TableName": "image-pipeline-prod-images"}
     uploads, dead_letters = (
         {"QueueName": "image-pipeline-prod-uploads"},
         {"QueueName": "image-pipeline-prod-uploads-dlq"},
@@ -85,15 +86,42 @@ def test_alarms_watch_what_needs_somebody(monitoring: Resources) -> None:
         "processor-errors": ("AWS/Lambda", "Errors", processor, "Sum", 0),
         "processor-throttles": ("AWS/Lambda", "Throttles", processor, "Sum", 0),
         "queue-age": ("AWS/SQS", "ApproximateAgeOfOldestMessage", uploads, "Maximum", 300),
-        "table-read-throttles": ("AWS/DynamoDB", "ReadThrottleEvents", table, "Sum", 0),
-        "table-write-throttles": ("AWS/DynamoDB", "WriteThrottleEvents", table, "Sum", 0),
     }
 
 
-def test_alarms_are_free(monitoring: Resources) -> None:
-    """Ten alarm metrics cost nothing; an alarm on several metrics would count for each."""
-    assert len(alarms(monitoring)) <= 10
-    assert not any(alarm["metric_query"] for alarm in alarms(monitoring).values())
+@pytest.mark.parametrize("kind", ["read", "write"])
+def test_alarms_of_throttles_count_the_table_and_every_index(monitoring: Resources, kind: str) -> None:
+    """The dimension TableName alone leaves the indexes out, and every list of images reads an index."""
+    alarm = alarms(monitoring)[f"table-{kind}-throttles"]
+    table = {"TableName": "image-pipeline-prod-images"}
+    (total,) = [query for query in alarm["metric_query"] if query["expression"]]
+    parts = sorted((query for query in alarm["metric_query"] if query["metric"]), key=lambda query: query["id"])
+    watched = {query["id"]: query["metric"][0] for query in parts}
+    assert [metric["dimensions"] for metric in watched.values()] == [
+        table,
+        {**table, "GlobalSecondaryIndexName": "newest"},
+        {**table, "GlobalSecondaryIndexName": "by-status"},
+    ]
+    assert {(metric["namespace"], metric["metric_name"], metric["stat"]) for metric in watched.values()} == {
+        ("AWS/DynamoDB", f"{kind.title()}ThrottleEvents", "Sum")
+    }
+    assert total["expression"] == " + ".join(f"FILL({query}, 0)" for query in watched)
+    assert (total["return_data"], alarm["threshold"]) == (True, 0)
+
+
+def test_alarms_of_sums_allow_for_a_newest_period_that_is_not_complete(monitoring: Resources) -> None:
+    """FILL puts a zero in its place, so an alarm that needs every period would never be raised."""
+    for alarm in alarms(monitoring).values():
+        if alarm["metric_query"]:
+            assert alarm["datapoints_to_alarm"] < alarm["evaluation_periods"]
+
+
+def test_documentation_counts_the_metrics_of_alarms(monitoring: Resources, root: Path) -> None:
+    """AWS charges for each metric of an alarm: docs/costs.md says how much that is."""
+    counts = [
+        len([query for query in alarm["metric_query"] if query["metric"]]) or 1 for alarm in alarms(monitoring).values()
+    ]
+    assert sum(counts) == json.loads((root / "docs/figures.json").read_text())["rest"]["alarm_metrics"]
 
 
 def test_alarms_fire_above_their_threshold_and_stay_quiet_without_traffic(monitoring: Resources) -> None:
@@ -101,7 +129,8 @@ def test_alarms_fire_above_their_threshold_and_stay_quiet_without_traffic(monito
         assert alarm["alarm_name"] == f"image-pipeline-prod-{name}"
         assert alarm["comparison_operator"] == "GreaterThanThreshold"
         assert alarm["treat_missing_data"] == "notBreaching"
-        assert alarm["period"] in (60, 300)
+        periods = {query["metric"][0]["period"] for query in alarm["metric_query"] if query["metric"]}
+        assert (periods or {alarm["period"]}) in ({60}, {300})
 
 
 def test_every_alarm_names_its_section_of_the_runbook(monitoring: Resources, root: Path) -> None:
@@ -168,7 +197,12 @@ def test_dashboard_shows_the_way_of_an_image(monitoring: Resources) -> None:
     assert series("Processor, per image (ms)")["p95"] == (own, "ProcessingTime", "p95")
     assert series("API, requests")["5xx"] == ("AWS/ApiGateway", "5xx", "Sum")
     assert series("API, latency (ms)").keys() == {"p50", "p95", "p99"}
-    assert series("Table, throttled requests")["writes"] == ("AWS/DynamoDB", "WriteThrottleEvents", "Sum")
+    assert series("API, requests")["throttled"] == ("AWS/Lambda", "Throttles", "Sum")
+    assert series("Table, throttled requests") == {
+        f"{kind}s of {place}": ("AWS/DynamoDB", f"{kind.title()}ThrottleEvents", "Sum")
+        for kind in ("read", "write")
+        for place in ("the table", "newest", "by-status")
+    }
 
 
 def test_dashboard_draws_the_line_where_the_alarm_is(monitoring: Resources) -> None:

@@ -15,6 +15,7 @@ variables {
   api          = { api_id = "a1b2c3d4e5", stage = "$default" }
   functions = {
     announcer = { name = "image-pipeline-prod-announcer" }
+    api       = { name = "image-pipeline-prod-api" }
     processor = { name = "image-pipeline-prod-processor", timeout_seconds = 60 }
   }
   name_prefix = "image-pipeline-prod"
@@ -23,7 +24,7 @@ variables {
   storage = {
     dead_letter_queue = { name = "image-pipeline-prod-uploads-dlq" }
     queue             = { name = "image-pipeline-prod-uploads" }
-    table             = { name = "image-pipeline-prod-images" }
+    table             = { name = "image-pipeline-prod-images", indexes = ["newest", "by-status"] }
   }
   thresholds = {
     announcer_age_seconds    = 600

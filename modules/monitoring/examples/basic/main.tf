@@ -29,6 +29,7 @@ locals {
   compute = {
     functions = {
       announcer = { name = "image-pipeline-prod-announcer" }
+      api       = { name = "image-pipeline-prod-api" }
       processor = { name = "image-pipeline-prod-processor", timeout_seconds = 60 }
     }
   }
@@ -36,6 +37,6 @@ locals {
   storage = {
     dead_letter_queue = { name = "image-pipeline-prod-uploads-dlq" }
     queue             = { name = "image-pipeline-prod-uploads" }
-    table             = { name = "image-pipeline-prod-images" }
+    table             = { name = "image-pipeline-prod-images", indexes = ["newest", "by-status"] }
   }
 }

@@ -14,24 +14,25 @@ _Response = tuple[int, dict[str, str], bytes]
 
 
 def keep_whole_alarms() -> None:
-    """Store and return all members of a metric alarm over the query protocol, which Terraform speaks.
+    """Store all members of a metric alarm, and return them over the query protocol, which Terraform speaks.
 
-    Upstream drops some members of PutMetricAlarm there, adds a Statistic to an ExtendedStatistic, and returns few
-    members, although it returns all in JSON. So every plan shows changes.
+    Upstream drops some members of PutMetricAlarm, adds a Statistic to an ExtendedStatistic and a Period to
+    metric maths, and returns few members, although it returns all in JSON. So every plan shows changes.
     """
     put, describe = cloudwatch._put_metric_alarm, cloudwatch._describe_alarms
 
     @functools.wraps(put)
     def put_whole(params: _Params, cbor_data: _Params, is_cbor: bool, is_json: bool = False) -> _Response:
         answer: _Response = put(params, cbor_data, is_cbor, is_json)
-        if answer[0] == http.HTTPStatus.OK and not (is_cbor or is_json):
-            sent = _query_document(params)
+        if answer[0] == http.HTTPStatus.OK:
+            sent = cbor_data if is_cbor or is_json else _query_document(params)
             alarm = cloudwatch._alarms[sent["AlarmName"]]
             for member in ("EvaluateLowSampleCountPercentile", "InsufficientDataActions", "Metrics"):
                 if member in sent:
                     alarm[member] = sent[member]
-            if "Statistic" not in sent:
-                del alarm["Statistic"]
+            for member in ("Period", "Statistic"):
+                if member not in sent:
+                    del alarm[member]
         return answer
 
     @functools.wraps(describe)
