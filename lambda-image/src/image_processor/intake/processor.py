@@ -14,10 +14,11 @@ from image_processor.decoder.sandbox import Sandbox
 from image_processor.events import NotAnEvent, ObjectEvent
 from image_processor.recipe import Recipe, verdict_version
 from image_processor.records.items import Record
-from image_processor.records.store import Claim, Claimed, Exists, Store, Twin, is_about, is_newer, tries
+from image_processor.records.store import Store, is_about, is_newer, tries
 from image_processor.records.table import SETTLED
 from image_processor.rendition import Rendition
 from image_processor.sniff import judge_size
+from image_processor.telemetry import logger
 from image_processor.verdict import Header, Reason, Rejected
 
 #: Fields of a rendition that a record keeps.
@@ -28,6 +29,9 @@ _FACTS = (
 
 #: Number of process deaths an image may cause before it is marked FAILED.
 DEADLY_TRIES = 3
+
+#: Number of times that one delivery reads a record again because another writer was faster.
+_ROUNDS = 10
 
 
 class Effect(StrEnum):
@@ -72,6 +76,10 @@ class GivenUp(Exception):
     """The record says FAILED already; the message only needs to go to the dead-letter queue."""
 
 
+class Overtaken(Exception):
+    """The record changed again and again before work could begin. Another delivery may be luckier."""
+
+
 @dataclass(frozen=True)
 class _Turn:
     """One delivery of a message, with the arguments of `Processor.handle`."""
@@ -84,8 +92,10 @@ class _Turn:
 class _Work:
     """One attempt at an event."""
 
-    def __init__(self, event: ObjectEvent, revision: str, delivery: int) -> None:
+    def __init__(self, event: ObjectEvent, revision: str, delivery: int, known: Record | None) -> None:
         self.event, self.revision, self.delivery = event, revision, delivery
+        #: The record as it was last read, before this work changed it.
+        self.known = known
         #: The record notes the attempt, so that it is missed if the process dies.
         self.begun = False
         self._started = perf_counter()
@@ -101,9 +111,9 @@ class Processor:
 
     def __init__(self, store: Store, recipe: Recipe, sandbox: Sandbox, image_digest: str, upload_bucket: str) -> None:
         self._store, self._recipe, self._sandbox, self._upload_bucket = store, recipe, sandbox, upload_bucket
-        self._pipeline = {"recipe": recipe.version, "image": image_digest}
         #: Part of the name of a revision, so that two releases at work on one event never write the same key.
         self.verdict_version = verdict_version(recipe, sandbox.limits, image_digest)
+        self._pipeline = {"recipe": recipe.version, "image": image_digest, "verdict": self.verdict_version}
 
     def handle(self, event: ObjectEvent, delivery: int = 1, *, risk: bool = True, last: bool = False) -> Result:
         """Process an event. `delivery` counts the deliveries of its message; without `risk`, suspects wait.
@@ -139,47 +149,55 @@ class Processor:
     # --- creations ----------------------------------------------------------------------------------------------------
 
     def _process_upload(self, event: ObjectEvent, turn: _Turn) -> Result:
-        work = _Work(event, f"{event.revision}.{self.verdict_version}", turn.delivery)
-        with self._count_survival(work):
-            return self._claim_and_make(work, turn)
-
-    def _claim_and_make(self, work: _Work, turn: _Turn) -> Result:
-        event = work.event
-        # A first delivery is most likely a first upload, which has no record to read.
-        known = self._store.record(event.image_id) if turn.delivery > 1 else None
+        known = self._store.record(event.image_id)
         if known and self._is_over(event, known, turn):
             return _SKIPPED
+        work = _Work(event, f"{event.revision}.{self.verdict_version}", turn.delivery, known)
+        with self._count_survival(work):
+            return self._link_or_make(work, turn)
+
+    def _link_or_make(self, work: _Work, turn: _Turn) -> Result:
         source: Record = {}
         try:
-            data, source = self._read(event)
-            content = source["sha256"]
-            claim: Claim = Exists(known) if known else self._store.claim(event, content, self._recipe.version)
-            if isinstance(claim, Exists):
-                if known is None and self._is_over(event, claim.record, turn):
-                    return _SKIPPED
-                known = claim.record
-            if linked := self._link_to_twin(work, claim, source):
-                return self._publish(work, known, "READY", linked, Effect.LINKED)
-            work.begun = self._begin(event, claim)
-            if not work.begun:
-                return _SKIPPED  # another event, or another delivery of this one, was faster
+            data, source = self._read(work.event)
+            if linked := self._link_to_twin(work, source):
+                return self._publish(work, "READY", linked, Effect.LINKED)
+            if not self._begin(work, turn):
+                return _SKIPPED
             fields = self._make_variants(work, data, source)
         except Rejected as rejected:
-            return self._publish(work, known, "REJECTED", _refusal(rejected, source), Effect.REJECTED)
-        result = self._publish(work, known, "READY", fields, Effect.PROCESSED)
-        if result.effect is Effect.PROCESSED and not isinstance(claim, Claimed):
-            self._store.remember(event, content, self._recipe.version)  # only a claim that is made remembers it
+            return self._publish(work, "REJECTED", _refusal(rejected, source), Effect.REJECTED)
+        result = self._publish(work, "READY", fields, Effect.PROCESSED)
+        if result.effect is Effect.PROCESSED:
+            self._remember(work.event, source["sha256"])
         return result
 
-    def _begin(self, event: ObjectEvent, claim: Claim) -> bool:
-        """Note in the record that work begins; return False if another writer was faster."""
-        match claim:
-            case Claimed():
+    def _begin(self, work: _Work, turn: _Turn) -> bool:
+        """Note in the record that work begins; return False if the record leaves nothing to do for the event.
+
+        If another writer was faster, its record decides: it may be older, or of work on this event that may yet die.
+
+        Raises:
+            Overtaken: other writers were faster every time.
+            Suspect, GivenUp: as `handle` does.
+        """
+        event = work.event
+        for _ in range(_ROUNDS):
+            known = work.known
+            work.begun = self._store.try_again(event, known) if known else self._store.begin(event)
+            if work.begun:
                 return True
-            case Twin():
-                return self._store.begin(event)
-            case Exists(record):  # or existed: a removed image's record may expire at this moment
-                return self._store.try_again(event, record) or self._store.begin(event)
+            work.known = self._store.record(event.image_id)
+            if work.known and self._is_over(event, work.known, turn):
+                return False
+        raise Overtaken(f"other writers were faster {_ROUNDS} times")
+
+    def _remember(self, event: ObjectEvent, content: str) -> None:
+        """Remember the content of an image that is shown; without this memory it would be made once more elsewhere."""
+        try:
+            self._store.remember(event, content, self.verdict_version)
+        except Exception:  # an optimisation must not become a failure
+            logger.warning("a content could not be remembered", exc_info=True)
 
     def _is_over(self, event: ObjectEvent, known: Record, turn: _Turn) -> bool:
         """Return whether a record leaves nothing to do for an event.
@@ -230,7 +248,7 @@ class Processor:
             return _SKIPPED
         if begun := self._count_deaths(event, known, turn):
             raise GivenUp(f"the process died while it made this image again ({begun} times)")
-        work = _Work(event, revision, turn.delivery)
+        work = _Work(event, revision, turn.delivery, known)
         work.begun = self._store.try_again(event, known)
         if not work.begun:
             return _SKIPPED
@@ -243,7 +261,7 @@ class Processor:
                 if rejected.reason is Reason.OBJECT_GONE:
                     return _SKIPPED  # the event of its removal is on its way
                 status, effect, fields = "REJECTED", Effect.REJECTED, _refusal(rejected, source)
-            return self._publish(work, known, status, fields, effect, instead_of=known)
+            return self._publish(work, status, fields, effect, instead_of=known)
 
     @contextmanager
     def _count_survival(self, work: _Work) -> Iterator[None]:
@@ -281,21 +299,19 @@ class Processor:
         source.update(_format(rendered.header), **_shape(rendered.header, rendition))
         return {"source": source, "variants": variants, **{name: getattr(rendition, name) for name in _FACTS}}
 
-    def _link_to_twin(self, work: _Work, claim: Claim, source: Record) -> Record | None:
+    def _link_to_twin(self, work: _Work, source: Record) -> Record | None:
         """Copy the variants of an image with the same content; return the fields of the record that shows the copies.
 
-        Return None if the claim names no such image, or if that image shows something else by now.
+        Return None if no such image is remembered or it shows something else by now. The verdict version must be the
+        same: then this release, under these limits, would make the same of it, and the record names who made it.
         """
-        match claim:
-            case Twin(image_id) | Exists(_, str(image_id)):
-                twin = self._store.record(image_id)
-            case _:
-                return None
+        holder = self._store.holder(source["sha256"], self.verdict_version)
+        twin = self._store.record(holder) if holder and holder != work.event.image_id else None
         if (
             not twin
             or twin["status"] != "READY"
             or any(twin["source"].get(name) != source.get(name) for name in ("sha256", "focal_point"))
-            or twin["pipeline"]["recipe"] != self._recipe.version
+            or twin["pipeline"].get("verdict") != self.verdict_version
         ):
             return None
         variants = self._store.copy_variants(work.event.image_id, work.revision, twin["variants"])
@@ -310,7 +326,6 @@ class Processor:
     def _publish(
         self,
         work: _Work,
-        known: Record | None,
         status: str,
         fields: Record,
         effect: Effect,
@@ -326,8 +341,8 @@ class Processor:
             winner = self._store.record(event.image_id)
             if winner and self._is_lost(work, winner):
                 self._store.delete_variants(event.image_id, work.revision)
-            elif winner and known and winner["revision"] == work.revision:
-                self._clean_up(event, known, work.revision)
+            elif winner and work.known and winner["revision"] == work.revision:
+                self._clean_up(event, work.known, work.revision)
             return _SKIPPED
         self._clean_up(event, before, work.revision)
         reason = fields.get("reason", {}).get("code")

@@ -6,11 +6,8 @@ fields it knows, so that fields of a newer or older release survive.
 """
 
 import hashlib
-import random
-import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -42,37 +39,11 @@ _DECIDED = (
     "sequencer", "source", "status", "status_since", "timings", "trying", "updated_at", "variants",
 )  # fmt: skip
 
-#: Tries of a write that meets another writer's transaction on the same item.
-_CONFLICT_TRIES = 4
-
 #: Parallel requests for the variants of one image: fewer than the connections that a botocore client keeps.
 _PARALLEL_REQUESTS = 4
 
 _Thing = TypeVar("_Thing")
 _Answer = TypeVar("_Answer")
-
-
-@dataclass(frozen=True)
-class Claimed:
-    """The image is new: its record says PROCESSING now, and its content is remembered."""
-
-
-@dataclass(frozen=True)
-class Exists:
-    """The image has a record already; `twin` is another image with the same content, if one is remembered."""
-
-    record: Record
-    twin: str | None = None
-
-
-@dataclass(frozen=True)
-class Twin:
-    """The image is new, but another one has the same content, made by the same recipe. Nothing was written."""
-
-    image_id: str
-
-
-Claim = Claimed | Exists | Twin
 
 
 class Store:
@@ -179,35 +150,13 @@ class Store:
         answer = self._dynamodb.get_item(TableName=self._table, Key=to_item({KEY: image_id}), ConsistentRead=True)
         return from_item(answer["Item"]) if "Item" in answer else None
 
-    def claim(self, event: ObjectEvent, content: str, recipe: str) -> Claim:
-        """Write PROCESSING for a first upload and remember its content, in one transaction.
+    def holder(self, content: str, verdict: str) -> str | None:
+        """Return the id of the image that is remembered for a content, made under this verdict version.
 
-        The transaction replaces two reads and a write: if it fails, DynamoDB returns the items that are there.
+        Read without consistency, for half the units: a content remembered just now is made once more at worst.
         """
-        memory = content_key(content, recipe)
-        try:
-            _retry_conflicts(
-                lambda: self._dynamodb.transact_write_items(
-                    TransactItems=[
-                        {"Update": self._update(event.image_id, _begun(event), condition=_NOT_THERE, old=True)},
-                        {"Update": self._update(memory, _remembered(event), condition=_NOT_THERE, old=True)},
-                    ]
-                )
-            )
-        except self._dynamodb.exceptions.TransactionCanceledException as error:
-            reasons = error.response["CancellationReasons"]
-            if {reason["Code"] for reason in reasons} - {"None", "ConditionalCheckFailed"}:
-                raise
-            record, twin = (
-                from_item(reason["Item"]) if reason["Code"] == "ConditionalCheckFailed" else None for reason in reasons
-            )
-            other = twin["holder"] if twin and twin["holder"] != event.image_id else None
-            if record is None and other is None and not self.begin(event):  # the content is remembered as this image's
-                record = self.record(event.image_id)
-            if record is not None:
-                return Exists(record, other)
-            return Twin(other) if other else Claimed()
-        return Claimed()
+        answer = self._dynamodb.get_item(TableName=self._table, Key=to_item({KEY: content_key(content, verdict)}))
+        return str(from_item(answer["Item"])["holder"]) if "Item" in answer else None
 
     def begin(self, event: ObjectEvent) -> bool:
         """Write PROCESSING for a first upload; return False if there is a record already.
@@ -271,25 +220,16 @@ class Store:
         fields = {"sequencer": event.sequencer, "updated_at": _base(event)["updated_at"]}
         return self._write(event.image_id, fields, condition=condition, names=names, values=values) is not None
 
-    def remember(self, event: ObjectEvent, content: str, recipe: str) -> None:
-        """Remember this image as the one that has a content."""
-        self._write(content_key(content, recipe), _remembered(event))
+    def remember(self, event: ObjectEvent, content: str, verdict: str) -> None:
+        """Remember this image as the one that has a content. Whoever is last is remembered: any of them will do."""
+        self._write(content_key(content, verdict), {"holder": event.image_id, "expires_at": _in(CONTENT_MEMORY)})
 
     def _settle(self, event: ObjectEvent, item: Record, instead_of: Record | None) -> Record | None:
         condition, names, values = _only(instead_of) if instead_of else _unless_newer(event)
         gone = [name for name in _DECIDED if name not in item]
         return self._write(event.image_id, item, remove=gone, condition=condition, names=names, values=values)
 
-    def _write(self, key: str, fields: Record, **how: Any) -> Record | None:
-        """Update an item; return the item before (empty if there was none), or None if the condition does not hold."""
-        update = self._update(key, fields, **how)
-        try:
-            answer = _retry_conflicts(lambda: self._dynamodb.update_item(**update, ReturnValues="ALL_OLD"))
-        except self._dynamodb.exceptions.ConditionalCheckFailedException:
-            return None
-        return from_item(answer.get("Attributes", {}))
-
-    def _update(
+    def _write(
         self,
         key: str,
         fields: Record,
@@ -299,9 +239,11 @@ class Store:
         condition: str = "",
         names: dict[str, str] | None = None,
         values: Record | None = None,
-        old: bool = False,
-    ) -> Any:
-        """Build the members of an UpdateItem that sets some fields and removes others."""
+    ) -> Record | None:
+        """Set some fields of an item and remove others, `also` with a further assignment.
+
+        Return the item before (empty if there was none), or None if the condition does not hold.
+        """
         names, values = dict(names or {}), dict(values or {})
         sets, removals = [], []
         for number, (field, value) in enumerate(fields.items()):
@@ -314,15 +256,19 @@ class Store:
         if also:
             sets.append(also)
         parts = {"SET": ", ".join(sets), "REMOVE": ", ".join(removals)}
-        return {
+        update: Any = {
             "TableName": self._table,
             "Key": to_item({KEY: key}),
             "UpdateExpression": " ".join(f"{verb} {part}" for verb, part in parts.items() if part),
             **({"ConditionExpression": condition} if condition else {}),
             **({"ExpressionAttributeNames": names} if names else {}),
             **({"ExpressionAttributeValues": to_item(values)} if values else {}),
-            **({"ReturnValuesOnConditionCheckFailure": "ALL_OLD"} if old else {}),
         }
+        try:
+            answer = self._dynamodb.update_item(**update, ReturnValues="ALL_OLD")
+        except self._dynamodb.exceptions.ConditionalCheckFailedException:
+            return None
+        return from_item(answer.get("Attributes", {}))
 
 
 def tries(known: Record, event: ObjectEvent) -> tuple[int, float]:
@@ -366,20 +312,6 @@ def _only(known: Record) -> _Condition:
     return condition, {"#status": "status"}, values
 
 
-def _retry_conflicts(write: Callable[[], _Answer]) -> _Answer:
-    """Try a write again that met a transaction on the same item. It lasts milliseconds, a redelivery takes seconds."""
-    for attempt in range(_CONFLICT_TRIES):
-        try:
-            return write()
-        except ClientError as error:
-            codes = {reason.get("Code") for reason in error.response.get("CancellationReasons", [])}
-            conflict = error.response["Error"]["Code"] == "TransactionConflictException"
-            if attempt == _CONFLICT_TRIES - 1 or not (conflict or "TransactionConflict" in codes):
-                raise
-            time.sleep(random.uniform(0.5, 1) * 0.05 * 2**attempt)  # noqa: S311
-    raise AssertionError("unreachable")
-
-
 def _in_parallel(request: Callable[[_Thing], _Answer], things: Iterable[_Thing]) -> list[_Answer]:
     """Send requests in parallel; return the answers in the order of the things.
 
@@ -391,10 +323,6 @@ def _in_parallel(request: Callable[[_Thing], _Answer], things: Iterable[_Thing])
 
 def _prefix(image_id: str, revision: str) -> str:
     return f"{image_id}/{revision}/"
-
-
-def _remembered(event: ObjectEvent) -> Record:
-    return {"holder": event.image_id, "expires_at": _in(CONTENT_MEMORY)}
 
 
 def _now() -> str:

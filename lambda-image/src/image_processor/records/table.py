@@ -20,6 +20,9 @@ STATUSES = ("PROCESSING", "READY", "REJECTED", "FAILED", "DELETED")
 SETTLED = frozenset({"READY", "REJECTED", "DELETED"})
 
 
-def content_key(sha256: str, recipe: str) -> str:
-    """Return the key of the item that remembers which image has a content. Image ids are hex digits only."""
-    return f"content#{sha256}#{recipe}"
+def content_key(sha256: str, verdict: str) -> str:
+    """Return the key of the item that remembers which image has a content. Image ids are hex digits only.
+
+    `verdict` is the verdict version under which it was made: with any other, the result may differ.
+    """
+    return f"content#{sha256}#{verdict}"
