@@ -106,6 +106,26 @@ def test_registry_can_be_read_by_every_environments_account(units: dict[str, Any
     )
 
 
+@pytest.mark.parametrize(
+    ("filled_in", "readers"),
+    [
+        (["shared", "dev"], ["210987654321"]),
+        (["shared", *ENVIRONMENTS], ["210987654321"]),
+        (["shared"], ["210987654321"]),
+        (["dev"], ["210987654321", "222222222222", "333333333333"]),
+    ],
+    ids=" ".join,
+)
+def test_placeholder_accounts_read_no_registry_that_is_somebodys(
+    copy: Path, filled_in: list[str], readers: list[str]
+) -> None:
+    """Whoever filled in two accounts let the owners of 222222222222 and 333333333333 pull; in a rehearsal all do."""
+    for name in filled_in:
+        file = copy / "live" / name / "env.hcl"
+        file.write_text(re.sub(r'account_id  = "\d+"', 'account_id  = "210987654321"', file.read_text()))
+    assert sorted(render(copy / "live/shared/registry")["inputs"]["reader_account_ids"]) == readers
+
+
 def test_alarms_link_to_a_page_of_the_repository_that_deploys(units: dict[str, Any], root: Path) -> None:
     repository = json.loads((root / "live/github.json").read_text())["repository"]
     for environment in ENVIRONMENTS:

@@ -93,10 +93,16 @@ def plan(
     """Show what an apply would change, counted per unit. With --bundle, seal the plans for apply."""
     for target in load_targets(env, cloud):
         say(f"planning {target.description}")
+        _warn(target)
         if file is None and not units:
             console.print(summary.table(target.environment.name, terragrunt.plan(target, print), {}))
         else:
             _plan(target, _chosen(target, units, base), file, labels)
+
+
+def _warn(target: Target) -> None:
+    for warning in target.environment.warnings:
+        say(warning)
 
 
 def _plan(target: Target, units: list[str], file: Path | None, labels: str) -> None:
@@ -193,6 +199,7 @@ def apply(
     Exit code: 0 done, 1 an error, 3 the bundle is applied and more units can be planned now.
     """
     for target in load_targets(env, cloud):
+        _warn(target)
         if target.environment.ask_first:
             confirm(f"Apply to {target.description}?", yes)
         if file is not None:

@@ -26,6 +26,9 @@ WORKTREE = "worktree"
 #: The unit with the permissions of workflows. Only an administrator applies it.
 ACCESS_UNIT = "ci-access"
 
+#: The unit with the alarms.
+MONITORING_UNIT = "monitoring"
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -62,8 +65,23 @@ class _RolloutData(BaseModel):
         return self
 
 
+class _CiAccessData(BaseModel):
+    create_oidc_provider: bool = True
+
+
+class _ProcessorData(BaseModel):
+    # The defaults of modules/compute. A test compares them.
+    backfill_concurrency: int = 2
+    maximum_concurrency: int = 10
+
+
 class _ComputeData(BaseModel):
     architecture: Literal["arm64", "x86_64"]
+    processor: _ProcessorData = _ProcessorData()
+
+
+class _MonitoringData(BaseModel):
+    alarm_emails: list[str] = []
 
 
 class ImageScan(BaseModel):
@@ -86,7 +104,9 @@ class EnvironmentFile(BaseModel):
     account_id: Annotated[str, StringConstraints(pattern=r"^\d{12}$")]
     region: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
     storage: _StorageData | None = None
+    ci_access: _CiAccessData = _CiAccessData()
     compute: _ComputeData | None = None
+    monitoring: _MonitoringData = _MonitoringData()
     promotion: _PromotionData | None = None
     rollout: _RolloutData | None = None
     image_scan: ImageScan | None = None
@@ -144,6 +164,25 @@ class Environment:
     bake: timedelta = timedelta()
     #: Whether apply asks before it changes the environment.
     ask_first: bool = True
+    #: Addresses that get alarms.
+    alarm_emails: tuple[str, ...] = ()
+    #: Functions that may work on the queues at the same time.
+    concurrency: int = 0
+
+    @property
+    def is_placeholder(self) -> bool:
+        """True if its account is one of those that this repository comes with: one digit, twelve times."""
+        return len({*self.account_id}) == 1
+
+    @property
+    def warnings(self) -> list[str]:
+        """Sentences about settings that are allowed, and hardly meant."""
+        if self.ask_first and MONITORING_UNIT in self.units and not self.alarm_emails:
+            return [
+                f"nobody hears the alarms of {self.name}: write addresses into monitoring.alarm_emails of "
+                f"live/{self.name}/env.hcl and apply, then open the link in the message that AWS sends to each"
+            ]
+        return []
 
     @property
     def prefix(self) -> str:
@@ -196,7 +235,22 @@ def names() -> list[str]:
                 f"live/{places[order]}/env.hcl and live/{name}/env.hcl both have order = {order}: change one of them"
             )
         places[order] = name
+    _require_one_provider(folders)
     return [*([SHARED] if SHARED in folders else []), *(places[order] for order in sorted(places))]
+
+
+def _require_one_provider(folders: list[str]) -> None:
+    """Refuse a second identity provider of GitHub in an account: AWS would refuse it in the middle of an apply."""
+    owners: dict[str, str] = {}
+    for name in folders:
+        data = _data(name)
+        if not data.ci_access.create_oidc_provider or not (LIVE / name / ACCESS_UNIT / "terragrunt.hcl").exists():
+            continue
+        if (other := owners.setdefault(data.account_id, name)) != name:
+            raise PipelineError(
+                f"live/{other}/env.hcl and live/{name}/env.hcl both create GitHub's identity provider in account "
+                f"{data.account_id}, which has it once: set ci_access = {{ create_oidc_provider = false }} in one"
+            )
 
 
 def release_order() -> list[str]:
@@ -237,6 +291,8 @@ def load(name: str) -> Environment:
         percent,
         timedelta(minutes=bake),
         data.ask_first,
+        tuple(data.monitoring.alarm_emails),
+        data.compute.processor.backfill_concurrency + data.compute.processor.maximum_concurrency if data.compute else 0,
     )
 
 

@@ -88,9 +88,11 @@ def target(environment: Environment, cloud: Cloud) -> Target:
     """Return the target of a command, once the local cloud is up or the caller's credentials are checked.
 
     Raises:
-        PipelineError: there are no credentials, or those of another account; the message names both accounts.
+        PipelineError: there are no credentials, or those of another account; the message names both accounts. On AWS
+            also if an account is a placeholder.
     """
     if cloud is Cloud.AWS:
+        require_own_accounts(environment)
         region = environment.region
         on_aws = Target(environment, cloud, {"AWS_REGION": region, "AWS_DEFAULT_REGION": region})
         _require_account(on_aws, _caller_account(on_aws))
@@ -105,6 +107,20 @@ def target(environment: Environment, cloud: Cloud) -> Target:
             administrator, variables=variables | roles.assume(administrator.client("sts"), environment, role)
         )
     return administrator
+
+
+def require_own_accounts(environment: Environment) -> None:
+    """Refuse placeholder accounts: on AWS they are other people's, and a policy would let them in.
+
+    Raises:
+        PipelineError: the environment's account, or that of the registry, is a placeholder.
+    """
+    for one in (environment, environments.load(environments.SHARED)):
+        if one.is_placeholder:
+            raise PipelineError(
+                f"live/{one.name}/env.hcl names the account {one.account_id}, a placeholder: write the id of your own "
+                "account into it (docs/own-accounts.md), or leave CLOUD=aws out to use the local cloud"
+            )
 
 
 def _role() -> Role | None:

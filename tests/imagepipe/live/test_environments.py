@@ -177,3 +177,62 @@ def test_a_malformed_project_name_is_named(dev: Path, content: str | None, messa
             environments.project()
     finally:
         environments.project.cache_clear()
+
+
+def add_unit(live: Path, name: str, unit: str) -> None:
+    (live / name / unit).mkdir()
+    (live / name / unit / "terragrunt.hcl").write_text("")
+
+
+def test_a_second_identity_provider_in_an_account_is_refused_before_aws_does(dev: Path) -> None:
+    """AWS refused it with EntityAlreadyExists in the middle of an apply; the files were never compared."""
+    add(dev.parent, "qa", "  order = 15\n")
+    for name in ("dev", "qa"):
+        add_unit(dev.parent, name, "ci-access")
+    with pytest.raises(
+        PipelineError, match=r"live/dev/env.hcl and live/qa/env.hcl both create .* account 111111111111"
+    ):
+        environments.names()
+    file = dev.parent / "qa/env.hcl"
+    file.write_text(file.read_text().replace("}", "  ci_access = { create_oidc_provider = false }\n}"))
+    (dev.parent / "_units").mkdir()
+    (dev.parent / "_units/ci-access.hcl").write_text("")
+    assert environments.names() == ["dev", "qa"]
+
+
+def test_an_account_of_one_digit_is_a_placeholder(dev: Path) -> None:
+    assert environments.load("dev").is_placeholder
+    (dev / "env.hcl").write_text(ENV.replace("111111111111", "111111111112"))
+    assert not environments.load("dev").is_placeholder
+
+
+@pytest.mark.parametrize(
+    ("more", "silent"),
+    [
+        ("", False),
+        ("  monitoring = { alarm_emails = [] }\n", False),
+        ('  monitoring = { alarm_emails = ["on-call@example.com"] }\n', True),
+        ("  ask_first = false\n", True),
+    ],
+)
+def test_an_environment_that_is_guarded_and_calls_nobody_says_so(dev: Path, more: str, silent: bool) -> None:
+    """Prod had alarms, as the documentation led there, and nobody was called by them."""
+    add_unit(dev.parent, "dev", "monitoring")
+    (dev.parent / "_units").mkdir()
+    (dev.parent / "_units/monitoring.hcl").write_text("")
+    (dev / "env.hcl").write_text(ENV.replace("}", more + "}"))
+    warnings = environments.load("dev").warnings
+    assert warnings == [] if silent else "monitoring.alarm_emails of live/dev/env.hcl" in warnings[0]
+
+
+def test_concurrency_is_what_both_queues_may_use(dev: Path, root: Path) -> None:
+    (dev.parent / "_units").mkdir()
+    (dev.parent / "_units/compute.hcl").write_text("")
+    compute = '  compute = { architecture = "arm64", processor = { maximum_concurrency = 40 } }\n'
+    (dev / "env.hcl").write_text(ENV.replace("}\n", compute + "}\n"))
+    text = (root / "modules/compute/variables-processor.tf").read_text()
+    assert "backfill_concurrency = optional(number, 2)" in text
+    assert "maximum_concurrency  = optional(number, 10)" in text
+    assert environments.load("dev").concurrency == 42
+    (dev / "env.hcl").write_text(ENV.replace("}\n", '  compute = { architecture = "arm64" }\n}\n'))
+    assert environments.load("dev").concurrency == 12
