@@ -51,6 +51,8 @@ locals {
       memory_mb       = 512
       timeout_seconds = 10
       url_ttl_seconds = 900
+
+      reserved_concurrency = null
     }
   }
 

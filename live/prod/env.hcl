@@ -27,7 +27,7 @@ locals {
 
     queue = {
       visibility_timeout_seconds = 360
-      max_receive_count          = 5
+      max_receive_count          = 10
       retention_days             = 4
       dead_letter_retention_days = 14
     }
@@ -51,6 +51,9 @@ locals {
       memory_mb       = 512
       timeout_seconds = 10
       url_ttl_seconds = 900
+
+      # As many as throttling.burst_limit. Lambda keeps 100 for other functions: set null until the quota allows 300.
+      reserved_concurrency = 200
     }
   }
 

@@ -27,7 +27,7 @@ locals {
 
     queue = {
       visibility_timeout_seconds = 360
-      max_receive_count          = 5
+      max_receive_count          = 10
       retention_days             = 4
       dead_letter_retention_days = 14
     }
@@ -51,6 +51,8 @@ locals {
       memory_mb       = 512
       timeout_seconds = 10
       url_ttl_seconds = 900
+
+      reserved_concurrency = null
     }
   }
 

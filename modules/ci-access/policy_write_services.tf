@@ -9,6 +9,7 @@ data "aws_iam_policy_document" "write_services" {
       "lambda:CreateFunction",
       "lambda:Delete*",
       "lambda:PublishVersion",
+      "lambda:PutFunctionConcurrency",
       "lambda:RemovePermission",
       "lambda:TagResource",
       "lambda:UntagResource",

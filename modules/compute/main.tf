@@ -12,6 +12,7 @@ locals {
       memory_mb            = 256
       timeout_seconds      = 60
       ephemeral_storage_mb = 512
+      reserved_concurrency = null
 
       environment = {
         EVENT_BUS = aws_cloudwatch_event_bus.images.name
@@ -23,6 +24,7 @@ locals {
       memory_mb            = var.api.memory_mb
       timeout_seconds      = var.api.timeout_seconds
       ephemeral_storage_mb = 512
+      reserved_concurrency = var.api.reserved_concurrency
 
       environment = {
         URL_TTL_SECONDS = var.api.url_ttl_seconds
@@ -34,6 +36,7 @@ locals {
       memory_mb            = var.processor.memory_mb
       timeout_seconds      = var.processor.timeout_seconds
       ephemeral_storage_mb = var.processor.ephemeral_storage_mb
+      reserved_concurrency = null # its mappings bound it
 
       environment = {
         IMAGE_DIGEST               = local.image_digest
@@ -93,6 +96,8 @@ resource "aws_lambda_function" "function" {
   memory_size   = each.value.memory_mb
   timeout       = each.value.timeout_seconds
   publish       = true
+
+  reserved_concurrent_executions = each.value.reserved_concurrency
 
   image_config {
     command = each.value.command

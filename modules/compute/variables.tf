@@ -10,11 +10,12 @@ variable "account_id" {
 }
 
 variable "api" {
-  description = "Size of the function that answers the API, and lifetime of the addresses of variants that it signs."
+  description = "Size of the API's function, executions reserved for it (null: none), lifetime of the addresses it signs."
   type = object({
-    memory_mb       = optional(number, 512)
-    timeout_seconds = optional(number, 10)
-    url_ttl_seconds = optional(number, 900)
+    memory_mb            = optional(number, 512)
+    reserved_concurrency = optional(number)
+    timeout_seconds      = optional(number, 10)
+    url_ttl_seconds      = optional(number, 900)
   })
   default  = {}
   nullable = false
@@ -22,6 +23,17 @@ variable "api" {
   validation {
     condition     = var.api.memory_mb >= 128 && var.api.memory_mb <= 10240
     error_message = "api.memory_mb must be from 128 to 10240, not ${var.api.memory_mb}."
+  }
+
+  # Zero would switch the function off.
+  validation {
+    condition = alltrue([
+      for share in [var.api.reserved_concurrency] : share >= 1 && floor(share) == share if share != null
+    ])
+    error_message = format(
+      "api.reserved_concurrency must be a whole number from 1, or null for none, not %s.",
+      jsonencode(var.api.reserved_concurrency),
+    )
   }
 
   validation {

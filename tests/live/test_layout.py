@@ -80,7 +80,23 @@ def test_prod_is_protected_and_the_others_are_not(root: Path) -> None:
     assert storage["dev"]["force_destroy"] is True
 
 
-def test_dev_costs_nothing_at_rest(root: Path) -> None:
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_messages_of_a_throttled_processor_outlive_the_alarm(root: Path, environment: str) -> None:
+    """A refused call uses up a delivery and a visibility timeout: somebody must hear of it before the last one."""
+    queue = environment_data(root, environment)["storage"]["queue"]
+    alarms = (root / "modules/monitoring/alarms.tf").read_text()
+    alarm = re.search(r"processor-throttles = \{.*?period += (\d+)\s+periods += (\d+)", alarms, re.DOTALL)
+    assert alarm
+    assert queue["max_receive_count"] * queue["visibility_timeout_seconds"] >= 2 * int(alarm[1]) * int(alarm[2])
+
+
+def test_prod_keeps_executions_for_every_request_that_the_gateway_lets_through(root: Path) -> None:
+    prod = environment_data(root, "prod")
+    assert prod["compute"]["api"]["reserved_concurrency"] == prod["api"]["throttling"]["burst_limit"]
+    assert environment_data(root, "dev")["compute"]["api"]["reserved_concurrency"] in (None, "null")
+
+
+def test_dev_costs_next_to_nothing_at_rest(root: Path) -> None:
     assert environment_data(root, "dev")["storage"]["customer_managed_key"] is False
 
 

@@ -76,7 +76,7 @@ SETTINGS: dict[str, Any] = {
 }
 INPUTS: dict[str, Any] = {
     **NAMES,
-    "api": {"memory_mb": 640, "timeout_seconds": 12, "url_ttl_seconds": 1200},
+    "api": {"memory_mb": 640, "reserved_concurrency": 20, "timeout_seconds": 12, "url_ttl_seconds": 1200},
     "architecture": "x86_64",
     "canary": {"held_versions": {}, "percent": 10},
     "image_uri": f"444444444444.dkr.ecr.eu-west-1.amazonaws.com/image-pipeline/processor@{DIGEST}",
@@ -123,6 +123,12 @@ def rights(resources: Resources, name: str) -> dict[str, tuple[list[str], list[s
     plan_values = statements(resources[f'aws_iam_role_policy.function["{name}"]']["policy"])
     assert all(statement["Effect"] == "Allow" for statement in plan_values.values())
     return {sid: (statement["Action"], statement["Resource"]) for sid, statement in plan_values.items()}
+
+
+def test_api_has_executions_that_a_folder_of_images_cannot_use_up(compute: Resources) -> None:
+    names = ("announcer", "api", "processor")
+    reserved = {name: function(compute, name)["reserved_concurrent_executions"] for name in names}
+    assert reserved == {"announcer": -1, "api": 20, "processor": -1}
 
 
 @pytest.mark.parametrize("name", ["announcer", "api", "processor"])

@@ -80,6 +80,17 @@ run "api_memory_too_small" {
   expect_failures = [var.api]
 }
 
+# api.reserved_concurrency must be a whole number from 1, or null for none, not 0
+run "api_switched_off_by_a_reservation_of_nothing" {
+  command = plan
+
+  variables {
+    api = merge(var.api, { reserved_concurrency = 0 })
+  }
+
+  expect_failures = [var.api]
+}
+
 # api.timeout_seconds must be from 1 to 29
 run "api_timeout_above_29_seconds" {
   command = plan
