@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from seeds import UNSPEAKABLE
 
-from image_processor.decoder.process import Process, WorkerFailed
+from image_processor.decoder.process import OutOfTime, Process, WorkerFailed
 from image_processor.decoder.sandbox import Sandbox
 from image_processor.handlers.queue import vcpus
 from image_processor.recipe import Encoding, Limits, Recipe, ladder
@@ -132,13 +132,16 @@ def test_address_space_is_limited(box: Sandbox) -> None:
     assert box.render(JPEG, Recipe()).rendition.width == 320
 
 
+#: Seconds of work, whatever the machine.
+LABORIOUS = Recipe(variants=ladder(1920, thumbnail=64, formats=(Encoding("avif", 80, effort=9), Encoding("jpeg"))))
+LARGE = bytes(samples.landscape(480, 480, 1).replicate(4, 4).jpegsave_buffer())
+
+
 def test_image_that_takes_too_long_is_stopped_by_the_clock() -> None:
-    laborious = Recipe(variants=ladder(1920, thumbnail=64, formats=(Encoding("avif", 80, effort=9), Encoding("jpeg"))))
-    photo = bytes(samples.landscape(480, 480, 1).replicate(4, 4).jpegsave_buffer())
     with Sandbox(Limits(max_seconds=1)) as box:
         box.held()
         with pytest.raises(Rejected, match="stopped after 1 s") as raised:
-            box.render(photo, laborious)
+            box.render(LARGE, LABORIOUS)
         assert raised.value.reason == Reason.TOO_SLOW
         assert box.render(JPEG, SMALL).rendition.width == 320
 
@@ -159,6 +162,17 @@ def test_process_that_gets_no_processor_time_says_nothing_of_the_image() -> None
         with pytest.raises(WorkerFailed, match=r"it got only 0\.0 s of CPU time"):
             box.render(JPEG, Recipe())
         assert box.render(JPEG, SMALL).rendition.width == 320
+
+
+def test_image_is_stopped_when_its_caller_has_no_time_left_and_nothing_is_said_of_it() -> None:
+    """Half its own limit, which it works through: with less than its limit, nobody knows how long it would take."""
+    with Sandbox(Limits(max_seconds=2)) as box:
+        box.held()
+        with pytest.raises(OutOfTime):
+            box.render(LARGE, LABORIOUS, seconds=1.2)
+        with pytest.raises(OutOfTime):
+            box.render(JPEG, SMALL, seconds=0)
+        assert box.render(JPEG, SMALL, seconds=60).rendition.width == 320
 
 
 def test_image_that_its_decoder_hangs_on_is_told_from_a_machine_without_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,7 +256,7 @@ except OSError as error:
 def test_answer_that_makes_no_sense_is_not_believed(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter([b"{", b"[]", json.dumps({"sizes": [10**9]}).encode(), json.dumps({"sizes": [], "x": 1}).encode()])
     monkeypatch.setattr(Process, "_receive", lambda *_: (next(answers), [os.memfd_create("x")]))
-    monkeypatch.setattr(Process, "held", lambda _: [])
+    monkeypatch.setattr(Process, "held", lambda *_: [])
     for _ in range(4):
         with pytest.raises(WorkerFailed, match="malformed answer"):
             box.render(JPEG, Recipe())

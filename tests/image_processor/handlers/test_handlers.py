@@ -1,12 +1,16 @@
 """Lambda's entry points: batches of the queue, requests of the HTTP API."""
 
 import json
+import math
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from image_processor.decoder.process import OutOfTime
+from image_processor.decoder.sandbox import Sandbox
 from image_processor.handlers import http, queue
 from image_processor.records.catalogue import Catalogue
 from image_processor.records.store import Store
@@ -110,6 +114,51 @@ def test_last_try_leaves_a_failed_record_and_the_message_for_the_dead_letter_que
     assert process(messages(environment.put("a.jpg", photo), receive_count=5)) == ["m0"]
     record = environment.record("a.jpg")
     assert (record["status"], record["reason"]["code"]) == ("FAILED", "PROCESSING_FAILED")
+
+
+@dataclass
+class Invocation:
+    """An invocation of 60 s in which every image takes ten. A decoder that is given less is stopped."""
+
+    left: float = 60.0
+    stopped: int = 0
+    function_name: str = Context.function_name
+    memory_limit_in_mb: int = Context.memory_limit_in_mb
+    invoked_function_arn: str = Context.invoked_function_arn
+    aws_request_id: str = Context.aws_request_id
+
+    def get_remaining_time_in_millis(self) -> int:
+        return round(self.left * 1000)
+
+    def decode(self, seconds: float) -> None:
+        self.left -= min(10, seconds)
+        assert self.left > 0, "the function was killed"
+        if seconds < 10:
+            self.stopped += 1
+            raise OutOfTime("stopped")
+
+
+def test_every_message_at_its_last_delivery_gets_a_verdict_though_time_runs_out(
+    environment: Environment, photo: bytes, other_photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an outage all messages of a batch may be at their last delivery: none becomes a dead letter without one."""
+    clock, render = Invocation(), Sandbox.render
+
+    def slow(*arguments: Any) -> Any:
+        clock.decode(arguments[4] if len(arguments) > 4 else math.inf)
+        return render(*arguments[:4])
+
+    monkeypatch.setattr(Sandbox, "render", slow)
+    keys = [f"{number}.jpg" for number in range(9)]
+    contents = [photo + bytes([number]) for number in range(9)]  # trailing bytes: nine contents
+    batch = messages(*(environment.put(key, data) for key, data in zip(keys, contents, strict=True)), receive_count=5)
+    failures = [failure["itemIdentifier"] for failure in queue.process(batch, clock)["batchItemFailures"]]
+    records = [environment.record(key) for key in keys]
+    assert [record["status"] for record in records] == ["READY"] * 5 + ["FAILED"] * 4
+    assert failures == ["m5", "m6", "m7", "m8"]
+    assert clock.stopped == 1
+    assert clock.left > 0
+    assert {record["reason"]["code"] for record in records[5:]} == {"PROCESSING_FAILED"}
 
 
 def test_metrics_are_emitted_in_the_embedded_format(

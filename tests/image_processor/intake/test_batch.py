@@ -40,11 +40,15 @@ def batch(*names: str, delivery: int = 1) -> list[Message]:
 
 
 def worked(
-    messages: list[Message], handle: Callable[[Message, bool], None], sqs: Sqs | None = None, seconds: Any = None
+    messages: list[Message],
+    handle: Callable[[Message, bool], None],
+    sqs: Sqs | None = None,
+    seconds: Any = None,
+    longest: float = 0,
 ) -> list[str]:
     left = seconds or (lambda: 60.0)
     queues = Queues(lambda: sqs or Sqs(), {ARN: URL}, VISIBILITY, MOST)  # type: ignore[arg-type,return-value]
-    return [message.id for message in work(messages, left, handle, queues)]
+    return [message.id for message in work(messages, left, handle, queues, longest)]
 
 
 def raising(**errors: Exception) -> Callable[[Message, bool], None]:
@@ -124,6 +128,23 @@ def test_message_on_its_last_delivery_comes_first() -> None:
 
     worked([*batch("a"), *batch("last", delivery=MOST)], handle, None)
     assert began == ["last", "a"]
+
+
+def test_no_image_but_the_first_is_begun_when_it_may_take_longer_than_is_left() -> None:
+    """In a process that an earlier image has damaged, and then in a fresh one."""
+    clock = iter([60.0, 34.0, 33.0, 33.0])  # at the start, then around each message
+    assert worked(batch("a", "b"), raising(), None, lambda: next(clock), longest=30) == ["b"]
+
+
+def test_message_at_its_last_delivery_is_worked_on_however_little_time_is_left() -> None:
+    clock = iter([60.0, 60.0, 3.0, 3.0, 2.0])
+    began = []
+
+    def handle(message: Message, risk: bool) -> None:
+        began.append(message.id)
+
+    assert worked(batch("a", "b", delivery=MOST), handle, None, lambda: next(clock), longest=30) == []
+    assert began == ["a", "b"]
 
 
 def test_no_image_is_begun_when_a_quarter_of_the_time_is_left() -> None:

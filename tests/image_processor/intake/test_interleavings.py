@@ -248,7 +248,7 @@ def life(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> Callable[
     """Some keys' lives under a seed."""
     store = environment.store
 
-    def make_variants(self: Processor, work: Any, data: bytes, source: dict[str, Any]) -> dict[str, Any]:
+    def make_variants(self: Processor, work: Any, data: bytes, source: dict[str, Any], _: float) -> dict[str, Any]:
         judge_format(sniff(data), self._sandbox.limits)
         variants = [Variant(name, "png", 1, 1, data + self._pipeline["image"].encode()) for name in ("one", "two")]
         return {"source": source, "variants": store.put_variants(work.event.image_id, work.revision, variants)}

@@ -119,7 +119,7 @@ def undecoded(processor: Processor, monkeypatch: pytest.MonkeyPatch) -> Processo
     """Events without objects: what is read and made is the same for all, how it is kept is what is tested."""
     contents = itertools.count()
 
-    def make_variants(work: Any, data: bytes, source: dict[str, Any]) -> dict[str, Any]:
+    def make_variants(work: Any, data: bytes, source: dict[str, Any], _: float) -> dict[str, Any]:
         variant = Variant("w1-png", "png", 1, 1, data)
         return {
             "source": source,

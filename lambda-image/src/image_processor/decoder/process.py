@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,10 @@ class WorkerFailed(Exception):
 
 class Starved(WorkerFailed):
     """The process got hardly any CPU time, or did not start in time."""
+
+
+class OutOfTime(WorkerFailed):
+    """The caller has no time left. Nothing is known of the image: it had less than its limit."""
 
 
 class Died(Exception):
@@ -90,14 +95,14 @@ class Process:
         """True while the process lives."""
         return self._process.poll() is None
 
-    def held(self) -> list[str]:
+    def held(self, until: float = math.inf) -> list[str]:
         """Wait until the process has started; return the names of what confines it.
 
         Raises:
             WorkerFailed: it does not start.
         """
         if self._held is None:
-            message, _ = self._receive(_START_SECONDS)
+            message, _ = self._receive_in_time(_START_SECONDS, until)
             if message is None:
                 self.end()
                 raise Starved(f"the decoding process did not start in {_START_SECONDS} s")
@@ -108,14 +113,15 @@ class Process:
             self._held = list(json.loads(message)["held"])
         return self._held
 
-    def render(self, data: bytes, order: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
-        """Send an image; return the answer and the bytes of the variants.
+    def render(self, data: bytes, order: dict[str, Any], until: float = math.inf) -> tuple[dict[str, Any], list[bytes]]:
+        """Send an image; return the answer and the bytes of the variants. `until` is a time of `time.monotonic`.
 
         Raises:
+            OutOfTime: there is no answer at that time.
             Died: the process ended, hung or ran out of time; with the reason as far as it is known.
             WorkerFailed: the process did not start, or got no CPU time.
         """
-        self.held()
+        self.held(until)
         os.ftruncate(self._stderr, 0)
         os.lseek(self._stderr, 0, os.SEEK_SET)
         before = self.cpu_seconds()
@@ -135,7 +141,7 @@ class Process:
         finally:
             os.close(image)
         for _ in range(PATIENCE):
-            message, descriptors = self._receive(seconds)
+            message, descriptors = self._receive_in_time(seconds, until)
             used = self.cpu_seconds() - before
             if message is not None or used >= _BUSY * seconds:
                 break
@@ -171,6 +177,14 @@ class Process:
         if self._stderr >= 0:
             os.close(self._stderr)
             self._stderr = -1
+
+    def _receive_in_time(self, seconds: float, until: float) -> tuple[bytes | None, list[int]]:
+        """Receive one message like `_receive`; raise OutOfTime if the caller's time ends before."""
+        message, descriptors = self._receive(max(0, min(seconds, until - time.monotonic())))
+        if message is None and time.monotonic() >= until:
+            self.end()
+            raise OutOfTime("the function had no time left for it")
+        return message, descriptors
 
     def _receive(self, seconds: float) -> tuple[bytes | None, list[int]]:
         """Receive one message: None after so many seconds without one, empty after the process has ended."""

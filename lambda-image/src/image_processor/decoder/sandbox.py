@@ -1,5 +1,6 @@
 """The sandbox: renders images in a confined process. The parent's side; imports no decoder and trusts no answer."""
 
+import math
 import time
 from dataclasses import asdict, dataclass
 from types import TracebackType
@@ -40,8 +41,17 @@ class Sandbox:
         """The process that takes the next image; a fresh one where the last has died."""
         return self._ready(with_heic=False)
 
-    def render(self, data: bytes, recipe: Recipe, focal_point: tuple[float, float] | None = None) -> Rendered:
+    def render(
+        self,
+        data: bytes,
+        recipe: Recipe,
+        focal_point: tuple[float, float] | None = None,
+        seconds: float = math.inf,
+    ) -> Rendered:
         """Judge and render an image in the confined process. See `engine.render` for the focal point.
+
+        An image may take the limit `max_seconds` several times: in a process that gets no CPU, or that an earlier image
+        has damaged. `seconds` bounds them all together.
 
         A refusal or a death counts against the image only if the process was fresh. Otherwise an earlier image may have
         damaged the process, and this one is tried again in a new process.
@@ -49,10 +59,13 @@ class Sandbox:
         Raises:
             Rejected: by gate or engine; OUT_OF_MEMORY, TOO_SLOW or DECODER_CRASHED by how the process ended.
             WorkerFailed: the process got no CPU time, did not start, or failed by a fault of ours.
+            OutOfTime: the image is not done after so many seconds.
         """
         started = time.monotonic()
         try:
-            answer, blobs = self._answer(data, {"recipe": asdict(recipe), "focal_point": focal_point})
+            answer, blobs = self._answer(
+                data, {"recipe": asdict(recipe), "focal_point": focal_point}, started + seconds
+            )
             header, rendition, usage = self._understand(answer, blobs)
         except (Rejected, WorkerFailed) as error:
             error.usage = Usage(time.monotonic() - started, error.usage.peak_bytes)
@@ -75,7 +88,7 @@ class Sandbox:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self.close()
 
-    def _answer(self, data: bytes, order: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+    def _answer(self, data: bytes, order: dict[str, Any], until: float) -> tuple[dict[str, Any], list[bytes]]:
         """Return an answer that depends on this image alone: a refusal is final only from a fresh process.
 
         In a process that worked before, threads of an earlier picture may still run and write to the library's errors.
@@ -86,7 +99,7 @@ class Sandbox:
             process = self._ready(with_heic)
             fresh = process.images == 0
             try:
-                answer, blobs = process.render(data, order)
+                answer, blobs = process.render(data, order, until)
             except Died as death:
                 self.close()
                 if fresh or death.reason is Reason.TOO_SLOW:

@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -10,6 +11,7 @@ from image_processor.decoder.sandbox import Sandbox
 from image_processor.intake import batch
 from image_processor.intake.batch import Message, Queues
 from image_processor.intake.processor import Effect, GivenUp, Processor, Result, Suspect
+from image_processor.recipe import PATIENCE
 from image_processor.records.store import Store
 from image_processor.settings import ProcessorSettings
 from image_processor.telemetry import Context, Metrics, fields, invocation, logger
@@ -72,19 +74,24 @@ def process(event: dict[str, Any], context: Context) -> dict[str, Any]:
 
     with invocation(context):
         messages = [Message.of(record) for record in event["Records"]]
-        back = batch.work(messages, seconds_left, _message, _queues())
+        spare = seconds_left() * batch.SPARE
+
+        def handle(message: Message, risk: bool) -> None:
+            _message(message, risk, lambda: seconds_left() - spare)
+
+        back = batch.work(messages, seconds_left, handle, _queues(), PATIENCE * _settings().limits.max_seconds)
         metrics.flush()
     return {"batchItemFailures": [{"itemIdentifier": message.id} for message in back]}
 
 
-def _message(message: Message, risk: bool) -> None:
-    """Handle every event of a message. S3 puts one into a message, but does not promise that."""
+def _message(message: Message, risk: bool, seconds: Callable[[], float]) -> None:
+    """Handle every event of a message, in so many seconds. S3 puts one into a message, but does not promise that."""
     errors: list[Exception] = []
     try:
         for event in events.parse(message.body):
             with fields(image_id=event.image_id, key=event.key, revision=event.revision):
                 try:
-                    _event(event, message, risk)
+                    _event(event, message, risk, seconds())
                 except Exception as error:  # the events after it are still handled
                     errors.append(error)
         if errors:
@@ -110,12 +117,12 @@ def most_hopeful(errors: list[Exception]) -> Exception:
     return min(errors, key=rank)
 
 
-def _event(event: events.ObjectEvent, message: Message, risk: bool) -> None:
+def _event(event: events.ObjectEvent, message: Message, risk: bool, seconds: float) -> None:
     last = _queues().is_last(message)
     if event.created and message.delivery == 1 and not risk:
         metrics.add("ImagesReceived", 1)
     try:
-        result = _processor().handle(event, message.delivery, risk=risk, last=last)
+        result = _processor().handle(event, message.delivery, risk=risk, last=last, seconds=seconds)
     except (events.NotAnEvent, Suspect):
         raise
     except GivenUp as error:

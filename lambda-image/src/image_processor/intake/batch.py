@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 #: Share of an invocation's time: with less left, no further image is begun.
 LAST_START = 0.25
 
+#: Share of an invocation's time that no image gets: what is left for its last writes, and to write FAILED for others.
+SPARE = 1 / 12
+
 #: Share of the visibility timeout that a function may run for: modules/compute enforces it.
 LONGEST_WORK = 1 / 6
 
@@ -97,15 +100,23 @@ class Queues:
 
 
 def work(
-    messages: list[Message], seconds_left: Callable[[], float], handle: Callable[[Message, bool], None], queues: Queues
+    messages: list[Message],
+    seconds_left: Callable[[], float],
+    handle: Callable[[Message, bool], None],
+    queues: Queues,
+    longest: float,
 ) -> list[Message]:
     """Handle a batch; return the messages that must come back.
+
+    `longest` is the number of seconds that one image may take. With less left, only the first is begun, and messages at
+    their last delivery: those get no other try, and must not become dead letters without a verdict.
 
     `handle` takes a message and whether it may run a risk. A message whose image was begun before without an end comes
     back when that work must be over: usually it is done by then, and nothing is decoded twice. If it still has no end,
     the image may have killed the process: it waits until all others are done and deleted, and is then tried alone.
     """
-    reserve, slowest = seconds_left() * LAST_START, 0.0
+    start, slowest = seconds_left(), 0.0
+    reserve = max(start * LAST_START, longest + start * SPARE)
     done: list[Message] = []
     back: list[Message] = []
     suspects: list[Message] = []
@@ -113,7 +124,8 @@ def work(
     def attempt(message: Message, risk: bool) -> None:
         nonlocal slowest
         began = seconds_left()
-        if began < max(reserve, 2 * slowest):
+        first = not (done or back or suspects)
+        if began < max(reserve, 2 * slowest) and not first and not queues.is_last(message):
             logger.info("too little time is left for another image", extra={"message_id": message.id})
             queues.delay(message, 0)
             back.append(message)

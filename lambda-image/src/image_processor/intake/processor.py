@@ -1,15 +1,16 @@
 """Processes one event of one image, from start to end."""
 
 import hashlib
+import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from time import perf_counter
+from time import monotonic, perf_counter
 
-from image_processor.decoder.process import WorkerFailed
+from image_processor.decoder.process import OutOfTime, WorkerFailed
 from image_processor.decoder.sandbox import Sandbox
 from image_processor.events import NotAnEvent, ObjectEvent
 from image_processor.recipe import Recipe, verdict_version
@@ -29,6 +30,9 @@ _FACTS = (
 
 #: Number of process deaths an image may cause before it is marked FAILED.
 DEADLY_TRIES = 3
+
+#: An image is not begun with fewer seconds: to read it takes as long.
+_LEAST_SECONDS = 1
 
 #: Number of times that one delivery reads a record again because another writer was faster.
 _ROUNDS = 10
@@ -87,6 +91,7 @@ class _Turn:
     delivery: int
     risk: bool
     last: bool
+    until: float  # a time of `monotonic`
 
 
 class _Work:
@@ -115,18 +120,29 @@ class Processor:
         self.verdict_version = verdict_version(recipe, sandbox.limits, image_digest)
         self._pipeline = {"recipe": recipe.version, "image": image_digest, "verdict": self.verdict_version}
 
-    def handle(self, event: ObjectEvent, delivery: int = 1, *, risk: bool = True, last: bool = False) -> Result:
+    def handle(
+        self,
+        event: ObjectEvent,
+        delivery: int = 1,
+        *,
+        risk: bool = True,
+        last: bool = False,
+        seconds: float = math.inf,
+    ) -> Result:
         """Process an event. `delivery` counts the deliveries of its message; without `risk`, suspects wait.
+
+        After so many `seconds`, decoding is stopped.
 
         Raises:
             NotAnEvent: it is about another bucket.
+            OutOfTime: the image is not decoded by then.
             Suspect: without `risk`, for an image that may have killed the process.
             GivenUp: the image killed the process too often, or failed before in this chain of deliveries; or it killed
                 the process and this is the `last` delivery: if it did so again, nobody could write FAILED.
         """
         if event.bucket != self._upload_bucket:
             raise NotAnEvent(f"an event of {event.bucket}, not of {self._upload_bucket}")
-        turn = _Turn(delivery, risk, last)
+        turn = _Turn(delivery, risk, last, monotonic() + seconds)
         if event.reprocess:
             return self._reprocess(event, turn)
         if event.created:
@@ -152,6 +168,8 @@ class Processor:
         known = self._store.record(event.image_id)
         if known and self._is_over(event, known, turn):
             return _SKIPPED
+        if monotonic() > turn.until - _LEAST_SECONDS:
+            raise OutOfTime("the function had no time left to begin with it")
         work = _Work(event, f"{event.revision}.{self.verdict_version}", turn.delivery, known)
         with self._count_survival(work):
             return self._link_or_make(work, turn)
@@ -164,7 +182,7 @@ class Processor:
                 return self._publish(work, "READY", linked, Effect.LINKED)
             if not self._begin(work, turn):
                 return _SKIPPED
-            fields = self._make_variants(work, data, source)
+            fields = self._make_variants(work, data, source, turn.until)
         except Rejected as rejected:
             return self._publish(work, "REJECTED", _refusal(rejected, source), Effect.REJECTED)
         result = self._publish(work, "READY", fields, Effect.PROCESSED)
@@ -256,7 +274,8 @@ class Processor:
             source: Record = {}
             try:
                 data, source = self._read(event)
-                status, effect, fields = "READY", Effect.PROCESSED, self._make_variants(work, data, source)
+                fields = self._make_variants(work, data, source, turn.until)
+                status, effect = "READY", Effect.PROCESSED
             except Rejected as rejected:
                 if rejected.reason is Reason.OBJECT_GONE:
                     return _SKIPPED  # the event of its removal is on its way
@@ -287,10 +306,10 @@ class Processor:
         source = {"bytes": len(data), "sha256": digest, "content_type": stored["ContentType"]}
         return data, {**source, **_focal_point(stored.get("Metadata", {}))}
 
-    def _make_variants(self, work: _Work, data: bytes, source: Record) -> Record:
+    def _make_variants(self, work: _Work, data: bytes, source: Record, until: float) -> Record:
         """Make and write the variants; return the fields of the record that shows them. Adds to `source`."""
         try:
-            rendered = self._sandbox.render(data, self._recipe, source.get("focal_point"))
+            rendered = self._sandbox.render(data, self._recipe, source.get("focal_point"), until - monotonic())
         except (Rejected, WorkerFailed) as error:
             source.update(_format(error.header))
             raise
