@@ -68,7 +68,10 @@ env: runtime ## Print shell lines for plain terragrunt, aws and curl: eval "$(ma
 	@$(imagepipe) env $(deploy)
 
 ## Environments [ENV=<folder of live/>|all, CLOUD=local|aws]
-.PHONY: bootstrap affected plan drift apply smoke destroy output
+.PHONY: doctor bootstrap affected plan drift apply smoke destroy output
+doctor: runtime ## Check what an environment needs: credentials, quotas, registry, image, alarm receivers … [JSON=1]
+	@$(imagepipe) doctor $(deploy) $(call flag,JSON,json) $(found)
+
 bootstrap: runtime ## Create the state bucket and the lock table
 	@$(imagepipe) bootstrap $(deploy)
 

@@ -118,6 +118,7 @@ data "aws_iam_policy_document" "read" {
       "cloudwatch:Get*",
       "cloudwatch:List*",
       "kms:ListAliases",
+      "lambda:GetAccountSettings",
       "lambda:GetEventSourceMapping",
       "lambda:ListEventSourceMappings",
       "logs:Describe*",

@@ -114,6 +114,24 @@ def test_dev_stays_within_the_free_tier(deployed: Clone) -> None:
     assert [key for key in keys if not key["AliasName"].startswith("alias/aws/")] == []
 
 
+@pytest.mark.parametrize("role", ["", "plan"])
+def test_doctor_finds_dev_in_order_and_says_what_it_could_not_ask(deployed: Clone, role: str) -> None:
+    """As an administrator, and as a workflow that plans."""
+    finished = deployed.imagepipe("doctor", "--env", "dev", "--json", ROLE=role)
+    verdicts = {answer["check"]: answer["verdict"] for answer in json.loads(finished.stdout)["dev"]}
+    assert verdicts == {
+        **dict.fromkeys(("tools", "region", "credentials", "state", "image", "workflows", "units", "functions"), "ok"),
+        **dict.fromkeys(("concurrency", "API quota", "registry", "budget"), "not asked"),
+        **dict.fromkeys(("repository", "alarm receivers"), "look"),
+    }
+
+
+def test_doctor_says_that_prod_calls_nobody(deployed: Clone) -> None:
+    finished = deployed.imagepipe("doctor", "--env", "prod", check=False)
+    assert finished.returncode == 3
+    assert "an alarm calls nobody" in finished.stdout
+
+
 def test_credentials_of_another_account_are_refused_naming_both(deployed: Clone) -> None:
     finished = deployed.imagepipe("plan", "--env", "dev", check=False, AWS_ACCESS_KEY_ID="999999999999")
     assert finished.returncode == 1

@@ -6,11 +6,11 @@ import sys
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
 
-from imagepipe.cli import ci, container, deliver, images, local, operate
+from imagepipe.cli import ci, container, deliver, doctor, images, local, operate
 from imagepipe.errors import PipelineError
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for group in (local, container, deliver, images, operate):
+for group in (local, container, deliver, doctor, images, operate):
     app.add_typer(group.app)
 app.add_typer(ci.app, name="ci", rich_help_panel="Workflows")
 

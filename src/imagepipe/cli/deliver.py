@@ -25,6 +25,7 @@ from imagepipe.errors import PipelineError
 from imagepipe.images.pipeline import Pipeline
 from imagepipe.live import environments
 from imagepipe.live.environments import LIVE, ROOT, Release
+from imagepipe.operations import doctor
 from imagepipe.releases import affected as changes
 from imagepipe.releases import (
     bundle,
@@ -101,7 +102,7 @@ def plan(
 
 
 def _warn(target: Target) -> None:
-    for warning in target.environment.warnings:
+    for warning in doctor.warnings(target):
         say(warning)
 
 

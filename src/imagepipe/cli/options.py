@@ -47,7 +47,12 @@ def load_target(name: str, where: Cloud) -> Target:
 
 def load_targets(name: str, where: Cloud) -> list[Target]:
     """Return one environment, or for `all` every environment in the order of applying."""
-    return [load_target(one, where) for one in (environments.names() if name == "all" else [name])]
+    return [load_target(one, where) for one in names_of(name)]
+
+
+def names_of(name: str) -> list[str]:
+    """Return the name of one environment, or for `all` every name in the order of applying."""
+    return environments.names() if name == "all" else [name]
 
 
 def confirm(question: str, yes: bool) -> None:

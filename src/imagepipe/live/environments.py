@@ -80,6 +80,14 @@ class _ComputeData(BaseModel):
     processor: _ProcessorData = _ProcessorData()
 
 
+class _ThrottlingData(BaseModel):
+    rate_limit: float = 0
+
+
+class _ApiData(BaseModel):
+    throttling: _ThrottlingData = _ThrottlingData()
+
+
 class _MonitoringData(BaseModel):
     alarm_emails: list[str] = []
 
@@ -104,6 +112,7 @@ class EnvironmentFile(BaseModel):
     account_id: Annotated[str, StringConstraints(pattern=r"^\d{12}$")]
     region: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
     storage: _StorageData | None = None
+    api: _ApiData = _ApiData()
     ci_access: _CiAccessData = _CiAccessData()
     compute: _ComputeData | None = None
     monitoring: _MonitoringData = _MonitoringData()
@@ -168,6 +177,8 @@ class Environment:
     alarm_emails: tuple[str, ...] = ()
     #: Functions that may work on the queues at the same time.
     concurrency: int = 0
+    #: Requests a second that its API lets through.
+    api_rate: float = 0
 
     @property
     def is_placeholder(self) -> bool:
@@ -293,6 +304,7 @@ def load(name: str) -> Environment:
         data.ask_first,
         tuple(data.monitoring.alarm_emails),
         data.compute.processor.backfill_concurrency + data.compute.processor.maximum_concurrency if data.compute else 0,
+        data.api.throttling.rate_limit,
     )
 
 

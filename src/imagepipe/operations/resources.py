@@ -17,7 +17,7 @@ from imagepipe.operations.inventory import StoredObject
 from imagepipe.operations.records import Records
 from imagepipe.operations.sweep import GRACE
 from imagepipe.terragrunt import state
-from imagepipe.terragrunt.target import Cloud, Target
+from imagepipe.terragrunt.target import Target
 
 
 def server_time(answer: dict[str, Any]) -> datetime:
@@ -182,5 +182,4 @@ class Resources:
 
     def command(self, name: str, *settings: str) -> str:
         """Return a command line of make for this environment in this cloud."""
-        cloud = ["CLOUD=aws"] if self.target.cloud is Cloud.AWS else []
-        return " ".join(["make", name, f"ENV={self.target.environment.name}", *cloud, *settings])
+        return self.target.command(name, *settings)

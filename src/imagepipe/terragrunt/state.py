@@ -20,8 +20,11 @@ State = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class _Location:
+class Location:
+    """The place of an environment's states and of their locks."""
+
     bucket: str
+    lock_table: str
     #: Of the environment, without a slash at its end.
     prefix: str
 
@@ -52,9 +55,9 @@ def states(target: Target) -> dict[str, State]:
 
 def orphans(target: Target) -> list[str]:
     """Return units whose folder is gone while their state still names resources."""
-    location = _location(target)
-    prefix = f"{location.prefix}/"
-    pages = target.client("s3").get_paginator("list_objects_v2").paginate(Bucket=location.bucket, Prefix=prefix)
+    place = location(target)
+    prefix = f"{place.prefix}/"
+    pages = target.client("s3").get_paginator("list_objects_v2").paginate(Bucket=place.bucket, Prefix=prefix)
     keys = [entry["Key"].removeprefix(prefix) for page in pages for entry in page.get("Contents", [])]
     gone = {key.removesuffix(f"/{_STATE}") for key in keys if key.endswith(f"/{_STATE}")} - {*target.environment.units}
     left = {unit: json.loads(read_beside_state(target, f"{unit}/{_STATE}") or b"{}") for unit in gone}
@@ -67,24 +70,24 @@ def read_beside_state(target: Target, name: str) -> bytes | None:
     Raises:
         PipelineError: the object may not be read, or the bucket does not answer.
     """
-    location = _location(target)
+    place = location(target)
     try:
-        answer = target.client("s3").get_object(Bucket=location.bucket, Key=f"{location.prefix}/{name}")
+        answer = target.client("s3").get_object(Bucket=place.bucket, Key=f"{place.prefix}/{name}")
         return bytes(answer["Body"].read())
     except ClientError as error:
         if error.response["Error"]["Code"] in {"NoSuchKey", "NoSuchBucket", "404"}:
             return None
         raise PipelineError(
             f"the state of {target.environment.name} cannot be read: {error}; use credentials that may read "
-            f"s3://{location.bucket}/{location.prefix}"
+            f"s3://{place.bucket}/{place.prefix}"
         ) from None
 
 
 def write_beside_state(target: Target, name: str, content: bytes) -> None:
     """Write an object, JSON by content, into the environment's part of the state bucket."""
-    location = _location(target)
-    key = f"{location.prefix}/{name}"
-    target.client("s3").put_object(Bucket=location.bucket, Key=key, Body=content, ContentType="application/json")
+    place = location(target)
+    key = f"{place.prefix}/{name}"
+    target.client("s3").put_object(Bucket=place.bucket, Key=key, Body=content, ContentType="application/json")
 
 
 def has_state_bucket(target: Target) -> bool:
@@ -93,7 +96,7 @@ def has_state_bucket(target: Target) -> bool:
     Raises:
         PipelineError: it may not be looked at, or does not answer.
     """
-    bucket = _location(target).bucket
+    bucket = location(target).bucket
     try:
         target.client("s3").head_bucket(Bucket=bucket)
     except ClientError as error:
@@ -113,13 +116,14 @@ def independent_unit(directory: Path) -> Path:
     return directory / name
 
 
-def _location(target: Target) -> _Location:
+def location(target: Target) -> Location:
+    """Return where the root configuration keeps the states of an environment."""
     return _rendered_location(target.environment.directory)
 
 
 @cache
-def _rendered_location(directory: Path) -> _Location:
+def _rendered_location(directory: Path) -> Location:
     """Ask Terragrunt where the root configuration keeps state. All units of an environment share a bucket."""
     unit = str(independent_unit(directory))
     config = json.loads(runner.ask("render", "--json", "--working-dir", unit))["remote_state"]["config"]
-    return _Location(config["bucket"], config["key"].rsplit("/", 2)[0])
+    return Location(config["bucket"], config["dynamodb_table"], config["key"].rsplit("/", 2)[0])

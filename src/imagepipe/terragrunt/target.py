@@ -74,6 +74,11 @@ class Target:
             region_name=self.environment.region,
         )
 
+    def command(self, name: str, *settings: str, of: str = "") -> str:
+        """Return a command line of make for this environment, or another one, in the same cloud."""
+        cloud = ["CLOUD=aws"] if self.cloud is Cloud.AWS else []
+        return " ".join(["make", name, f"ENV={of or self.environment.name}", *cloud, *settings])
+
     def client(self, service: str) -> Any:
         """Return a boto3 client with the target's credentials."""
         endpoint = self.variables.get("AWS_ENDPOINT_URL")
@@ -93,9 +98,8 @@ def target(environment: Environment, cloud: Cloud) -> Target:
     """
     if cloud is Cloud.AWS:
         require_own_accounts(environment)
-        region = environment.region
-        on_aws = Target(environment, cloud, {"AWS_REGION": region, "AWS_DEFAULT_REGION": region})
-        _require_account(on_aws, _caller_account(on_aws))
+        on_aws = unchecked_on_aws(environment)
+        require_account(on_aws, caller_account(on_aws))
         return on_aws
     _require_known_key(environment)
     local = localcloud.up(ROOT)
@@ -107,6 +111,11 @@ def target(environment: Environment, cloud: Cloud) -> Target:
             administrator, variables=variables | roles.assume(administrator.client("sts"), environment, role)
         )
     return administrator
+
+
+def unchecked_on_aws(environment: Environment) -> Target:
+    """Return a target on AWS whose credentials nobody has looked at yet."""
+    return Target(environment, Cloud.AWS, {"AWS_REGION": environment.region, "AWS_DEFAULT_REGION": environment.region})
 
 
 def require_own_accounts(environment: Environment) -> None:
@@ -138,7 +147,12 @@ def _require_known_key(environment: Environment) -> None:
         raise _wrong_account(environment, key)
 
 
-def _require_account(target: Target, account: str) -> None:
+def require_account(target: Target, account: str) -> None:
+    """Refuse credentials of another account than the environment's.
+
+    Raises:
+        PipelineError: the message names both accounts.
+    """
     if account != target.environment.account_id:
         raise _wrong_account(target.environment, account)
 
@@ -150,7 +164,12 @@ def _wrong_account(environment: Environment, account: str) -> PipelineError:
     )
 
 
-def _caller_account(target: Target) -> str:
+def caller_account(target: Target) -> str:
+    """Return the account of the credentials.
+
+    Raises:
+        PipelineError: there are no usable credentials.
+    """
     try:
         return str(target.client("sts").get_caller_identity()["Account"])
     except (BotoCoreError, ClientError) as error:

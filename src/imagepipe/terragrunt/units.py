@@ -108,7 +108,7 @@ def prepare_apply(target: Target, listener: Listener) -> None:
     """
     require_image(target)
     bootstrap(target, listener)
-    plan(target, listener, [unit for unit in target.environment.units if unit == FUNCTIONS_UNIT])
+    plan(target, lambda _: None, [unit for unit in target.environment.units if unit == FUNCTIONS_UNIT])
 
 
 def destroy(target: Target, listener: Listener) -> None:
