@@ -39,11 +39,16 @@ class Environment:
     clock: int = 0
 
     def put(
-        self, key: str, content: bytes, content_type: str = "image/jpeg", metadata: dict[str, str] | None = None
+        self,
+        key: str,
+        content: bytes,
+        content_type: str = "image/jpeg",
+        metadata: dict[str, str] | None = None,
+        **options: str,
     ) -> dict[str, Any]:
         """Uploads an object and returns the record of its event."""
         answer = self.s3.put_object(
-            Bucket=UPLOADS, Key=key, Body=content, ContentType=content_type, Metadata=metadata or {}
+            Bucket=UPLOADS, Key=key, Body=content, ContentType=content_type, Metadata=metadata or {}, **options
         )
         details = {"versionId": answer["VersionId"], "eTag": answer["ETag"].strip('"'), "size": len(content)}
         return self._event("ObjectCreated:Put", key, details)

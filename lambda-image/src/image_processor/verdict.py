@@ -34,6 +34,8 @@ class Reason(StrEnum):
     #: Only on the command line: no permission, or no regular file.
     UNREADABLE = "UNREADABLE"
     OBJECT_GONE = "OBJECT_GONE"
+    #: S3 refuses to give out the object: archived, or encrypted under a key that the function does not have.
+    UNREADABLE_OBJECT = "UNREADABLE_OBJECT"
     PROCESSING_FAILED = "PROCESSING_FAILED"
     PROCESS_KILLED = "PROCESS_KILLED"
 

@@ -5,11 +5,13 @@ import hashlib
 import itertools
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import pyvips
+from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError
 
 from image_processor.decoder.sandbox import Sandbox
@@ -89,6 +91,121 @@ def test_object_that_is_gone_is_rejected(processor: Processor, environment: Envi
     environment.s3.delete_object(Bucket="uploads", Key="a.jpg", VersionId=version)
     assert handle(processor, environment, created) == Effect.REJECTED
     assert environment.record("a.jpg")["reason"]["code"] == "OBJECT_GONE"
+
+
+#: Answers of S3 to GetObject for objects that it does not give out: status, code, message.
+SSE_C = (
+    400,
+    "InvalidRequest",
+    (
+        "The object was stored using a form of Server Side Encryption. "
+        "The correct parameters must be provided to retrieve the object."
+    ),
+)
+FOREIGN_KEY = (
+    403,
+    "AccessDenied",
+    (
+        "User: arn:aws:sts::111111111111:assumed-role/processor/processor is not authorized to perform: kms:Decrypt on "
+        "the resource associated with this ciphertext because no resource-based policy allows the kms:Decrypt action"
+    ),
+)
+ARCHIVED = 403, "InvalidObjectState", "The operation is not valid for the object's storage class"
+
+
+@pytest.fixture
+def unreadable(environment: Environment) -> Iterator[Callable[[tuple[int, str, str]], None]]:
+    """Lets S3 answer so to every GetObject, and without a body to every HeadObject."""
+    client, hooks = environment.s3, []
+
+    def answer(refusal: tuple[int, str, str]) -> None:
+        status, code, message = refusal
+        body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+        for name, content in (("GetObject", body), ("HeadObject", "")):
+            hooks.append((f"before-send.s3.{name}", _answering(status, content)))
+            client.meta.events.register_first(*hooks[-1])
+
+    yield answer
+    for hook in hooks:
+        client.meta.events.unregister(*hook)
+
+
+def _answering(status: int, content: str) -> Callable[..., AWSResponse]:
+    body = SimpleNamespace(stream=lambda **_: iter([content.encode()]), read=lambda *_, **__: content.encode())
+    return lambda request, **_: AWSResponse(request.url, status, {"Content-Type": "application/xml"}, body)
+
+
+@pytest.mark.parametrize("refusal", [SSE_C, FOREIGN_KEY, ARCHIVED], ids=lambda refusal: refusal[1])
+def test_object_that_s3_does_not_give_out_is_rejected_at_once(
+    processor: Processor, environment: Environment, photo: bytes, unreadable: Any, refusal: tuple[int, str, str]
+) -> None:
+    """Any uploader can send one: it must not use up tries, or raise the alarm of dead letters."""
+    created = environment.put("a.jpg", photo)
+    unreadable(refusal)
+    assert handle(processor, environment, created) == Effect.REJECTED
+    reason = environment.record("a.jpg")["reason"]
+    assert reason["code"] == "UNREADABLE_OBJECT"
+    assert ":" in reason["message"], "it says what to do"
+
+
+def test_archived_object_is_rejected_and_made_once_it_is_restored(
+    processor: Processor, environment: Environment, photo: bytes
+) -> None:
+    created = environment.put("a.jpg", photo, StorageClass="GLACIER")
+    assert handle(processor, environment, created) == Effect.REJECTED
+    assert environment.record("a.jpg")["reason"]["code"] == "UNREADABLE_OBJECT"
+    environment.s3.restore_object(Bucket="uploads", Key="a.jpg", RestoreRequest={"Days": 1})
+    other = Processor(environment.store, RECIPE, processor._sandbox, "sha256:" + "b" * 64, "uploads")
+    assert other.handle(order(environment, "a.jpg")).effect == Effect.PROCESSED
+
+
+@pytest.mark.parametrize("refusal", [(403, "AccessDenied", "Access Denied"), (400, "InvalidRequest", "Bad")])
+def test_refusal_that_may_be_a_mistake_of_ours_is_no_verdict(
+    processor: Processor, environment: Environment, photo: bytes, unreadable: Any, refusal: tuple[int, str, str]
+) -> None:
+    created = environment.put("a.jpg", photo)
+    unreadable(refusal)
+    with pytest.raises(ClientError):
+        handle(processor, environment, created)
+
+
+def test_image_whose_object_was_archived_since_goes_on_showing_what_it_shows(
+    processor: Processor, environment: Environment, sandbox: Sandbox, photo: bytes, unreadable: Any
+) -> None:
+    handle(processor, environment, environment.put("a.jpg", photo))
+    shown, other = environment.record("a.jpg"), Processor(environment.store, NEWER, sandbox, "", "uploads")
+    unreadable(ARCHIVED)
+    with pytest.raises(GivenUp, match="archived"):
+        other.handle(order(environment, "a.jpg"))
+    record = environment.record("a.jpg")
+    assert (record["status"], record["variants"]) == ("READY", shown["variants"])
+
+
+def test_removal_that_brings_back_an_object_under_its_uploaders_key_rejects_that(
+    processor: Processor, environment: Environment, photo: bytes, other_photo: bytes, unreadable: Any
+) -> None:
+    """S3 does not even show its metadata then."""
+    environment.put("a.jpg", photo)
+    second = environment.put("a.jpg", other_photo)
+    handle(processor, environment, second)
+    removed = environment.remove_version("a.jpg", second)
+    unreadable(SSE_C)
+    assert handle(processor, environment, removed) == Effect.REJECTED
+    assert environment.record("a.jpg")["reason"]["code"] == "UNREADABLE_OBJECT"
+    assert handle(processor, environment, removed) == Effect.SKIPPED
+
+
+def test_object_without_a_content_type_is_an_image_like_any(
+    processor: Processor, environment: Environment, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Store.source
+
+    def untyped(self: Store, event: ObjectEvent) -> dict[str, Any]:
+        return {name: value for name, value in source(self, event).items() if name != "ContentType"}
+
+    monkeypatch.setattr(Store, "source", untyped)
+    assert handle(processor, environment, environment.put("a.jpg", photo)) == Effect.PROCESSED
+    assert "content_type" not in environment.record("a.jpg")["source"]
 
 
 def test_event_is_about_its_own_version(

@@ -17,7 +17,10 @@ from ..conftest import Environment
 
 
 class Bus:
-    """Takes entries like EventBridge: at most ten a call."""
+    """Takes entries like EventBridge: at most ten a call, and less than 256 KB as its guide counts them.
+
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevent-size.html
+    """
 
     def __init__(self, refuses: int = -1) -> None:
         self.entries: list[dict[str, Any]] = []
@@ -25,6 +28,8 @@ class Bus:
 
     def put_events(self, Entries: list[dict[str, Any]]) -> dict[str, Any]:
         assert len(Entries) <= 10
+        counted = [entry[name] for entry in Entries for name in ("Source", "DetailType", "Detail")]
+        assert sum(len(text.encode()) for text in counted) < 262_144
         results = [{"ErrorCode": "ThrottlingException"} if i == self._refuses else {} for i in range(len(Entries))]
         self.entries += Entries
         return {"FailedEntryCount": sum(map(len, results)), "Entries": results}
@@ -99,6 +104,14 @@ def test_batch_is_announced_in_order_ten_at_a_time() -> None:
     assert {(entry["Source"], entry["DetailType"], entry["EventBusName"]) for entry in bus.entries} == {
         ("image-pipeline", "image.ready", "images")
     }
+
+
+def test_large_events_are_announced_in_more_calls() -> None:
+    """An image of a hundred variants; letters of several bytes count as such."""
+    bus, variants = Bus(), {f"w{width}-é": {"key": "é" * 150} for width in range(100)}
+    changes = [change(None, record("READY", str(number), variants=variants)) for number in range(1, 21)]
+    assert announce(bus, "images", changes) == 20
+    assert [json.loads(entry["Detail"])["revision"] for entry in bus.entries] == [str(n) for n in range(1, 21)]
 
 
 def test_event_that_the_bus_refuses_brings_the_batch_back() -> None:

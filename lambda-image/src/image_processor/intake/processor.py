@@ -279,6 +279,8 @@ class Processor:
             except Rejected as rejected:
                 if rejected.reason is Reason.OBJECT_GONE:
                     return _SKIPPED  # the event of its removal is on its way
+                if rejected.reason is Reason.UNREADABLE_OBJECT and known["status"] == "READY":
+                    raise GivenUp(rejected.message) from None  # archived since: it goes on showing what it shows
                 status, effect, fields = "REJECTED", Effect.REJECTED, _refusal(rejected, source)
             return self._publish(work, status, fields, effect, instead_of=known)
 
@@ -303,8 +305,9 @@ class Processor:
         judge_size(stored["ContentLength"], self._sandbox.limits)
         data = stored["Body"].read()
         digest = hashlib.sha256(data).hexdigest()
-        source = {"bytes": len(data), "sha256": digest, "content_type": stored["ContentType"]}
-        return data, {**source, **_focal_point(stored.get("Metadata", {}))}
+        source = {"bytes": len(data), "sha256": digest, "content_type": stored.get("ContentType")}
+        known = {name: value for name, value in source.items() if value is not None}
+        return data, {**known, **_focal_point(stored.get("Metadata", {}))}
 
     def _make_variants(self, work: _Work, data: bytes, source: Record, until: float) -> Record:
         """Make and write the variants; return the fields of the record that shows them. Adds to `source`."""
@@ -385,7 +388,7 @@ class Processor:
     # --- removals -----------------------------------------------------------------------------------------------------
 
     def _process_removal(self, event: ObjectEvent, turn: _Turn) -> Result:
-        if event.of_one_version and (current := self._store.current(event)):
+        if event.of_one_version and (current := self._store.current(event)) is not None:
             # The removal of one version leaves the object. Its current version decides, which may be older than the
             # removed one (a delete marker was removed) or newer. The record takes this event's place in the order.
             version = current.get("VersionId")
@@ -393,8 +396,8 @@ class Processor:
                 # The record shows it already. Only its place is updated, so that earlier events do not undo it.
                 if is_newer(known, event) or is_about(known, event) or self._store.advance(event, known):
                     return _SKIPPED
-            size, etag = current["ContentLength"], current["ETag"].strip('"')
-            now = replace(event, created=True, of_one_version=False, version_id=version, size=size, etag=etag)
+            size, etag = current.get("ContentLength"), current.get("ETag", "").strip('"')
+            now = replace(event, created=True, of_one_version=False, version_id=version, size=size, etag=etag or None)
             return self._process_upload(now, turn)
         before = self._store.bury(event)
         if before is None:

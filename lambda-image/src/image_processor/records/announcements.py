@@ -8,7 +8,7 @@ speaks against an outbox, EventBridge Pipes, and events sent by the processor.
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from image_processor.records.items import Record, from_item
@@ -20,8 +20,9 @@ SCHEMA = 1
 #: Detail types by status.
 OUTCOMES = {status: f"image.{status.lower()}" for status in ("READY", "REJECTED", "FAILED", "DELETED")}
 
-#: Most entries that one call of PutEvents takes.
-_MOST_ENTRIES = 10
+#: Most entries that one call of PutEvents takes, and their bytes together as `_size` counts them.
+#: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevent-size.html
+MOST_ENTRIES, MOST_BYTES = 10, 256 * 1024 - 1
 
 Detail = dict[str, Any]
 
@@ -63,21 +64,38 @@ def announce(bridge: Any, bus: str, records: Iterable[dict[str, Any]]) -> int:
     """
     pairs = ((_image(record, "OldImage"), _image(record, "NewImage") or {}) for record in records)
     details = [event for before, after in pairs if (event := detail(before, after))]
-    for start in range(0, len(details), _MOST_ENTRIES):
-        entries = [
-            {
-                "EventBusName": bus,
-                "Source": SOURCE,
-                "DetailType": OUTCOMES[event["status"]],
-                "Detail": json.dumps(event, ensure_ascii=False),
-            }
-            for event in details[start : start + _MOST_ENTRIES]
-        ]
+    for entries in _calls(_entry(bus, event) for event in details):
         answer = bridge.put_events(Entries=entries)
         if answer["FailedEntryCount"]:
             refused = next(entry for entry in answer["Entries"] if "ErrorCode" in entry)
             raise NotAnnounced(f"{refused['ErrorCode']}: {refused.get('ErrorMessage')}")
     return len(details)
+
+
+def _entry(bus: str, event: Detail) -> dict[str, str]:
+    return {
+        "EventBusName": bus,
+        "Source": SOURCE,
+        "DetailType": OUTCOMES[event["status"]],
+        "Detail": json.dumps(event, ensure_ascii=False),
+    }
+
+
+def _calls(entries: Iterable[dict[str, str]]) -> Iterator[list[dict[str, str]]]:
+    """Cut entries, in their order, into calls that the bus takes."""
+    call: list[dict[str, str]] = []
+    for entry in entries:
+        if call and (len(call) == MOST_ENTRIES or sum(map(_size, [*call, entry])) > MOST_BYTES):
+            yield call
+            call = []
+        call.append(entry)
+    if call:
+        yield call
+
+
+def _size(entry: dict[str, str]) -> int:
+    """Return the bytes of an entry as EventBridge counts them: source, detail type and detail in UTF-8."""
+    return sum(len(entry[name].encode()) for name in ("Source", "DetailType", "Detail"))
 
 
 def _outcome(record: Record) -> tuple[Any, ...]:

@@ -58,7 +58,8 @@ class Store:
         """Get the object of an event, its body unread: exactly the version that the event is about.
 
         Raises:
-            Rejected: OBJECT_GONE, also if the bucket keeps no versions and the key has another object now.
+            Rejected: OBJECT_GONE, also if the bucket keeps no versions and the key has another object now;
+                UNREADABLE_OBJECT if S3 will not give it out, however often it is asked.
         """
         which: dict[str, Any] = {"VersionId": event.version_id} if event.version_id else {}
         if event.etag and not event.version_id:
@@ -68,15 +69,23 @@ class Store:
         except ClientError as error:
             if error.response["Error"]["Code"] in {"NoSuchKey", "NoSuchVersion", "PreconditionFailed"}:
                 raise Rejected(Reason.OBJECT_GONE, "the object was removed before it could be read") from None
+            if why := _unreadable(error):
+                raise Rejected(Reason.UNREADABLE_OBJECT, why) from None
             raise
 
     def current(self, event: ObjectEvent) -> dict[str, Any] | None:
-        """Return the metadata of the object that has the event's key now, or None if there is none."""
+        """Return the metadata of the object that has the event's key now, or None if there is none.
+
+        It is empty if S3 shows none without the customer's own key (SSE-C): the answer is 400 and has no body.
+        """
         try:
             return dict(self._s3.head_object(Bucket=event.bucket, Key=event.key))
         except ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
-                return None
+            match error.response["ResponseMetadata"]["HTTPStatusCode"]:
+                case 404:
+                    return None
+                case 400:
+                    return {}
             raise
 
     def put_variants(self, image_id: str, revision: str, variants: Iterable[Variant]) -> dict[str, Record]:
@@ -269,6 +278,23 @@ class Store:
         except self._dynamodb.exceptions.ConditionalCheckFailedException:
             return None
         return from_item(answer.get("Attributes", {}))
+
+
+def _unreadable(error: ClientError) -> str | None:
+    """Return a sentence if no other try could read the object, from S3's answer to GetObject.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html and, for foreign keys, the message of KMS.
+    """
+    code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
+    if code == "InvalidObjectState":
+        return "the object is archived: restore it, then make the image again"
+    if code == "InvalidRequest" and "encryption" in message.lower():
+        return "the object is encrypted with a key of its uploader (SSE-C): upload it without one"
+    if code == "AccessDenied" and "kms:Decrypt" in message:
+        return (
+            "the object is encrypted under a KMS key that the processor may not use: upload it under the bucket's own"
+        )
+    return None
 
 
 def tries(known: Record, event: ObjectEvent) -> tuple[int, float]:
