@@ -52,8 +52,8 @@ def collect(paths: Iterable[Path]) -> dict[str, Path]:
     """Return files by object key. A folder's files keep their path below it; hidden files are left out.
 
     Raises:
-        PipelineError: a path does not exist, a file's name cannot be a key, two files have the same key, or the paths
-            hold no files.
+        PipelineError: a path does not exist, a folder holds a symbolic link, a file's name cannot be a key, two files
+            have the same key, or the paths hold no files.
     """
     paths = list(paths)
     files: dict[str, Path] = {}
@@ -77,7 +77,14 @@ def _keys(path: Path) -> Iterator[tuple[str, Path]]:
         return
     for file in sorted(path.rglob("*")):
         below = file.relative_to(path)
-        if file.is_file() and not any(part.startswith(".") for part in below.parts):
+        if any(part.startswith(".") for part in below.parts):
+            continue
+        if file.is_symlink():  # it may point anywhere: to a private key, or to a folder that holds this one
+            raise PipelineError(
+                f"{file} is a symbolic link, and folders are uploaded without following any: "
+                "replace it by a copy, or name what it points to"
+            )
+        if file.is_file():
             yield below.as_posix(), file
 
 

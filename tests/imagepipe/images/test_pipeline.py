@@ -52,6 +52,26 @@ def test_missing_path_is_an_error(tmp_path: Path) -> None:
         collect([tmp_path / "nowhere"])
 
 
+@pytest.mark.parametrize("target", ["private.key", "elsewhere", "nowhere"])
+def test_link_in_a_folder_is_an_error_before_anything_is_uploaded(folder: Path, target: str) -> None:
+    """Uploading a folder never sends a file of another place."""
+    holiday = folder / "holiday"
+    (holiday / "elsewhere").mkdir(parents=True)
+    (folder / "private.key").write_text("secret")
+    (folder / "elsewhere").mkdir()
+    (holiday / "x.jpg").symlink_to(folder / target)
+    with pytest.raises(PipelineError, match=r"holiday/x.jpg is a symbolic link, .* replace it by a copy"):
+        collect([holiday])
+
+
+def test_link_that_is_named_is_followed_and_a_hidden_one_left_out(folder: Path) -> None:
+    (folder / "photo").symlink_to(folder / "a photo.jpg")
+    (folder / "linked folder").symlink_to(folder / "été")
+    assert set(collect([folder / "photo", folder / "linked folder"])) == {"photo", "1+1.png"}
+    (folder / "été/.thumbnails").symlink_to("/etc")
+    assert set(collect([folder / "été"])) == {"1+1.png"}
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [("caf\udce9.jpg", r"caf\\udce9.jpg': its name is not UTF-8"), ("/".join(["d" * 200] * 6), "1205 bytes")],
