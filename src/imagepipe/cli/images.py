@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from imagepipe.cli.options import CloudOption, EnvironmentOption, JsonOption, YesOption, confirm, load_target
+from imagepipe.cli.options import CloudOption, EnvironmentOption, JsonOption, YesOption, confirm, finite, load_target
 from imagepipe.console import console, human_bytes, literal, progress, say, time_ago
 from imagepipe.errors import PipelineError
 from imagepipe.images import dashboard as dashboards
@@ -40,7 +40,9 @@ def upload(
     ] = False,
     concurrency: Annotated[int, typer.Option(min=1, max=64, help="Files to upload at the same time.")] = 8,
     wait_for_them: Annotated[bool, typer.Option("--wait", help="Wait until every image is processed.")] = False,
-    timeout: Annotated[float, typer.Option(help="Seconds without progress after which --wait ends.")] = 120,
+    timeout: Annotated[
+        float, typer.Option(callback=finite, help="Seconds without progress after which --wait ends.")
+    ] = 120,
 ) -> None:
     """Upload images. Unchanged files are skipped, so a stopped upload can be repeated."""
     target = load_target(env, cloud)
@@ -63,7 +65,9 @@ def wait(
     paths: Annotated[list[Path], typer.Argument(help="The files and folders that were uploaded.")],
     env: EnvironmentOption = "dev",
     cloud: CloudOption = Cloud.LOCAL,
-    timeout: Annotated[float, typer.Option(help="Seconds without progress after which waiting ends.")] = 120,
+    timeout: Annotated[
+        float, typer.Option(callback=finite, help="Seconds without progress after which waiting ends.")
+    ] = 120,
 ) -> None:
     """Wait until uploaded images are processed, and show the results."""
     pipeline = Pipeline(load_target(env, cloud))

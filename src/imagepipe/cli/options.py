@@ -1,5 +1,6 @@
 """Options and questions that several commands share."""
 
+import math
 import sys
 from typing import Annotated
 
@@ -16,7 +17,20 @@ CloudOption = Annotated[
     Cloud, typer.Option("--cloud", envvar="CLOUD", help="The local cloud of this clone, or AWS with your credentials.")
 ]
 YesOption = Annotated[bool, typer.Option("--yes", envvar="YES", help="Do not ask.")]
-RateOption = Annotated[float, typer.Option(min=0.1, help="Messages sent per second.")]
+
+
+def finite(value: float) -> float:
+    """Return a number of an option; `nan` and `inf`, which are floats as well, hold no limit.
+
+    Raises:
+        typer.BadParameter: the number is one of them.
+    """
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is no number to count with: write it like 50 or 0.5")
+    return value
+
+
+RateOption = Annotated[float, typer.Option(min=0.1, callback=finite, help="Messages sent per second.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")]
 FunctionsOption = Annotated[
     Functions | None,

@@ -12,6 +12,9 @@ from imagepipe.operations.records import Record, reason_code
 #: Statuses of images that can be reprocessed: processing has ended, and the image was not deleted.
 STATUSES = ("READY", "REJECTED", "FAILED")
 
+#: Years of the longest length of time. More is a slip, and leaves the calendar.
+LONGEST = 100
+
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -59,8 +62,10 @@ def duration(text: str) -> timedelta:
     Raises:
         PipelineError: the text is anything else.
     """
-    if match := re.fullmatch(r"(\d+)([smhd])", text):
-        return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    if match := re.fullmatch(r"([0-9]+)([smhd])", text):
+        if len(match[1]) > 10 or (length := timedelta(**{_UNITS[match[2]]: int(match[1])})) > timedelta(365 * LONGEST):
+            raise PipelineError(f"{text[:50]!r} is longer than {LONGEST} years: write a shorter time, like 7d")
+        return length
     raise PipelineError(f"{text!r} is not a length of time: write it like 30s, 15m, 2h or 7d")
 
 
@@ -70,12 +75,11 @@ def moment(text: str) -> datetime:
     Raises:
         PipelineError: the text is anything else.
     """
+    if re.fullmatch(r"[0-9]+[smhd]", text):
+        return datetime.now(UTC) - duration(text)
     try:
         when = datetime.fromisoformat(text)
-    except ValueError:
-        try:
-            return datetime.now(UTC) - duration(text)
-        except PipelineError:
-            example = "2026-01-31, 2026-01-31T04:30 or 2h (two hours ago)"
-            raise PipelineError(f"{text!r} is not a time: write it like {example}") from None
-    return when if when.tzinfo else when.replace(tzinfo=UTC)
+        return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
+    except (OverflowError, ValueError):  # of a moment before the year 1, the first
+        example = "2026-01-31, 2026-01-31T04:30 or 2h (two hours ago)"
+        raise PipelineError(f"{text[:50]!r} is not a time: write it like {example}") from None
