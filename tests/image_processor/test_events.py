@@ -86,11 +86,38 @@ def test_test_event_holds_nothing() -> None:
         '{"reprocess": null}',
         body(sequencer="xyz"),
         body(sequencer=None),
+        "[" * 100_000,
+        '{"Records": ' + "[" * 50_000 + "]" * 50_000 + "}",
+        body().replace("2026-05-01T12:00:00.000Z", "0001-01-01T00:00:00+23:59"),
+        body(key="\ud800"),
     ],
 )
 def test_anything_else_is_not_an_event(text: str) -> None:
     with pytest.raises(NotAnEvent, match="not an S3 event notification"):
         parse(text)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda below: st.lists(below, max_size=3) | st.dictionaries(st.text(max_size=10), below, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.sampled_from(["eventName", "eventTime", "name", "key", "sequencer"]), json_values)
+def test_message_with_an_odd_member_is_an_event_or_none(member: str, value: object) -> None:
+    """An event that parses has an id and a revision; anything else is refused in the one way that callers expect."""
+    (record,) = json.loads(body())["Records"]
+    place = {"eventName": record, "eventTime": record, "name": record["s3"]["bucket"]}.get(
+        member, record["s3"]["object"]
+    )
+    place[member] = value
+    try:
+        (event,) = parse(json.dumps({"Records": [record]}))
+    except NotAnEvent:
+        return
+    assert len(event.image_id) == 32
+    assert event.revision
 
 
 def test_sequencers_of_unequal_length_are_padded_on_the_right() -> None:

@@ -65,7 +65,7 @@ def parse(body: str) -> list[ObjectEvent]:
         if "reprocess" in content:
             return [_order(content["reprocess"])]
         return [_event(record) for record in content["Records"]]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
         raise NotAnEvent(f"not an S3 event notification: {type(error).__name__}: {error}") from None
 
 
@@ -99,7 +99,7 @@ def _event(record: dict[str, Any]) -> ObjectEvent:
         raise ValueError(f"unexpected eventName {name!r}")
     return ObjectEvent(
         bucket=_text(s3["bucket"]["name"]),
-        key=unquote_plus(s3["object"]["key"], errors="strict"),
+        key=_text(unquote_plus(s3["object"]["key"], errors="strict")),
         created=kind == "ObjectCreated",
         sequencer=padded(s3["object"]["sequencer"]),
         time=_time(record["eventTime"]),
@@ -113,6 +113,7 @@ def _event(record: dict[str, Any]) -> ObjectEvent:
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError(f"expected a text, not {value!r}")
+    value.encode()  # names of S3 are UTF-8, and JSON may hold half a character
     return value
 
 
