@@ -166,7 +166,7 @@ bench-pipeline: setup ## Measure requests per image and events per second: build
 	@PYTHONPATH=tests python -m chaos.bench
 
 ## Development
-.PHONY: test-unit test-modules test-live test-local test-image test-e2e test-chaos nightly nightly-chaos nightly-fuzz nightly-release fuzz verdicts lint format generate docs docs-pictures requirements
+.PHONY: test-unit test-modules test-live test-local test-image test-e2e test-chaos nightly nightly-chaos nightly-fuzz nightly-requests nightly-release fuzz verdicts lint format generate docs docs-pictures requirements
 test-unit: setup ## Test engine, handlers, command line and docs, with the coverage that a change may not lower
 	@pytest -n $(JOBS) --dist worksteal --cov --cov-report= tests/image_processor tests/imagepipe tests/scripts tests/docs && coverage report --skip-covered --skip-empty | tail -1
 
@@ -188,13 +188,16 @@ test-e2e: setup ## Test three environments on the local cloud from bootstrap to 
 test-chaos: setup ## Test the pipeline under faults, with a few seeds
 	@pytest tests/chaos
 
-nightly: nightly-chaos nightly-fuzz nightly-release ## Search longer than make test does, for about two hours
+nightly: nightly-chaos nightly-fuzz nightly-requests nightly-release ## Search longer than make test does, for about two hours
 
 nightly-chaos: setup ## Search with many seeds of chaos [SEEDS=20, EVENTS=400]
 	@PYTHONPATH=tests python -m chaos --events $(or $(EVENTS),400) --seeds $(or $(SEEDS),20)
 
 nightly-fuzz: setup ## Search with mutated images for half an hour [SECONDS=1800]
 	@PYTHONPATH=lambda-image/src:src python benchmarks/fuzz --seconds $(or $(SECONDS),1800)
+
+nightly-requests: setup ## Send odd requests to every route of the API [REQUESTS=10000]
+	@REQUESTS=$(or $(REQUESTS),10000) pytest tests/image_processor/handlers/test_fuzz_requests.py
 
 nightly-release: setup ## Test the environments with the whole way of a release
 	@pytest tests/e2e

@@ -73,7 +73,7 @@ def test_routes_are_those_of_handler_and_gateway() -> None:
     page = re.findall(r"^\| `([A-Z]+ /[^`]*)` \|", (ROOT / "docs/api.md").read_text(), re.MULTILINE)
     gateway = re.findall(r'^    "([A-Z]+ /[^"]*)"\s*=', (ROOT / "modules/api/main.tf").read_text(), re.MULTILINE)
     assert sorted(page) == sorted(gateway)
-    handled = sorted(f"{verb} {pattern}" for verb, pattern, _ in http._ROUTES)
+    handled = sorted(f"{verb} {pattern}" for verb, pattern, *_ in http._ROUTES)
     assert sorted(re.sub(r"\{\w+\}", "([^/]+)", route) for route in page) == handled
 
 

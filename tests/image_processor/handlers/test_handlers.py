@@ -1,7 +1,9 @@
 """Lambda's entry points: batches of the queue, requests of the HTTP API."""
 
+import base64
 import json
 import math
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,10 +15,11 @@ from image_processor.decoder.process import OutOfTime
 from image_processor.decoder.sandbox import Sandbox
 from image_processor.handlers import http, queue
 from image_processor.records.catalogue import Catalogue
+from image_processor.records.items import to_item
 from image_processor.records.store import Store
 from image_processor.telemetry import Metrics
 
-from ..conftest import Context, Environment, messages
+from ..conftest import TABLE, Context, Environment, messages
 
 
 def process(event: dict[str, Any]) -> list[str]:
@@ -24,16 +27,26 @@ def process(event: dict[str, Any]) -> list[str]:
     return [failure["itemIdentifier"] for failure in queue.process(event, Context())["batchItemFailures"]]
 
 
-def request(path: str, method: str = "GET", **parameters: str) -> dict[str, Any]:
-    """What the API function answers; `body` already read."""
-    event = {
+def event_of(path: str, method: str = "GET", *, signed: bool = True, **parameters: str) -> dict[str, Any]:
+    """A request as API Gateway passes it on; it is not signed, if its route does not look at signatures."""
+    caller = {"accessKey": "ASIAEXAMPLE", "accountId": "1" * 12, "userArn": "arn:aws:sts::1:assumed-role/reader/me"}
+    return {
         "version": "2.0",
         "rawPath": path,
         "queryStringParameters": parameters or None,
         "headers": {},
-        "requestContext": {"stage": "$default", "requestId": "r", "http": {"method": method, "path": path}},
+        "requestContext": {
+            "stage": "$default",
+            "requestId": "r",
+            "http": {"method": method, "path": path},
+            **({"authorizer": {"iam": caller}} if signed else {}),
+        },
     }
-    answer = http.api(event, Context())
+
+
+def request(path: str, method: str = "GET", *, signed: bool = True, **parameters: str) -> dict[str, Any]:
+    """What the API function answers; `body` already read."""
+    answer = http.api(event_of(path, method, signed=signed, **parameters), Context())
     headers = {name.lower(): value for name, value in answer["headers"].items()}
     return {**answer, "headers": headers, "body": json.loads(answer["body"] or "null")}
 
@@ -305,10 +318,11 @@ def test_health() -> None:
     ("path", "parameters", "status", "detail"),
     [
         ("/images", {"colour": "red"}, 400, "colour: known are status, limit and cursor"),
-        ("/images", {"limit": "0"}, 400, "from 1 to 100"),
-        ("/images", {"limit": "101"}, 400, "from 1 to 100"),
-        ("/images", {"limit": "-1"}, 400, "from 1 to 100"),
-        ("/images", {"limit": "ten"}, 400, "from 1 to 100"),
+        ("/images", {"limit": "0"}, 400, "from 1 to 50"),
+        ("/images", {"limit": "51"}, 400, "from 1 to 50"),
+        ("/images", {"limit": "-1"}, 400, "from 1 to 50"),
+        ("/images", {"limit": "ten"}, 400, "from 1 to 50"),
+        ("/images", {"limit": "٢"}, 400, "from 1 to 50"),
         ("/images", {"status": "ready"}, 400, "must be one of PROCESSING"),
         ("/images", {"cursor": "nonsense"}, 400, "an earlier page gave"),
         ("/images", {"cursor": "§"}, 400, "an earlier page gave"),
@@ -316,6 +330,7 @@ def test_health() -> None:
         ("/images", {"cursor": "WyJhIiwiYiJd"}, 400, "an earlier page gave"),
         ("/images", {"cursor": "WzEsMl0"}, 400, "an earlier page gave"),
         ("/images", {"cursor": "bnVsbA"}, 400, "an earlier page gave"),
+        ("/images", {"cursor": base64.b64encode(b"[" * 6000).decode()}, 400, "an earlier page gave"),
         ("/images/" + "f" * 32, {}, 404, "there is no image"),
         ("/images/" + "f" * 32, {"verbose": "1"}, 400, "takes no parameters"),
         ("/images/short", {}, 404, "32 hexadecimal digits"),
@@ -351,6 +366,109 @@ def test_variant_of_a_rejected_image_says_so(images: list[str]) -> None:
     answer = request(f"/images/{images[4]}/variants/w64-avif")
     assert answer["statusCode"] == 404
     assert "the image is REJECTED" in answer["body"]["detail"]
+
+
+# --- what strangers may do -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def secrets(environment: Environment, images: list[str]) -> dict[str, str]:
+    """Images with everything that strangers must not see: ids by name."""
+    ids = dict(zip(("ready", "removed", "failed", "young", "rejected"), images, strict=True))
+    process(messages(environment.remove("1.jpg")))
+    error = (
+        "ClientError: An error occurred (AccessDenied): User: arn:aws:sts::333333333333:assumed-role/x is not "
+        "authorized to perform: s3:PutObject on resource: arn:aws:s3:::processed"
+    )
+    exif = {"model": "M1", "taken_at": "2026-11-01T10:00:00", "gps": {"latitude": 1.5}, "copyright": "© me"}
+    for name, change in {
+        "failed": {"status": "FAILED", "reason": {"code": "PROCESSING_FAILED", "message": error}},
+        "ready": {"exif": exif, "later": "a field of a newer release"},
+    }.items():
+        record = environment.store.record(ids[name])
+        assert record is not None
+        environment.store._dynamodb.put_item(TableName=TABLE, Item=to_item({**record, **change}))
+    return ids
+
+
+#: Names of fields anywhere in an answer, and texts, that tell a stranger more than a picture does.
+INSIDE = re.compile(
+    r'uploads|processed|\d\.jpg|ClientError|arn:|"(key|bucket|etag|version_id|message|taken_at|gps|later|sha256|'
+    r'pipeline|timings|attempts|revision|listed_at|phash|linked_to)"'
+)
+
+
+def test_strangers_read_an_allow_list_of_fields(secrets: dict[str, str]) -> None:
+    shown = request(f"/public/images/{secrets['ready']}", signed=False)["body"]
+    assert set(shown) == {
+        *("image_id", "status", "created_at", "source", "variants", "exif", "placeholder", "colour", "palette"),
+    }
+    assert shown["source"] == {"format": "jpeg", "width": 200, "height": 150}
+    assert set(shown["variants"]["w64-avif"]) == {"format", "content_type", "width", "height", "bytes"}
+    assert shown["exif"] == {"model": "M1", "copyright": "© me"}
+
+
+def test_strangers_see_nothing_of_the_inside_in_any_list(secrets: dict[str, str]) -> None:
+    assert INSIDE.search(json.dumps(request("/images")["body"]))  # the signed view has all of it
+    for status in (None, "READY", "REJECTED", "FAILED", "PROCESSING"):
+        answer = request("/public/images", signed=False, **({"status": status} if status else {}))
+        assert answer["statusCode"] == 200
+        assert not INSIDE.search(json.dumps(answer["body"], ensure_ascii=False)), status
+    (failed,) = request("/public/images", signed=False, status="FAILED")["body"]["images"]
+    assert failed["reason"] == {"code": "PROCESSING_FAILED"}
+
+
+def test_strangers_do_not_learn_that_an_image_was_removed(secrets: dict[str, str]) -> None:
+    refused = request("/public/images", signed=False, status="DELETED")
+    assert (refused["statusCode"], "DELETED" in refused["body"]["detail"]) == (400, False)
+    never = "f" * 32
+    for path in ("/public/images/{}", "/public/images/{}/variants/w64-avif"):
+        removed, unknown = (request(path.format(one), signed=False) for one in (secrets["removed"], never))
+        assert removed["statusCode"] == 404
+        assert removed["body"]["detail"].replace(secrets["removed"], never) == unknown["body"]["detail"]
+    assert request(f"/images/{secrets['removed']}")["statusCode"] == 410
+
+
+def test_strangers_get_the_pictures_of_a_public_environment(secrets: dict[str, str]) -> None:
+    answer = request(f"/public/images/{secrets['ready']}/variants/w64-avif", signed=False)
+    assert (answer["statusCode"], "X-Amz-Signature=" in answer["headers"]["location"]) == (302, True)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("DELETE", "/images/{}"),
+        ("GET", "/images/{}"),
+        ("GET", "/images"),
+        ("GET", "/images/{}/variants/w64-avif"),
+    ],
+)
+def test_handler_itself_refuses_what_nobody_signed(
+    environment: Environment, images: list[str], method: str, path: str
+) -> None:
+    """A route that lost its authorization in HCL opens nothing."""
+    for authorizer in (
+        {},
+        {"iam": None},
+        {"iam": {"userArn": None}},
+        {"jwt": {"claims": {"sub": "me"}}},
+        {"lambda": {}},
+    ):
+        event = event_of(path.format(images[0]), method, signed=False)
+        event["requestContext"]["authorizer"] = authorizer
+        assert http.api(event, Context())["statusCode"] == 403
+    answer = request(path.format(images[0]), method, signed=False)
+    assert (answer["statusCode"], answer["body"]["title"]) == (403, "Not signed")
+    environment.s3.head_object(Bucket="uploads", Key="0.jpg")  # still there
+
+
+def test_log_names_path_and_caller_of_every_request(images: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    request('/images/"\\\n}', "DELETE")
+    (line,) = lines(capsys)
+    assert (line["path"], line["status"], line["caller"]) == (
+        '/images/"\\\n}', 404, "arn:aws:sts::1:assumed-role/reader/me",
+    )  # fmt: skip
 
 
 def test_error_of_ours_tells_nothing_of_the_inside(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
