@@ -177,6 +177,17 @@ def test_keep_function_errors_from_callers(upstream: Cloud, cloud: Cloud) -> Non
     assert (answers["ours"].status, answers["ours"].json()) == (500, {"message": "Internal Server Error"})
 
 
+def test_refuse_callers_of_apis_in_one_way(upstream: Cloud, cloud: Cloud) -> None:
+    answers = {}
+    for name, emulator in (("upstream", upstream), ("ours", cloud)):
+        arn = emulator.add_function("closed", ECHO)
+        api = add_http_api(emulator, arn, {"GET /closed": "AWS_IAM"})
+        nobody = boto3.Session("AKIANOBODY", "x").get_credentials()
+        answers[name] = call(emulator, "GET", f"{api}/closed", nobody)
+    assert b"security token" in answers["upstream"].data, upstream_does_it_now("refuse_callers_of_apis_in_one_way")
+    assert (answers["ours"].status, answers["ours"].json()) == (403, {"message": "Forbidden"})
+
+
 def test_tell_roles_who_assumes_them(upstream: Cloud, cloud: Cloud) -> None:
     def can_assume(emulator: Cloud, name: str, key: str, value: str) -> bool:
         condition = {"StringEquals": {key: value}}

@@ -159,10 +159,16 @@ def test_an_api_route_runs_an_alias_and_a_protected_one_needs_a_signature(cloud:
     assert answer.data.decode().startswith("GET /images/{id} /images/a b {'id': 'a b'}")
     assert call(cloud, "GET", f"{base}/unknown").status == 404
 
-    assert call(cloud, "DELETE", f"{base}/images/a").status == 403
     root = boto3.Session(ACCOUNT, "local").get_credentials()
-    assert call(cloud, "DELETE", f"{base}/images/a", root).status == 200
-    assert call(cloud, "DELETE", f"{base}/images/a", boto3.Session("AKIANOBODY", "x").get_credentials()).status == 403
+    signed = call(cloud, "DELETE", f"{base}/images/a", root)
+    assert (signed.status, signed.data.decode().rsplit(" ", 1)[1]) == (200, f"arn:aws:iam::{ACCOUNT}:root")
+    nobody = boto3.Session("AKIANOBODY", "x").get_credentials()
+    for refused in (
+        call(cloud, "DELETE", f"{base}/images/a"),
+        call(cloud, "DELETE", f"{base}/images/a", nobody),
+        call(cloud, "DELETE", f"{base}/images/a?X-Amz-Signature=00&X-Amz-Credential={ACCOUNT}"),
+    ):
+        assert (refused.status, json.loads(refused.data)) == (403, {"message": "Forbidden"})
 
 
 def test_a_protected_route_asks_the_callers_policy(cloud: Cloud) -> None:

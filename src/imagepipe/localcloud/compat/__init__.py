@@ -11,6 +11,7 @@ from imagepipe.localcloud.compat.apis import (
     find_apis_of_every_account,
     give_apis_all_their_paths,
     keep_function_errors_from_callers,
+    refuse_callers_of_apis_in_one_way,
 )
 from imagepipe.localcloud.compat.functions import run_image_functions_in, share_calls_by_weight
 from imagepipe.localcloud.compat.listening import leave_port_443_alone, stop_in_spite_of_idle_clients
@@ -33,6 +34,7 @@ def mend(function_host: str) -> None:
     find_apis_of_every_account()
     give_apis_all_their_paths()
     keep_function_errors_from_callers()
+    refuse_callers_of_apis_in_one_way()
     tell_roles_who_assumes_them()
     tell_policies_more_of_requests()
     find_what_requests_are_about()

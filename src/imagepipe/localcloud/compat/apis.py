@@ -47,6 +47,25 @@ def keep_function_errors_from_callers() -> None:
     lambda_svc.lambda_execute_result_to_api_proxy_response = shape_without_error
 
 
+def refuse_callers_of_apis_in_one_way() -> None:
+    """Answer 403 and "Forbidden" to every caller whom an HTTP API's IAM authorization refuses.
+
+    Upstream does so for requests without a signature. To the others it names the reason: a key that nobody has, a wrong
+    signature, the caller's ARN and the API's.
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-access-control-iam.html
+    """
+    enforce = app._enforce_execute_api
+
+    @functools.wraps(enforce)
+    def enforce_without_reason(api_id: str, *request: Any, **options: Any) -> Any:
+        denied = enforce(api_id, *request, **options)
+        if denied and apigateway.find_api_scope(api_id) is not None:
+            return 403, {"Content-Type": "application/json"}, b'{"message":"Forbidden"}'
+        return denied
+
+    app._enforce_execute_api = enforce_without_reason
+
+
 def give_apis_all_their_paths() -> None:
     """Pass every path under an API's own host name to the API.
 
