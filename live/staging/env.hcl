@@ -59,7 +59,16 @@ locals {
   api = {
     cors               = { allow_origins = ["*"] }
     log_retention_days = 30
-    throttling         = { burst_limit = 50, rate_limit = 25 }
+
+    # Whether anybody may read images, without a signature: docs/api.md shows what of them.
+    public_reading = false
+
+    # Requests at once, and per second. Lists have a limit of their own: all read one partition of an index.
+    throttling = {
+      burst_limit = 50
+      rate_limit  = 25
+      listing     = { burst_limit = 20, rate_limit = 10 }
+    }
   }
 
   monitoring = {

@@ -97,6 +97,13 @@ variable "name_prefix" {
   }
 }
 
+variable "public_reading" {
+  description = "Add routes under `/public` by which anybody may read images: chosen fields, and the variants."
+  type        = bool
+  nullable    = false
+  default     = false
+}
+
 variable "region" {
   description = "Region of the API."
   type        = string
@@ -109,10 +116,15 @@ variable "region" {
 }
 
 variable "throttling" {
-  description = "Requests of all callers: sustained per second, and at once. The API answers more with 429."
+  description = "Requests of all callers: sustained per second, and at once. More get 429. `listing`: those for lists."
   type = object({
     burst_limit = number
     rate_limit  = number
+
+    listing = optional(object({
+      burst_limit = number
+      rate_limit  = number
+    }), { burst_limit = 20, rate_limit = 10 })
   })
   nullable = false
 
@@ -125,6 +137,20 @@ variable "throttling" {
     error_message = join(" ", [
       "throttling: burst_limit must be from 1 to 5000 and rate_limit from 1 to 10000,",
       "not ${var.throttling.burst_limit} and ${var.throttling.rate_limit}.",
+    ])
+  }
+
+  # All lists read one partition of an index, which gives 3,000 read units a second; the longest page takes 18. Two
+  # routes (signed and public) at 80 a second take 2,880.
+  # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html
+  validation {
+    condition = (
+      var.throttling.listing.burst_limit >= 1 && var.throttling.listing.burst_limit <= 500 &&
+      var.throttling.listing.rate_limit >= 1 && var.throttling.listing.rate_limit <= 80
+    )
+    error_message = join(" ", [
+      "throttling.listing: burst_limit must be from 1 to 500 and rate_limit from 1 to 80, above which lists are slowed",
+      "down by DynamoDB, not ${var.throttling.listing.burst_limit} and ${var.throttling.listing.rate_limit}.",
     ])
   }
 }

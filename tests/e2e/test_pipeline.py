@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 import urllib3
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from PIL import Image
 
@@ -34,20 +37,23 @@ class Pipeline:
     bucket: str
 
     def api(self) -> ApiClient:
-        from botocore.credentials import Credentials
+        return ApiClient(self.api_url, REGION, self._credentials, self.clone.exports("dev")["AWS_CA_BUNDLE"])
 
+    def _credentials(self) -> Credentials:
         exports = self.clone.exports("dev")
-        credentials = Credentials(exports["AWS_ACCESS_KEY_ID"], exports["AWS_SECRET_ACCESS_KEY"])
-        return ApiClient(self.api_url, REGION, lambda: credentials, exports["AWS_CA_BUNDLE"])
+        return Credentials(exports["AWS_ACCESS_KEY_ID"], exports["AWS_SECRET_ACCESS_KEY"])
 
-    def get(self, path: str, method: str = "GET") -> urllib3.BaseHTTPResponse:
-        """A request as curl would send it: unsigned, redirects not followed."""
+    def get(self, path: str, method: str = "GET", *, signed: bool = True) -> urllib3.BaseHTTPResponse:
+        """A request as curl would send it; redirects are not followed."""
         host, port = self.api_url.removeprefix("https://").split(":")
+        request = AWSRequest(method, self.api_url + path, headers={"Host": f"{host}:{port}"})
+        if signed:
+            SigV4Auth(self._credentials(), "execute-api", REGION).add_auth(request)
         pool = urllib3.HTTPSConnectionPool(
             "127.0.0.1", int(port), ca_certs=self.clone.exports("dev")["AWS_CA_BUNDLE"], server_hostname=host,
             assert_hostname=host,
         )  # fmt: skip
-        return pool.request(method, path, headers={"Host": f"{host}:{port}"}, redirect=False)
+        return pool.request(method, path, headers=dict(request.headers.items()), redirect=False)
 
     def record(self, key: str) -> Record:
         seen = self.api().image(hashlib.sha256(f"{self.bucket}/{key}".encode()).hexdigest()[:32])
@@ -282,9 +288,15 @@ def objects(pipeline: Pipeline, bucket: str, prefix: str) -> Callable[[], list[s
     return listed
 
 
-def test_unsigned_removal_is_refused(pipeline: Pipeline, records: dict[str, Record]) -> None:
-    image_id = records["photos/scan.tiff"]["image_id"]
-    assert pipeline.get(f"/images/{image_id}", "DELETE").status == 403
+def test_strangers_get_nothing_at_all(pipeline: Pipeline, records: dict[str, Record]) -> None:
+    """Every route of a deployed environment, without a signature: API Gateway's own words, and no function runs."""
+    image = f"/images/{records['photos/scan.tiff']['image_id']}"
+    routes = (("DELETE", image), *(("GET", f"{image}{end}") for end in ("", "/variants/w256-avif")))
+    for method, path in (*routes, ("GET", "/images"), ("GET", "/health")):
+        answer = pipeline.get(path, method, signed=False)
+        assert (answer.status, json.loads(answer.data)) == (403, {"message": "Forbidden"}), path
+    for path in ("/public/images", f"/public{image}"):  # not there, as no environment has public_reading
+        assert pipeline.get(path, signed=False).status == 404
     assert pipeline.record("photos/scan.tiff")["status"] == "READY"
 
 

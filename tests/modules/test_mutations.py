@@ -36,7 +36,19 @@ def of_trust(plan: Resources) -> None:
 #: By module: file, what stands there, what is put in its place, and the test that must notice.
 MUTATIONS: dict[str, list[tuple[str, str, str, Check]]] = {
     "api": [
-        ("main.tf", '"AWS_IAM"', '"NONE"', test_api.test_routes_are_exactly_these_and_removing_needs_a_signature),
+        (
+            "main.tf",
+            '{ authorization = "AWS_IAM" }',
+            '{ authorization = "NONE" }',
+            test_api.test_every_route_needs_a_signature_by_default,
+        ),
+        ("main.tf", " || var.public_reading", " || true", test_api.test_every_route_needs_a_signature_by_default),
+        (
+            "main.tf",
+            '"$context.identity.sourceIp"',
+            '"$context.path"',
+            test_api.test_log_line_is_json_whatever_callers_and_functions_write,
+        ),
         (
             "main.tf",
             "allow_origins  = var.cors.allow_origins",

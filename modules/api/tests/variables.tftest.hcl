@@ -103,6 +103,17 @@ run "name_prefix_with_capitals" {
   expect_failures = [var.name_prefix]
 }
 
+# rate_limit from 1 to 80
+run "listing_faster_than_one_partition" {
+  command = plan
+
+  variables {
+    throttling = merge(var.throttling, { listing = { burst_limit = 100, rate_limit = 100 } })
+  }
+
+  expect_failures = [var.throttling]
+}
+
 # region must be a region's code, like eu-west-1, not 'Ireland'
 run "region_that_is_no_code" {
   command = plan

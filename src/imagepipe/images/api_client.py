@@ -1,4 +1,4 @@
-"""A client of the pipeline's HTTP API. Removals are signed with the caller's credentials; reads need none."""
+"""A client of the pipeline's HTTP API. Every request is signed with the caller's credentials."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -10,6 +10,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from image_processor.records.catalogue import MAX_LIMIT
 from imagepipe.errors import PipelineError
 
 Record = dict[str, Any]
@@ -35,7 +36,8 @@ class ApiClient:
 
     def images(self, status: str | None = None, limit: int | None = None) -> Iterator[Record]:
         """Read records page by page, newest first, at most `limit` of them."""
-        parameters = {"limit": str(min(limit or 100, 100)), **({"status": status} if status else {})}
+        page_size = min(limit or MAX_LIMIT, MAX_LIMIT)
+        parameters = {"limit": str(page_size), **({"status": status} if status else {})}
         count = 0
         while True:
             page = json.loads(_require_success(self._send("GET", f"/images?{urlencode(parameters)}")).data)
@@ -62,14 +64,12 @@ class ApiClient:
 
     def remove(self, image_id: str) -> None:
         """Remove an image with all its variants."""
-        _require_success(self._send("DELETE", f"/images/{image_id}", signed=True))
+        _require_success(self._send("DELETE", f"/images/{image_id}"))
 
-    def _send(self, method: str, path: str, *, signed: bool = False) -> urllib3.BaseHTTPResponse:
-        headers = {"Host": urlsplit(self._url).netloc}
-        if signed:
-            request = AWSRequest(method=method, url=self._url + path, headers=headers)
-            SigV4Auth(self._credentials(), "execute-api", self._region).add_auth(request)
-            headers = dict(request.headers.items())
+    def _send(self, method: str, path: str) -> urllib3.BaseHTTPResponse:
+        request = AWSRequest(method=method, url=self._url + path, headers={"Host": urlsplit(self._url).netloc})
+        SigV4Auth(self._credentials(), "execute-api", self._region).add_auth(request)
+        headers = dict(request.headers.items())
         try:
             return self._http.request(method, path, headers=headers, redirect=False, retries=_RETRIES)
         except urllib3.exceptions.HTTPError as error:
@@ -93,4 +93,6 @@ def _require_success(answer: urllib3.BaseHTTPResponse) -> urllib3.BaseHTTPRespon
         detail = problem.get("detail") or problem.get("title") or problem.get("message")
     except ValueError:
         detail = answer.data[:200].decode(errors="replace")
+    if (answer.status, detail) == (403, "Forbidden"):  # API Gateway's words; ours name a reason
+        detail += ": credentials need the permission execute-api:Invoke on this API, and a clock within 5 minutes"
     raise PipelineError(f"the API answered {answer.status}: {detail}")

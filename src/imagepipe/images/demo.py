@@ -131,8 +131,9 @@ def _closing_words(pipeline: Pipeline, seconds: float) -> None:
     console.print(f"[bold]took[/] {seconds:.0f} s\n\nNext, try:", highlight=False)
     for command in (
         'eval "$(make env)"                      # terragrunt, imagepipe and curl now reach the local cloud',
-        f"curl -s '{outputs['api_url']}/images?limit=3'",
         "imagepipe list",
+        "curl -s --aws-sigv4 aws:amz:$AWS_REGION:execute-api -u $AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY"
+        f" '{outputs['api_url']}/images?limit=3'",
         "imagepipe upload ~/Pictures --wait",
         "(cd live/dev && terragrunt run --all plan)   # no changes",
         "make plan ENV=staging",

@@ -15,6 +15,7 @@ module "api" {
   throttling = {
     burst_limit = 20
     rate_limit  = 10
+    listing     = { burst_limit = 2, rate_limit = 1 }
   }
 }
 
