@@ -176,6 +176,44 @@ def cost_items() -> Iterable[tuple[str, str, float]]:
     )
 
 
+def views() -> str:
+    """Tabulate the cost of a million pictures that are looked at: a request to the API, then one to S3."""
+    items = list(view_items())
+    rows: list[list[Any]] = [[name, arithmetic, f"{dollars:,.2f}"] for name, arithmetic, dollars in items]
+    rows.append(["**together**", "", f"**{sum(dollars for *_, dollars in items):,.2f}**"])
+    return markdown(["item", "arithmetic", PRICES["currency"]], rows, right=2)
+
+
+def view_items() -> Iterable[tuple[str, str, float]]:
+    """Yield item, arithmetic in words, and dollars."""
+    load, price = FIGURES["views"], PRICES
+    count, memory, second = load["pictures"], load["memory_mb"] / 1024, price["lambda_gb_second"][load["architecture"]]
+    gigabytes, logs, units = (count * load[name] for name in ("kilobytes", "log_kilobytes", "read_units"))
+    yield (
+        "transfer to the internet",
+        f"{gigabytes / 1e6:g} GB × {price['transfer_gb']}",
+        gigabytes / 1e6 * price["transfer_gb"],
+    )
+    yield (
+        "API Gateway",
+        f"{millions(count)} requests × {million(price['http_api_request'])}",
+        count * price["http_api_request"],
+    )
+    yield "CloudWatch Logs", f"{logs / 1e6:g} GB × {price['logs_gb']}", logs / 1e6 * price["logs_gb"]
+    yield "S3 requests", f"{millions(count)} GET × {thousand(price['s3_get'])}", count * price["s3_get"]
+    yield (
+        f"Lambda, {load['architecture']}, {load['memory_mb']} MB",
+        f"{millions(count)} × {load['seconds']} s × {memory:g} GB × {second:.10f} + "
+        f"{millions(count)} calls × {million(price['lambda_request'])}",
+        count * (load["seconds"] * memory * second + price["lambda_request"]),
+    )
+    yield (
+        "DynamoDB",
+        f"{millions(units)} read units × {million(price['dynamodb_read_unit'])}",
+        units * price["dynamodb_read_unit"],
+    )
+
+
 def millions(count: float) -> str:
     """Write a count in millions: 11 M."""
     return f"{count / 1e6:g} M"
@@ -210,6 +248,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "requests": requests,
     "rest": rest,
     "costs": costs,
+    "views": views,
     "mends": mends,
 }
 

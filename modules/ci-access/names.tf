@@ -19,7 +19,7 @@ locals {
     ci            = [for kind in ["role", "policy"] : "${local.iam}:${kind}/${var.name_prefix}-ci-*"]
     dashboards    = "${local.arn}:cloudwatch::${var.account_id}:dashboard/${var.name_prefix}*"
     functions     = "${local.arn}:lambda:${local.regional}:function:${var.name_prefix}-*"
-    image_removal = "${local.arn}:execute-api:${local.regional}:*/*/DELETE/images/*"
+    image_removal = "${local.arn}:execute-api:${local.regional}:*/*/*/images/*"
     key_aliases   = "${local.arn}:kms:${local.regional}:alias/${var.name_prefix}*"
     keys          = "${local.arn}:kms:${local.regional}:key/*"
     lock_table    = "${local.arn}:dynamodb:${local.regional}:table/${var.state.lock_table}"

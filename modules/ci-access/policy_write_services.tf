@@ -90,7 +90,7 @@ data "aws_iam_policy_document" "write_services" {
     resources = [local.arns.apis]
   }
 
-  # The smoke test removes its image through the API, whose id is random.
+  # The smoke test reads and removes its image through the API, whose id is random.
   statement {
     sid       = "Removal"
     actions   = ["execute-api:Invoke"]
