@@ -1,6 +1,8 @@
 """A local cloud of the tests' own, in a temporary folder, with small functions to run in it."""
 
 import json
+import os
+import subprocess
 import textwrap
 import time
 import uuid
@@ -133,6 +135,28 @@ def call(
         headers = dict(request.headers)
     with urllib3.PoolManager(ca_certs=str(cloud.local.ca_bundle)) as http:
         return http.request(method, url, headers=headers, redirect=False, retries=False)
+
+
+def write_configuration(resources: str, folder: Path) -> None:
+    """Write a root module with these resources."""
+    header = """
+        terraform {
+          required_providers {
+            aws = { source = "hashicorp/aws", version = "~> 5.100" }
+          }
+        }
+        """
+    folder.mkdir()
+    (folder / "main.tf").write_text(textwrap.dedent(header) + resources)
+
+
+def terraform(cloud: Cloud, folder: Path, *arguments: str) -> int:
+    """Run Terraform in the local cloud's account, and return its exit code; pytest shows the output of a failure."""
+    environment = {**os.environ, **cloud.local.environment(ACCOUNT, REGION)}
+    command = ["terraform", *arguments, "-no-color", "-input=false"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+    print(done.stdout, done.stderr)
+    return done.returncode
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ import asyncio.constants
 import importlib.util
 import inspect
 import json
-import os
 import re
 import subprocess
 import sys
@@ -38,6 +37,8 @@ from .conftest import (
     eventually,
     logs_statement,
     policy,
+    terraform,
+    write_configuration,
 )
 
 STRANGE_KEYS = {"a b+c.jpg", "ümläut/日本.png", "quote'\"&<>.png", "percent%20.jpg", "two\r\nlines.png"}
@@ -186,6 +187,21 @@ def test_refuse_callers_of_apis_in_one_way(upstream: Cloud, cloud: Cloud) -> Non
         answers[name] = call(emulator, "GET", f"{api}/closed", nobody)
     assert b"security token" in answers["upstream"].data, upstream_does_it_now("refuse_callers_of_apis_in_one_way")
     assert (answers["ours"].status, answers["ours"].json()) == (403, {"message": "Forbidden"})
+
+
+def test_delete_settings_of_one_route(upstream: Cloud, cloud: Cloud) -> None:
+    stages = {}
+    for name, emulator in (("upstream", upstream), ("ours", cloud)):
+        arn = emulator.add_function("limited", ECHO)
+        routes = {"GET /one": "NONE", "GET /two/{id}": "NONE"}
+        api = add_http_api(emulator, arn, routes).split("/")[-2]
+        gateway = emulator.client("apigatewayv2")
+        which = {"ApiId": api, "StageName": "$default"}
+        gateway.update_stage(**which, RouteSettings={route: {"ThrottlingBurstLimit": 1} for route in routes})
+        gateway.delete_route_settings(**which, RouteKey="GET /two/{id}")
+        stages[name] = [set(stage["RouteSettings"]) for stage in gateway.get_stages(ApiId=api)["Items"]]
+    assert stages["upstream"] == [], upstream_does_it_now("delete_settings_of_one_route")
+    assert stages["ours"] == [{"GET /one"}]
 
 
 def test_tell_roles_who_assumes_them(upstream: Cloud, cloud: Cloud) -> None:
@@ -518,15 +534,15 @@ def test_keep_whole_alarms(upstream: Cloud, cloud: Cloud, tmp_path: Path) -> Non
 def test_force_destroy_empties_a_bucket_of_strange_keys(cloud: Cloud, tmp_path: Path) -> None:
     """What encode_keys_of_listed_versions is for; upstream never ends here."""
     bucket = 'resource "aws_s3_bucket" "it" {\n  bucket        = "to-be-destroyed"\n  force_destroy = true\n}\n'
-    _write_configuration(bucket, tmp_path / "bucket")
-    assert _terraform(cloud, tmp_path / "bucket", "init") == 0
-    assert _terraform(cloud, tmp_path / "bucket", "apply", "-auto-approve") == 0
+    write_configuration(bucket, tmp_path / "bucket")
+    assert terraform(cloud, tmp_path / "bucket", "init") == 0
+    assert terraform(cloud, tmp_path / "bucket", "apply", "-auto-approve") == 0
     s3 = cloud.client("s3")
     s3.put_bucket_versioning(Bucket="to-be-destroyed", VersioningConfiguration={"Status": "Enabled"})
     for key in STRANGE_KEYS:
         s3.put_object(Bucket="to-be-destroyed", Key=key, Body=b"")
         s3.delete_object(Bucket="to-be-destroyed", Key=key)
-    assert _terraform(cloud, tmp_path / "bucket", "destroy", "-auto-approve") == 0
+    assert terraform(cloud, tmp_path / "bucket", "destroy", "-auto-approve") == 0
     with pytest.raises(ClientError, match="404"):
         s3.head_bucket(Bucket="to-be-destroyed")
 
@@ -642,27 +658,7 @@ def _saved_state(cloud: Cloud, service: str) -> str:
 
 def _second_plan_is_empty(cloud: Cloud, configuration: str, folder: Path) -> bool:
     """Whether the configuration can be applied and then finds nothing to do."""
-    _write_configuration(configuration, folder)
-    assert _terraform(cloud, folder, "init") == 0
-    applied = _terraform(cloud, folder, "apply", "-auto-approve") == 0
-    return applied and _terraform(cloud, folder, "plan", "-detailed-exitcode") == 0
-
-
-def _write_configuration(resources: str, folder: Path) -> None:
-    header = """
-        terraform {
-          required_providers {
-            aws = { source = "hashicorp/aws", version = "~> 5.100" }
-          }
-        }
-        """
-    folder.mkdir()
-    (folder / "main.tf").write_text(textwrap.dedent(header) + resources)
-
-
-def _terraform(cloud: Cloud, folder: Path, *arguments: str) -> int:
-    environment = {**os.environ, **cloud.local.environment(ACCOUNT, REGION)}
-    command = ["terraform", *arguments, "-no-color", "-input=false"]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
-    print(done.stdout, done.stderr)
-    return done.returncode
+    write_configuration(configuration, folder)
+    assert terraform(cloud, folder, "init") == 0
+    applied = terraform(cloud, folder, "apply", "-auto-approve") == 0
+    return applied and terraform(cloud, folder, "plan", "-detailed-exitcode") == 0

@@ -8,6 +8,7 @@ the emulator does by itself. tests/local/test_compat.py tries the emulator as it
 from imagepipe.localcloud.compat.alarm_states import evaluate_alarms_as_configured
 from imagepipe.localcloud.compat.alarms import keep_whole_alarms
 from imagepipe.localcloud.compat.apis import (
+    delete_settings_of_one_route,
     find_apis_of_every_account,
     give_apis_all_their_paths,
     keep_function_errors_from_callers,
@@ -35,6 +36,7 @@ def mend(function_host: str) -> None:
     give_apis_all_their_paths()
     keep_function_errors_from_callers()
     refuse_callers_of_apis_in_one_way()
+    delete_settings_of_one_route()
     tell_roles_who_assumes_them()
     tell_policies_more_of_requests()
     find_what_requests_are_about()

@@ -2,8 +2,10 @@
 
 import functools
 import os
+import re
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import unquote
 
 from ministack import app
 from ministack.core.responses import get_account_id
@@ -64,6 +66,29 @@ def refuse_callers_of_apis_in_one_way() -> None:
         return denied
 
     app._enforce_execute_api = enforce_without_reason
+
+
+def delete_settings_of_one_route() -> None:
+    """Delete the settings of one route of a stage, if DeleteRouteSettings says so.
+
+    Upstream deletes the whole stage. Terraform sends that request when a route loses its own throttling.
+    """
+    handle = apigateway.handle_request
+
+    @functools.wraps(handle)
+    async def handle_settings(method: str, path: str, *rest: Any) -> Any:
+        place = _SETTINGS.fullmatch(unquote(path))
+        if method != "DELETE" or not place:
+            return await handle(method, path, *rest)
+        stage = apigateway._stages.get(place["api"], {}).get(place["stage"], {})
+        if stage.get("routeSettings", {}).pop(place["route"], None) is None:
+            return apigateway._apigw_error("NotFoundException", "Unable to find Route by key", 404)
+        return 204, {}, b""
+
+    apigateway.handle_request = handle_settings
+
+
+_SETTINGS = re.compile(r"/v2/apis/(?P<api>[^/]+)/stages/(?P<stage>[^/]+)/routesettings/(?P<route>.+)")
 
 
 def give_apis_all_their_paths() -> None:
