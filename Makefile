@@ -138,7 +138,7 @@ bench: setup ## Compare the engine with sharp and Pillow: build/bench/engine.{js
 	@python benchmarks/engine.py $(if $(IMAGES),--images "$(IMAGES)")
 
 bench-isolation: setup ## Measure what decoding in a confined process costs: build/bench/isolation.json
-	@PYTHONPATH=lambda-image/src:src python benchmarks/isolation.py
+	@PYTHONPATH=lambda-image/src:src:benchmarks python benchmarks/isolation.py
 
 bench-frontier: setup ## Compare encoders by width and content: build/bench/frontier.{json,svg}
 	@python benchmarks/frontier.py $(if $(IMAGES),--images "$(IMAGES)")

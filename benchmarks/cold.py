@@ -31,7 +31,7 @@ from imagepipe.container import build
 from imagepipe.container.layout import Layout
 from imagepipe.images import samples
 from imagepipe.live.environments import ROOT
-from imagepipe.localcloud import sandbox
+from imagepipe.localcloud import function_filter, sandbox
 from imagepipe.localcloud.sandbox import Image
 
 if TYPE_CHECKING:
@@ -121,10 +121,13 @@ def start(image: Image, variables: dict[str, str], certificate: Path, event: byt
         "AWS_CA_BUNDLE": sandbox.CERTIFICATE,
         "_HANDLER": image.command(())[-1],
     }
-    with tempfile.TemporaryFile() as written:
+    with tempfile.TemporaryFile() as written, function_filter.opened() as descriptor:
         began = time.perf_counter()
         process = subprocess.Popen(
-            sandbox.command(image, (), everything, certificate, 512), stdout=written, stderr=subprocess.STDOUT
+            sandbox.command(image, (), everything, certificate, 512, descriptor),
+            stdout=written,
+            stderr=subprocess.STDOUT,
+            pass_fds=(descriptor,),
         )
         try:
             if not api.answered.wait(60) or json.loads(api.answer) != {"batchItemFailures": []}:

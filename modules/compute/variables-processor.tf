@@ -14,6 +14,7 @@ variable "processor" {
     # generated: types, by make generate from recipe.py
     limits = optional(object({
       formats                = optional(list(string))
+      images_per_worker      = optional(number)
       max_bytes              = optional(number)
       max_frames             = optional(number)
       max_memory_mb          = optional(number)
@@ -23,6 +24,7 @@ variable "processor" {
       max_progressive_pixels = optional(number)
       max_seconds            = optional(number)
       max_side               = optional(number)
+      require_confinement    = optional(bool)
     }))
 
     recipe = optional(object({
@@ -318,6 +320,7 @@ locals {
         formats = ["jpeg", "png", "gif", "webp", "tiff", "avif", "heic"]
       }
       ranges = {
+        images_per_worker      = [1, 10000]
         max_bytes              = [1, 5368709120]
         max_frames             = [1, 100000]
         max_memory_mb          = [64, 10240]

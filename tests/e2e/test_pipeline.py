@@ -192,6 +192,18 @@ def test_logs_carry_image_and_request_ids(pipeline: Pipeline, records: dict[str,
     assert all(line["function_request_id"] for line in seen)
 
 
+def test_decoder_is_confined_where_prctl_is_refused(pipeline: Pipeline, records: dict[str, Record]) -> None:
+    """The local cloud's functions run under a filter like Lambda's; the log says what holds all the same."""
+    logs = pipeline.clone.client("dev", "logs")
+
+    def lines() -> list[dict[str, Any]]:
+        events = logs.filter_log_events(logGroupName="/aws/lambda/image-pipeline-dev-processor")["events"]
+        parsed = [json.loads(event["message"]) for event in events if event["message"].startswith("{")]
+        return [line for line in parsed if line.get("message") == "confinement of the decoder"]
+
+    assert {line["level_of_confinement"] for line in eventually(lines)} == {"descriptors"}
+
+
 def test_metrics_reach_the_namespace_that_the_dashboard_shows(pipeline: Pipeline, records: dict[str, Record]) -> None:
     cloudwatch = pipeline.clone.client("dev", "cloudwatch")
     dashboard = cloudwatch.get_dashboard(DashboardName="image-pipeline-dev")["DashboardBody"]

@@ -14,7 +14,7 @@ import pytest
 import clones
 from imagepipe.container import base, build
 from imagepipe.container.layout import Layout
-from imagepipe.localcloud import sandbox
+from imagepipe.localcloud import function_filter, sandbox
 from imagepipe.localcloud.sandbox import Image
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -119,8 +119,9 @@ def run(clone: Clone, tmp_path_factory: pytest.TempPathFactory) -> Run:
     image = Image.unpack(clone.image, tmp_path_factory.mktemp("root"))
 
     def run(*command: str, options: tuple[str, ...] = (), **variables: str) -> subprocess.CompletedProcess[str]:
-        whole = sandbox.command(image, (), variables, None, temporary_mb=512)
-        start = whole[: whole.index("--")]
-        return subprocess.run([*start, *options, "--", *command], capture_output=True, text=True, check=False)
+        with function_filter.opened() as descriptor:
+            whole = sandbox.command(image, (), variables, None, 512, descriptor)
+            start = [*whole[: whole.index("--")], *options, "--", *command]
+            return subprocess.run(start, capture_output=True, text=True, check=False, pass_fds=(descriptor,))
 
     return run

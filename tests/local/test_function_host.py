@@ -376,3 +376,20 @@ def _sum(cloud: Cloud, namespace: str, metric: str, **dimensions: str) -> float:
         ],
     )
     return float(sum(metric_data["MetricDataResults"][0]["Values"]))
+
+
+def test_functions_run_under_a_filter_of_system_calls_like_lambdas(cloud: Cloud) -> None:
+    """Lambda refuses `prctl`, so no function there can confine a process by a filter of its own."""
+    cloud.add_function(
+        "confined",
+        """
+        import ctypes
+
+        def handler(event, context):
+            libc = ctypes.CDLL(None, use_errno=True)
+            answer = libc.prctl(38, 1, 0, 0, 0)
+            status = open("/proc/self/status").read()
+            return {"answer": answer, "errno": ctypes.get_errno(), "filtered": "Seccomp:\t2" in status}
+        """,
+    )
+    assert cloud.invoke("confined") == ({"answer": -1, "errno": 1, "filtered": True}, None)

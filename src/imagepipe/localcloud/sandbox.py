@@ -1,7 +1,7 @@
 """Runs a function from the files of an image by bubblewrap: without a daemon, and with the limits of Lambda.
 
-The function has a read-only root, a /tmp of the configured size, no view of other processes, the machine's network and
-an unprivileged user id. https://github.com/containers/bubblewrap
+The function has a read-only root, a /tmp of the configured size, no view of other processes, the machine's network, an
+unprivileged user id and a filter of system calls. https://github.com/containers/bubblewrap
 """
 
 import json
@@ -63,8 +63,11 @@ def command(
     variables: dict[str, str],
     certificate: Path | None,
     temporary_mb: int,
+    filter_descriptor: int,
 ) -> list[str]:
     """Return the command line that runs a function of an image; the function ends when that command ends.
+
+    The command inherits the descriptor of a filter of system calls (`function_filter.opened`).
 
     Raises:
         PipelineError: bubblewrap is not installed.
@@ -88,6 +91,8 @@ def command(
         "--new-session",
         "--die-with-parent",
         "--clearenv",
+        "--seccomp",
+        str(filter_descriptor),
     ]
     for name, value in {**image.variables, **variables}.items():
         sandbox += ["--setenv", name, value]

@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from imagepipe.localcloud import sandbox
+from imagepipe.localcloud import function_filter, sandbox
 from imagepipe.localcloud.addresses import LOOPBACK, listening_socket
 from imagepipe.localcloud.function import Credentials, Emulator, Function
 from imagepipe.localcloud.runtime_api import Answer, Invocation, RuntimeApi, listen
@@ -58,14 +58,16 @@ class Worker:
         listening = listening_socket()
         api = f"{LOOPBACK}:{listening.getsockname()[1]}"
         self._tasks.append(asyncio.create_task(listen(self._api, listening, self._stop, IDLE_SECONDS)))
-        self._process = await asyncio.create_subprocess_exec(
-            *self._command(api, emulator, code),
-            cwd=code if isinstance(code, Path) else "/",
-            env=self._environment(api, emulator, code) if isinstance(code, Path) else {},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
+        with function_filter.opened() as descriptor:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command(api, emulator, code, descriptor),
+                cwd=code if isinstance(code, Path) else "/",
+                env=self._environment(api, emulator, code) if isinstance(code, Path) else {},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                pass_fds=(descriptor,),
+            )
         self._tasks.append(asyncio.create_task(self._read_output()))
         ready = asyncio.create_task(self._api.ready.wait())
         limit = INIT_SECONDS + self.function.timeout_seconds
@@ -163,12 +165,13 @@ class Worker:
         if rest:
             self._say(self, rest.decode(errors="replace"))
 
-    def _command(self, api: str, emulator: Emulator, code: Path | Image) -> list[str]:
+    def _command(self, api: str, emulator: Emulator, code: Path | Image, filter_descriptor: int) -> list[str]:
         function = self.function
         if isinstance(code, Image):
             variables = self._environment(api, emulator, code)
-            return sandbox.command(code, function.command, variables, emulator.certificate, function.temporary_mb)
-        return [sys.executable, "-m", "awslambdaric", *function.command]
+            settings = (variables, emulator.certificate, function.temporary_mb, filter_descriptor)
+            return sandbox.command(code, function.command, *settings)
+        return function_filter.under(filter_descriptor, [sys.executable, "-m", "awslambdaric", *function.command])
 
     def _environment(self, api: str, emulator: Emulator, code: Path | Image) -> dict[str, str]:
         """Return the variables that Lambda and the function's configuration set, and the address of the local cloud."""

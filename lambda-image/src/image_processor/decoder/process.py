@@ -1,7 +1,8 @@
 """The decoding process as its parent sees it: start, messages, time limits, and how it died.
 
 The child has none of the parent's environment (no credentials) and reaches no file, network or other process (see
-confinement.py). It answers in JSON, so that no answer can execute code here.
+confinement.py). It answers in JSON, so that no answer can execute code here. Image and variants are in shared files,
+which are opened once, because the child can open none.
 """
 
 import json
@@ -14,13 +15,19 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from image_processor.decoder import shared_files
 from image_processor.decoder.vips_errors import lacks_memory
 from image_processor.recipe import PATIENCE, Limits
 from image_processor.verdict import Header, Reason, Usage
+
+#: What runs in the process. Tests and benchmarks put a hostile one in its place.
+WORKER = "image_processor.decoder.worker"
 
 _MESSAGE_BYTES = 1024 * 1024
 _START_SECONDS = 30
@@ -46,6 +53,28 @@ class OutOfTime(WorkerFailed):
     """The caller has no time left. Nothing is known of the image: it had less than its limit."""
 
 
+class Unconfined(WorkerFailed):
+    """The limits require confinement, and the process is not confined here. No image was sent to it."""
+
+
+class Level(StrEnum):
+    """How well a decoding process is confined; docs/container-image.md says what holds at each level."""
+
+    #: Only the calls that decoding needs go through.
+    SYSTEM_CALLS = "system calls"
+    #: No file, no socket, no memory of other processes: nothing of the function is in reach. It can still send signals.
+    DESCRIPTORS = "descriptors"
+    #: Memory, time and file size are limited, and no more.
+    LIMITS = "limits"
+
+    @classmethod
+    def of(cls, held: list[str]) -> "Level":
+        """Return the level by the names of what holds, as `confinement.confine` tried it."""
+        if not {"files", "network", "memory of others"} <= set(held):
+            return cls.LIMITS
+        return cls.SYSTEM_CALLS if {"system calls", "signals"} <= set(held) else cls.DESCRIPTORS
+
+
 class Died(Exception):
     """The process died, hung or was stopped while it worked on an image."""
 
@@ -60,15 +89,17 @@ class Process:
     def __init__(self, limits: Limits, threads: int | None, with_heic: bool) -> None:
         self.with_heic, self.images, self._limits = with_heic, 0, limits
         self._held: list[str] | None = None
-        self._stderr = os.memfd_create("stderr")
+        self._shared = [shared_files.create(name) for name in ("image", "variants", "stderr")]
+        self._image, self._variants, self._stderr = self._shared
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         inherited = {key: os.environ[key] for key in ("LD_LIBRARY_PATH", "SSL_CERT_DIR", "TZ") if key in os.environ}
-        arguments = [str(theirs.fileno()), json.dumps(asdict(limits)), str(int(with_heic))]
+        shared = (theirs.fileno(), self._image, self._variants)
+        arguments = [*map(str, shared), json.dumps(asdict(limits)), str(int(with_heic))]
         package = str(Path(__file__).resolve().parents[2])
         with theirs:
             self._process = subprocess.Popen(
                 # -S -P: no hooks of site packages, no current folder; PYTHONPATH holds the parent's own paths
-                [sys.executable, "-S", "-P", "-m", "image_processor.decoder.worker", *arguments],
+                [sys.executable, "-S", "-P", "-m", WORKER, *arguments],
                 cwd="/",
                 env={
                     "PYTHONPATH": os.pathsep.join([package, *(path for path in sys.path if path)]),
@@ -82,7 +113,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._stderr,
-                pass_fds=(theirs.fileno(),),
+                pass_fds=shared,
             )
 
     @property
@@ -102,7 +133,7 @@ class Process:
             WorkerFailed: it does not start.
         """
         if self._held is None:
-            message, _ = self._receive_in_time(_START_SECONDS, until)
+            message = self._receive_in_time(_START_SECONDS, until)
             if message is None:
                 self.end()
                 raise Starved(f"the decoding process did not start in {_START_SECONDS} s")
@@ -119,34 +150,34 @@ class Process:
         Raises:
             OutOfTime: there is no answer at that time.
             Died: the process ended, hung or ran out of time; with the reason as far as it is known.
-            WorkerFailed: the process did not start, or got no CPU time.
+            WorkerFailed: the process did not start, is not confined although it must be, or got no CPU time.
         """
-        self.held(until)
+        held = self.held(until)
+        if self._limits.require_confinement and Level.of(held) is Level.LIMITS:
+            raise Unconfined(
+                f"the decoder is not confined here: only {', '.join(held)} hold; the image was not decoded, because "
+                "limits.require_confinement is true"
+            )
         os.ftruncate(self._stderr, 0)
         os.lseek(self._stderr, 0, os.SEEK_SET)
         before = self.cpu_seconds()
         seconds = self._limits.max_seconds
         allowed = math.ceil(before + seconds * (os.cpu_count() or 1)) + 1
-        resource.prlimit(self._process.pid, resource.RLIMIT_CPU, (allowed, resource.RLIM_INFINITY))
+        with suppress(PermissionError):  # where an outer sandbox forbids it, the clock remains
+            resource.prlimit(self._process.pid, resource.RLIMIT_CPU, (allowed, resource.RLIM_INFINITY))
         self.images += 1
-        image = os.memfd_create("image")
+        shared_files.write(self._image, [data])
         try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(image, view) :]
-            os.lseek(image, 0, os.SEEK_SET)
-            socket.send_fds(self._channel, [json.dumps(order).encode()], [image])
+            self._send({**order, "bytes": len(data)})
         except OSError:
             raise self._post_mortem() from None
-        finally:
-            os.close(image)
         for _ in range(PATIENCE):
-            message, descriptors = self._receive_in_time(seconds, until)
+            message = self._receive_in_time(seconds, until)
             used = self.cpu_seconds() - before
             if message is not None or used >= _BUSY * seconds:
                 break
             if self._sleeps():  # look once more: it may have answered just now
-                message, descriptors = self._receive(0)
+                message = self._receive(0)
                 if message is None:
                     self.end()
                     raise Died(Reason.DECODER_CRASHED, f"decoding it hangs the process: no answer in {seconds} s")
@@ -161,42 +192,40 @@ class Process:
             raise self._post_mortem()
         try:
             answer = json.loads(message)
-            return answer, _read(descriptors[0], answer["sizes"])
-        except (ValueError, KeyError, TypeError, IndexError) as error:
+            return answer, shared_files.read(self._variants, answer["sizes"])
+        except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
             self.end()
             raise WorkerFailed(f"the decoding process sent a malformed answer: {error!r}") from None
-        finally:
-            for descriptor in descriptors:
-                os.close(descriptor)
 
     def end(self) -> None:
         """Kill the process if it lives, and wait for it. May be called again."""
         self._process.kill()
         self._process.wait()
         self._channel.close()
-        if self._stderr >= 0:
-            os.close(self._stderr)
-            self._stderr = -1
+        while self._shared:
+            os.close(self._shared.pop())
 
-    def _receive_in_time(self, seconds: float, until: float) -> tuple[bytes | None, list[int]]:
+    def _send(self, order: dict[str, Any]) -> None:
+        self._channel.send(json.dumps(order).encode())
+
+    def _receive_in_time(self, seconds: float, until: float) -> bytes | None:
         """Receive one message like `_receive`; raise OutOfTime if the caller's time ends before."""
-        message, descriptors = self._receive(max(0, min(seconds, until - time.monotonic())))
+        message = self._receive(max(0, min(seconds, until - time.monotonic())))
         if message is None and time.monotonic() >= until:
             self.end()
             raise OutOfTime("the function had no time left for it")
-        return message, descriptors
+        return message
 
-    def _receive(self, seconds: float) -> tuple[bytes | None, list[int]]:
+    def _receive(self, seconds: float) -> bytes | None:
         """Receive one message: None after so many seconds without one, empty after the process has ended."""
         poll = select.poll()
         poll.register(self._channel, select.POLLIN)
         if not poll.poll(seconds * 1000):
-            return None, []
+            return None
         try:
-            message, descriptors, _, _ = socket.recv_fds(self._channel, _MESSAGE_BYTES, 1)
+            return self._channel.recv(_MESSAGE_BYTES)
         except ConnectionError:
-            return b"", []
-        return message, descriptors
+            return b""
 
     def cpu_seconds(self) -> float:
         """Return the CPU time of the process so far, in seconds."""
@@ -225,13 +254,5 @@ class Process:
 
     def _last_messages(self) -> str:
         size = os.fstat(self._stderr).st_size
-        return os.pread(self._stderr, 2000, max(0, size - 2000)).decode(errors="replace").replace("\0", "").strip()
-
-
-def _read(descriptor: int, sizes: list[int]) -> list[bytes]:
-    """Read the variants from the memfd. It is never mapped: a file shortened meanwhile would kill this process."""
-    if sum(sizes) != os.fstat(descriptor).st_size or any(size < 0 for size in sizes):
-        raise ValueError("sizes of variants do not add up")
-    with open(os.dup(descriptor), "rb") as file:
-        file.seek(0)
-        return [file.read(size) for size in sizes]
+        text = os.pread(self._stderr, 2000, max(0, size - 2000)).decode(errors="replace").replace("\0", "")
+        return "".join(sign if sign.isprintable() else " " for sign in text).strip()

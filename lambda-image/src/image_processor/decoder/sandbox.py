@@ -12,9 +12,6 @@ from image_processor.rendition import Rendition, Variant
 from image_processor.sniff import judge_format, judge_size, sniff
 from image_processor.verdict import Header, Reason, Rejected, Usage
 
-#: A process is replaced after so many images: fragments of its allocator count against its memory limit.
-_IMAGES_PER_PROCESS = 1000
-
 
 @dataclass(frozen=True)
 class Rendered:
@@ -34,6 +31,8 @@ class Sandbox:
 
     def __init__(self, limits: Limits, threads: int | None = None) -> None:
         self.limits, self._threads = limits, threads
+        #: Names of what holds for the process that took the last image; None before the first.
+        self.confinement: list[str] | None = None
         self._process: Process | None = Process(limits, threads, with_heic=False)
 
     @property
@@ -99,6 +98,7 @@ class Sandbox:
             process = self._ready(with_heic)
             fresh = process.images == 0
             try:
+                self.confinement = process.held(until)
                 answer, blobs = process.render(data, order, until)
             except Died as death:
                 self.close()
@@ -109,6 +109,8 @@ class Sandbox:
                 self.close()
                 raise
             if answer.get("status") == "ready":
+                if process.images >= self.limits.images_per_worker:
+                    self._replace(with_heic)
                 return answer, blobs
             self._replace(with_heic)
             if fresh:
@@ -123,7 +125,12 @@ class Sandbox:
 
     def _ready(self, with_heic: bool) -> Process:
         process = self._process
-        if process and process.usable and process.images < _IMAGES_PER_PROCESS and process.with_heic >= with_heic:
+        if (
+            process
+            and process.usable
+            and process.images < self.limits.images_per_worker
+            and process.with_heic >= with_heic
+        ):
             return process
         return self._replace(with_heic)
 

@@ -1,8 +1,9 @@
 """The confined process: renders one image at a time for its parent.
 
-It speaks over a SOCK_SEQPACKET pair. In: JSON with the recipe, and the image as a memfd. Out: JSON with the result, and
-the variants one after the other in a memfd. `decoder.process.Process` starts it as
-`python -m image_processor.decoder.worker <descriptor of the pair> <limits as JSON> <1 if HEIC is to be decoded>`.
+It speaks over a SOCK_SEQPACKET pair. In: JSON with the recipe; the image is in a shared file. Out: JSON with the
+result; the variants are in another shared file, one after the other. `decoder.process.Process` starts it as
+`python -m image_processor.decoder.worker <channel> <image> <variants> <limits as JSON> <1 if HEIC is to be decoded>`;
+the first three are descriptors. After it is confined it can open no others.
 """
 
 import json
@@ -16,39 +17,37 @@ from typing import Any
 
 import pyvips
 
-from image_processor.decoder import confinement, engine, gate
+from image_processor.decoder import confinement, engine, gate, seccomp, shared_files
 from image_processor.recipe import Limits, Recipe
 from image_processor.sniff import readable
 from image_processor.verdict import Header, Reason, Rejected
-
-#: Largest file that this process may write, in bytes: all variants of an image together.
-OUTPUT_BYTES = 512 * 1024 * 1024
 
 _MESSAGE_BYTES = 256 * 1024
 
 
 def main() -> None:
     """Confine the process, then render images until the parent closes its end."""
+    seccomp.drop_capabilities()  # root could lift limits again; before any thread starts, which would keep them
     channel = socket.socket(fileno=int(sys.argv[1]))
-    limits = Limits.parse(sys.argv[2])
-    with_heic = sys.argv[3] == "1"
+    image, output = int(sys.argv[2]), int(sys.argv[3])
+    limits = Limits.parse(sys.argv[4])
+    with_heic = sys.argv[5] == "1"
     memory = _Memory()
     _warm_up(with_heic)
-    held = confinement.confine(limits.max_memory_mb * 1_000_000, OUTPUT_BYTES)
+    held = confinement.confine(limits.max_memory_mb * 1_000_000, shared_files.OUTPUT_BYTES)
     channel.send(json.dumps({"held": held}).encode())
-    while True:
-        message, descriptors, _, _ = socket.recv_fds(channel, _MESSAGE_BYTES, 1)
-        if not message:
-            return
-        with open(descriptors[0], "rb") as file:
-            data = readable(file.read())
+    while message := channel.recv(_MESSAGE_BYTES):
+        order = json.loads(message)
+        (data,) = shared_files.read(image, [order["bytes"]])
         memory.reset()
         # If the parent is gone or stopped, nobody else watches the clock. SIGALRM ends the process.
         signal.setitimer(signal.ITIMER_REAL, 10 * limits.max_seconds)
-        answer, variants = _process(data, json.loads(message), limits)
+        answer, variants = _process(data, order, limits)
         signal.setitimer(signal.ITIMER_REAL, 0)
         answer["peak_bytes"] = memory.peak()
-        _reply(channel, answer, variants)
+        answer["sizes"] = [len(variant) for variant in variants]
+        shared_files.write(output, variants)
+        channel.send(json.dumps(answer).encode())
         del data, variants
 
 
@@ -58,6 +57,7 @@ def _process(data: bytes, order: dict[str, Any], limits: Limits) -> tuple[dict[s
     try:
         recipe = Recipe.parse(json.dumps(order["recipe"]))
         header = gate.inspect(data, limits)
+        data = readable(data)
         if header.format == "heic":
             from image_processor.decoder import heic
 
@@ -86,19 +86,6 @@ def _process(data: bytes, order: dict[str, Any], limits: Limits) -> tuple[dict[s
             del variant["data"]
         return {"status": "ready", "header": asdict(header), "rendition": fields}, variants
     return {**answer, "header": asdict(header) if header else None}, []
-
-
-def _reply(channel: socket.socket, answer: dict[str, Any], variants: list[bytes]) -> None:
-    output = os.memfd_create("variants")
-    try:
-        for data in variants:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(output, view) :]
-        answer["sizes"] = [len(data) for data in variants]
-        socket.send_fds(channel, [json.dumps(answer).encode()], [output])
-    finally:
-        os.close(output)
 
 
 def _warm_up(with_heic: bool) -> None:

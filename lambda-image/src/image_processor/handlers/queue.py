@@ -1,5 +1,6 @@
 """The processor: handles batches of the upload queue and of the backfill queue."""
 
+import logging
 import math
 import os
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from image_processor import aws, events
+from image_processor.decoder.process import Level
 from image_processor.decoder.sandbox import Sandbox
 from image_processor.intake import batch
 from image_processor.intake.batch import Message, Queues
@@ -44,10 +46,16 @@ def _settings() -> ProcessorSettings:
 
 
 @cache
+def _sandbox() -> Sandbox:
+    memory_mb = int(os.environ["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"])
+    return Sandbox(_settings().limits.within(memory_mb), vcpus(memory_mb))
+
+
+@cache
 def _processor() -> Processor:
-    settings, memory_mb = _settings(), int(os.environ["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"])
+    settings = _settings()
     # The sandbox comes first: its process starts while this one imports botocore and makes its clients.
-    sandbox = Sandbox(settings.limits.within(memory_mb), vcpus(memory_mb))
+    sandbox = _sandbox()
     return Processor(
         Store(aws.s3(), aws.dynamodb(), settings.table, settings.processed_bucket),
         settings.recipe,
@@ -80,8 +88,26 @@ def process(event: dict[str, Any], context: Context) -> dict[str, Any]:
             _message(message, risk, lambda: seconds_left() - spare)
 
         back = batch.work(messages, seconds_left, handle, _queues(), PATIENCE * _settings().limits.max_seconds)
+        _report_confinement()
         metrics.flush()
     return {"batchItemFailures": [{"itemIdentifier": message.id} for message in back]}
+
+
+def _report_confinement() -> None:
+    """Count a batch whose decoder is not confined; log once how it is."""
+    held = _sandbox().confinement
+    if held is None:
+        return  # no image came so far
+    level = Level.of(held)
+    _log_confinement(level, ", ".join(held))
+    if level is Level.LIMITS:
+        metrics.add("DecoderUnconfined", 1)
+
+
+@cache
+def _log_confinement(level: Level, held: str) -> None:
+    important = logging.WARNING if level is Level.LIMITS else logging.INFO
+    logger.log(important, "confinement of the decoder", extra={"level_of_confinement": level, "held": held})
 
 
 def _message(message: Message, risk: bool, seconds: Callable[[], float]) -> None:
