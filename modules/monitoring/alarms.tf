@@ -45,6 +45,18 @@ locals {
       periods   = 1
     }
 
+    decoder-unconfined = {
+      summary = join(" ", [
+        "Images are decoded by a process that could reach the function's credentials if a file took it over:",
+        "the kernel did not let it confine itself.",
+      ])
+      metrics   = [local.metrics.decoder_unconfined]
+      statistic = "Sum"
+      threshold = 0
+      period    = 300
+      periods   = 1
+    }
+
     processor-duration = {
       summary   = "The processor takes almost its timeout of ${var.functions.processor.timeout_seconds} s."
       metrics   = [local.metrics.processor_duration]

@@ -86,12 +86,13 @@ locals {
       namespace  = var.name_prefix
       dimensions = { service = "processor" }
       metrics = {
-        images_deleted   = "ImagesDeleted"
-        images_failed    = "ImagesFailed"
-        images_processed = "ImagesProcessed"
-        images_received  = "ImagesReceived"
-        images_rejected  = "ImagesRejected"
-        processing_time  = "ProcessingTime"
+        decoder_unconfined = "DecoderUnconfined"
+        images_deleted     = "ImagesDeleted"
+        images_failed      = "ImagesFailed"
+        images_processed   = "ImagesProcessed"
+        images_received    = "ImagesReceived"
+        images_rejected    = "ImagesRejected"
+        processing_time    = "ProcessingTime"
       }
     },
   ]

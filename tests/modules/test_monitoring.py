@@ -82,6 +82,7 @@ def test_alarms_watch_what_needs_somebody(monitoring: Resources) -> None:
         "api-errors": ("AWS/ApiGateway", "5xx", api, "Sum", 0),
         "api-latency": ("AWS/ApiGateway", "Latency", api, "p99", 1500),
         "dead-letters": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", dead_letters, "Maximum", 0),
+        "decoder-unconfined": ("image-pipeline-prod", "DecoderUnconfined", {"service": "processor"}, "Sum", 0),
         "processor-duration": ("AWS/Lambda", "Duration", processor, "p99", 45_000),
         "processor-errors": ("AWS/Lambda", "Errors", processor, "Sum", 0),
         "processor-throttles": ("AWS/Lambda", "Throttles", processor, "Sum", 0),

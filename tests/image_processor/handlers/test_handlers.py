@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from image_processor.decoder.process import OutOfTime
+from image_processor.decoder.process import OutOfTime, Process
 from image_processor.decoder.sandbox import Sandbox
 from image_processor.handlers import http, queue
+from image_processor.recipe import Limits
 from image_processor.records.catalogue import Catalogue
 from image_processor.records.items import to_item
 from image_processor.records.store import Store
@@ -477,3 +478,47 @@ def test_error_of_ours_tells_nothing_of_the_inside(environment: Environment, mon
     assert answer["statusCode"] == 500
     assert answer["headers"]["content-type"] == "application/problem+json"
     assert "SlowDown" not in json.dumps(answer["body"])
+
+
+def test_decoder_that_is_not_confined_is_counted_in_every_batch_and_logged_once(
+    environment: Environment, photo: bytes, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What holds was never read: under Lambda's filter the decoder could read the credentials, and nobody was told."""
+    monkeypatch.setattr(Process, "held", lambda *_: ["address space", "file size"])
+    queue._log_confinement.cache_clear()
+    process(messages(environment.put("a.jpg", photo)))
+    process(messages(environment.put("b.jpg", photo + b"\0")))
+    written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["DecoderUnconfined"] for line in written if "DecoderUnconfined" in line] == [[1.0], [1.0]]
+    (line,) = [line for line in written if line.get("message") == "confinement of the decoder"]
+    assert (line["level"], line["level_of_confinement"], line["held"]) == (
+        "WARNING",
+        "limits",
+        "address space, file size",
+    )
+
+
+def test_confined_decoder_is_logged_and_counts_as_nothing(
+    environment: Environment, photo: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    queue._log_confinement.cache_clear()
+    process(messages(environment.put("a.jpg", photo)))
+    written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert not [line for line in written if "DecoderUnconfined" in line]
+    (line,) = [line for line in written if line.get("message") == "confinement of the decoder"]
+    assert (line["level"], line["level_of_confinement"]) == ("INFO", "system calls")
+
+
+def test_required_confinement_ends_an_image_as_failed_with_the_reason_and_in_the_dead_letter_queue(
+    environment: Environment, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Process, "held", lambda *_: ["address space"])
+    monkeypatch.setattr(queue._sandbox(), "limits", Limits(require_confinement=True))
+    queue._sandbox().close()
+    created = environment.put("a.jpg", photo)
+    assert process(messages(created)) == ["m0"], "it comes again: another function may be confined"
+    assert process(messages(created, receive_count=5)) == ["m0"]
+    record = environment.record("a.jpg")
+    assert (record["status"], record["reason"]["code"]) == ("FAILED", "PROCESSING_FAILED")
+    assert "Unconfined: the decoder is not confined here" in record["reason"]["message"]
+    queue._sandbox().close()
