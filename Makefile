@@ -166,7 +166,7 @@ bench-pipeline: setup ## Measure requests per image and events per second: build
 	@PYTHONPATH=tests python -m chaos.bench
 
 ## Development
-.PHONY: test-unit test-modules test-live test-local test-image test-e2e test-chaos nightly nightly-chaos nightly-fuzz nightly-requests nightly-release fuzz verdicts lint format generate docs docs-pictures requirements
+.PHONY: test-unit test-modules test-live test-local test-image test-e2e test-chaos nightly nightly-chaos nightly-fuzz nightly-requests nightly-release fuzz verdicts lint format generate docs docs-pictures pin requirements
 test-unit: setup ## Test engine, handlers, command line and docs, with the coverage that a change may not lower
 	@pytest -n $(JOBS) --dist worksteal --cov --cov-report= tests/image_processor tests/imagepipe tests/scripts tests/docs && coverage report --skip-covered --skip-empty | tail -1
 
@@ -234,6 +234,9 @@ docs: setup ## Write the tables made from code and data: modules' READMEs, docs/
 
 docs-pictures: setup ## Make the pictures in docs/img from a run of the demo
 	@python docs/pictures.py
+
+pin: setup ## Write the hashes of the versions in tools.json: of releases, and of the AWS provider
+	@$(install) --pin
 
 requirements: setup ## Compile both pyproject.toml to requirements.txt with the newest versions that fit
 	@$(compile) lambda-image/pyproject.toml -o lambda-image/requirements.txt

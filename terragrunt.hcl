@@ -5,6 +5,7 @@
 locals {
   context = read_terragrunt_config("${get_repo_root()}/live/_units/context.hcl").locals
   env     = local.context.env
+  lock    = file(mark_as_read("${get_repo_root()}/provider.lock.hcl"))
   tools   = jsondecode(file(mark_as_read("${get_repo_root()}/tools.json")))
 
   tags = {
@@ -52,8 +53,7 @@ generate "provider" {
   EOF
 }
 
-# Modules accept a range of provider versions; a deployment uses exactly one. It is pinned here and not in lock files,
-# which would have to be kept alike in every unit and would hold checksums of the author's platform only.
+# Modules accept a range of provider versions; a deployment uses exactly one, by version and by content.
 generate "versions" {
   path      = "versions_override.tf"
   if_exists = "overwrite_terragrunt"
@@ -69,8 +69,21 @@ generate "versions" {
   EOF
 }
 
+generate "provider_lock" {
+  path              = ".terraform.lock.hcl"
+  if_exists         = "overwrite"
+  disable_signature = true # Terraform compares the file as it is
+  contents          = local.lock
+}
+
 terraform {
   copy_terraform_lock_file = false
+
+  # A provider that the lock file does not hold, or one with other bytes, ends here.
+  extra_arguments "locked_providers" {
+    commands  = ["init"]
+    arguments = ["-lockfile=readonly"]
+  }
 
   # Neither is part of the module. Terragrunt would take an example's call for a dependency and run init each time.
   exclude_from_copy = ["**/examples/**", "**/tests/**"]

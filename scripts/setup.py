@@ -2,8 +2,11 @@
 
 Runs before anything is installed, so it uses the standard library only. What is already there is left alone: a run that
 finds everything takes a fraction of a second. Programs come from PATH when the version fits, else from their release
-(checked against the release's SHA-256 list), else they are built with Go from the module proxy (checked against the
-module hash in tools.json and against Go's checksum database).
+(checked against the SHA-256 in tools.json), else they are built with Go from the module proxy (checked against the
+module hash in tools.json and against Go's checksum database). The AWS provider is checked against provider.lock.hcl.
+
+After changing a version in tools.json, a maintainer runs it with --pin: that fetches the lists of SHA-256 and the
+provider's hashes, and writes both files.
 """
 
 import sys
@@ -14,6 +17,7 @@ if sys.version_info < (3, 11):  # noqa: UP036 - the message is for whoever has a
     )
 
 import argparse
+import base64
 import contextlib
 import fcntl
 import hashlib
@@ -33,17 +37,25 @@ import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / ".tools"
 BIN = TOOLS / "bin"
 VENV = ROOT / ".venv"
-PINS = json.loads((ROOT / "tools.json").read_text())
+PINS_FILE = ROOT / "tools.json"
+PINS = json.loads(PINS_FILE.read_text())
+PROVIDER_LOCK = ROOT / "provider.lock.hcl"
 
 OS = platform.system().lower()
 ARCH = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
-#: What releases call a machine, each in its own way.
-NAMES = {"os": OS, "Os": OS.title(), "arch": ARCH, "machine": {"amd64": "x86_64"}.get(ARCH, ARCH)}
+PLATFORM = f"{OS}_{ARCH}"
+#: Those that releases are pinned for.
+PLATFORMS = ("darwin_amd64", "darwin_arm64", "linux_amd64", "linux_arm64")
+
+HASHICORP = "https://releases.hashicorp.com/terraform"
+
+PIN_COMMAND = "python3 scripts/setup.py --pin, compare what it writes with another source, and commit it"
 
 #: Where Terraform itself looks for provider mirrors, then where machines commonly have one. A few folders deep.
 MIRROR_PLACES = (
@@ -159,24 +171,37 @@ def link(name: str, target: str) -> None:
     (BIN / name).symlink_to(target)
 
 
-def download(url: str, checksums_url: str) -> bytes | None:
-    """Fetch a release file and check it against the release's list of SHA-256; None if the site is out of reach.
+def names(platform_name: str) -> dict[str, str]:
+    """Return what releases call a platform, each in its own way."""
+    system, arch = platform_name.split("_")
+    return {"os": system, "Os": system.title(), "arch": arch, "machine": {"amd64": "x86_64"}.get(arch, arch)}
 
-    Raises:
-        SetupError: the file is not the one the list names.
-    """
+
+def release_file(pin: dict[str, Any], key: str, platform_name: str = PLATFORM) -> str:
+    """Return the address of a release's program (`asset`) or of its list of SHA-256 (`checksums`)."""
+    version = pin.get("version") or pin["download"]
+    base = f"https://{pin['module']}/releases/download/v{version}" if "module" in pin else f"{HASHICORP}/{version}"
+    return f"{base}/{pin[key].format(version=version, **names(platform_name))}"
+
+
+def fetch(url: str) -> bytes | None:
+    """Return the content of an address; None if the site is out of reach."""
     try:
-        with urllib.request.urlopen(checksums_url, timeout=10) as answer:
-            checksums = answer.read().decode()
         with urllib.request.urlopen(url, timeout=60) as answer:
-            content: bytes = answer.read()
+            return bytes(answer.read())
     except (urllib.error.URLError, OSError):
         return None
-    name = url.rsplit("/", 1)[1]
-    if not re.search(
-        rf"^{hashlib.sha256(content).hexdigest()}\s+\*?(\S*/)?{re.escape(name)}$", checksums, re.MULTILINE
-    ):
-        raise SetupError(f"{url} does not have the SHA-256 that {checksums_url} names: not installed")
+
+
+def download(url: str, sha256: str) -> bytes | None:
+    """Fetch a release file of pinned content; None if the site is out of reach.
+
+    Raises:
+        SetupError: the file has another content. It may have been changed after its release.
+    """
+    content = fetch(url)
+    if content is not None and (actual := hashlib.sha256(content).hexdigest()) != sha256:
+        raise SetupError(f"{url} has the SHA-256 {actual}, but tools.json pins {sha256}: not installed")
     return content
 
 
@@ -198,16 +223,14 @@ def unpack(content: bytes, asset: str, name: str) -> None:
         program.replace(BIN / name)
 
 
-def build_with_go(name: str, pin: dict[str, str]) -> None:
+def build_with_go(name: str, pin: dict[str, Any], reason: str) -> None:
     """Build in the module cache, where the module's own go.sum and replacements apply: `go install` refuses those."""
     version = pin["version"]
     go = shutil.which("go")
     if not go:
-        raise SetupError(
-            f"{name}: github.com is out of reach and there is no Go: install Go 1.26, or put {name} {version} on PATH"
-        )
+        raise SetupError(f"{name}: {reason}, and there is no Go: install Go 1.26, or put {name} {version} on PATH")
     environment = {**os.environ, "GOWORK": "off", "GOFLAGS": "", "CGO_ENABLED": "0"}
-    with working(f"building {name} {version} with Go, as its release is out of reach (a minute or three on two cores)"):
+    with working(f"building {name} {version} with Go: {reason} (a minute or three on two cores)"):
         module = json.loads(run(go, "mod", "download", "-json", f"{pin['module']}@v{version}", env=environment))
         if module["Sum"] != pin["sum"]:
             raise SetupError(f"{name} {version}: module hash {module['Sum']} is not the pinned {pin['sum']}")
@@ -226,13 +249,13 @@ def install_go_tool(name: str) -> None:
         if re.search(rf"(?<![\d.]){re.escape(version)}(?![\d.])", printed):
             link(name, present)
             return
-    asset, checksums = (pin[key].format(version=version, **NAMES) for key in ("asset", "checksums"))
-    base = f"https://{pin['module']}/releases/download/v{version}"
-    content = download(f"{base}/{asset}", f"{base}/{checksums}")
-    if content is None:
-        build_with_go(name, pin)
+    sha256 = pin["sha256"].get(PLATFORM)
+    if sha256 is None:
+        build_with_go(name, pin, f"tools.json pins no release of it for {PLATFORM}")
+    elif (content := download(url := release_file(pin, "asset"), sha256)) is None:
+        build_with_go(name, pin, "github.com is out of reach")
     else:
-        unpack(content, asset, name)
+        unpack(content, url.rsplit("/", 1)[1], name)
         say(f"{name} {version} downloaded")
 
 
@@ -259,14 +282,18 @@ def install_terraform() -> None:
     if (present := on_path("terraform")) and terraform_fits(present):
         link("terraform", present)
         return
-    version = pin["download"]
-    base, asset = f"https://releases.hashicorp.com/terraform/{version}", f"terraform_{version}_{OS}_{ARCH}.zip"
-    content = download(f"{base}/{asset}", f"{base}/terraform_{version}_SHA256SUMS")
+    needed = f">= {pin['minimum']}, < {pin['below']}"
+    sha256 = pin["sha256"].get(PLATFORM)
+    if sha256 is None:
+        raise SetupError(
+            f"tools.json pins no Terraform {pin['download']} for {PLATFORM}, and PATH has no Terraform {needed}: "
+            f"put one there, or run {PIN_COMMAND}"
+        )
+    content = download(url := release_file(pin, "asset"), sha256)
     if content is None:
-        needed = f">= {pin['minimum']}, < {pin['below']}"
         raise SetupError(f"releases.hashicorp.com is out of reach and PATH has no Terraform {needed}: put one there")
-    unpack(content, asset, "terraform")
-    say(f"terraform {version} downloaded")
+    unpack(content, url.rsplit("/", 1)[1], "terraform")
+    say(f"terraform {pin['download']} downloaded")
 
 
 # --- Debian packages --------------------------------------------------------------------------------------------------
@@ -294,9 +321,42 @@ def install_image_programs() -> None:
 # --- the AWS provider -------------------------------------------------------------------------------------------------
 
 
+def provider_place() -> str:
+    """Return the place of the pinned AWS provider, unpacked, in Terraform's mirror layout."""
+    return f"registry.terraform.io/hashicorp/aws/{PINS['terraform-provider-aws']}/{PLATFORM}"
+
+
+@contextlib.contextmanager
+def provider_folder() -> Iterator[Path]:
+    """Make a folder with a configuration that needs the pinned provider, and remove it afterwards."""
+    with tempfile.TemporaryDirectory(dir=TOOLS) as folder:
+        needed = {"aws": {"source": "hashicorp/aws", "version": PINS["terraform-provider-aws"]}}
+        (Path(folder) / "main.tf.json").write_text(json.dumps({"terraform": {"required_providers": needed}}))
+        yield Path(folder)
+
+
+def package_hash(folder: Path) -> str:
+    """Return the hash h1: of an unpacked provider, as in lock files: golang.org/x/mod/sumdb/dirhash, Hash1."""
+    digest = hashlib.sha256()
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    for name, file in sorted(files.items()):
+        with file.open("rb") as content:
+            one = hashlib.file_digest(content, "sha256").hexdigest()
+        digest.update(f"{one}  {name}\n".encode())
+    return f"h1:{base64.b64encode(digest.digest()).decode()}"
+
+
+def check_provider(folder: Path) -> None:
+    if (actual := package_hash(folder)) not in PROVIDER_LOCK.read_text():
+        raise SetupError(
+            f"the AWS provider in {folder} has the hash {actual}, which provider.lock.hcl does not hold: not used. "
+            f"Remove it if it is not HashiCorp's. If {PLATFORM} is not pinned yet, run {PIN_COMMAND}"
+        )
+
+
 def find_mirror() -> Path | None:
     """Return the first folder that holds the pinned AWS provider, unpacked, in Terraform's mirror layout."""
-    wanted = f"registry.terraform.io/hashicorp/aws/{PINS['terraform-provider-aws']}/{OS}_{ARCH}"
+    wanted = provider_place()
     for place in MIRROR_PLACES:
         for folder, children, _ in os.walk(place):
             if "registry.terraform.io" in children and (Path(folder) / wanted).is_dir():
@@ -310,16 +370,19 @@ def install_provider() -> None:
     """Write .tools/terraform.rc, which gives Terraform the provider from a folder: a mirror or our own.
 
     From an unpacked mirror Terraform links the provider instead of copying 700 MB into every unit; nothing races.
+
+    Raises:
+        SetupError: the provider is not one that provider.lock.hcl holds.
     """
     mirror = find_mirror()
     if mirror is None:
         mirror = TOOLS / "providers"
         mirror.mkdir(exist_ok=True)
-        with working("the AWS provider into .tools/providers"), tempfile.TemporaryDirectory(dir=TOOLS) as folder:
-            needed = {"aws": {"source": "hashicorp/aws", "version": PINS["terraform-provider-aws"]}}
-            (Path(folder) / "main.tf.json").write_text(json.dumps({"terraform": {"required_providers": needed}}))
+        with working("the AWS provider into .tools/providers"), provider_folder() as folder:
+            (folder / ".terraform.lock.hcl").write_text(PROVIDER_LOCK.read_text())  # Terraform checks its zh:
             environment = {**without_cli_config(), "TF_PLUGIN_CACHE_DIR": str(mirror)}
             run(BIN / "terraform", f"-chdir={folder}", "init", "-input=false", env=environment)
+    check_provider(mirror / provider_place())
     (TOOLS / "terraform.rc").write_text(
         f"""disable_checkpoint = true
 
@@ -334,6 +397,45 @@ provider_installation {{
 }}
 """
     )
+
+
+# --- pins -------------------------------------------------------------------------------------------------------------
+
+
+def pin_all() -> None:
+    """Write the SHA-256 of releases into tools.json, and the provider's hashes into provider.lock.hcl.
+
+    Raises:
+        SetupError: a list is out of reach or names none of the platforms. Nothing is written then.
+    """
+    for name, pin in {"terraform": PINS["terraform"], **PINS["go-tools"]}.items():
+        pin["sha256"] = digests_of(name, pin)
+    with provider_folder() as folder:
+        platforms = [f"-platform={one}" for one in PLATFORMS]
+        run(BIN / "terraform", f"-chdir={folder}", "providers", "lock", *platforms, env=without_cli_config())
+        _, _, lock = (folder / ".terraform.lock.hcl").read_text().partition("\n\n")
+    head = "".join(line for line in PROVIDER_LOCK.read_text().splitlines(keepends=True) if line.startswith("#"))
+    PROVIDER_LOCK.write_text(f"{head}\n{lock}")
+    PINS_FILE.write_text(json.dumps(PINS, indent=2) + "\n")
+    say("tools.json and provider.lock.hcl are written: compare them with another source before you commit them")
+
+
+def digests_of(name: str, pin: dict[str, Any]) -> dict[str, str]:
+    """Return the SHA-256 of a release's programs by platform, from the release's own list."""
+    address = release_file(pin, "checksums")
+    content = fetch(address)
+    if content is None:
+        raise SetupError(f"{address} is out of reach: --pin needs it")
+    listed = {
+        line.split()[-1].lstrip("*").rpartition("/")[2]: line.split()[0]
+        for line in content.decode().splitlines()
+        if line
+    }
+    assets = {one: release_file(pin, "asset", one).rpartition("/")[2] for one in PLATFORMS}
+    digests = {one: listed[asset] for one, asset in assets.items() if asset in listed}
+    if not digests:
+        raise SetupError(f"{address} names no program of {name} for {', '.join(PLATFORMS)}")
+    return digests
 
 
 # --- all together -----------------------------------------------------------------------------------------------------
@@ -354,7 +456,7 @@ def steps() -> dict[str, Step]:
         "python": (python_fingerprint, python_ready, install_python),
         "terraform": (terraform_fingerprint, (BIN / "terraform").exists, install_terraform),
         "provider": (
-            lambda: fingerprint(PINS["terraform-provider-aws"], str(TOOLS)),
+            lambda: fingerprint(PINS["terraform-provider-aws"], str(TOOLS), PROVIDER_LOCK.read_text()),
             (TOOLS / "terraform.rc").exists,
             install_provider,
         ),
@@ -371,6 +473,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--runtime", action="store_true", help="leave out what only linting and the tests need")
     parser.add_argument("--image", action="store_true", help="only what building and pushing the image needs")
+    parser.add_argument("--pin", action="store_true", help="write the hashes of the versions in tools.json")
     arguments = parser.parse_args()
     wanted = RUNTIME if arguments.runtime else IMAGE if arguments.image else tuple(steps())
 
@@ -390,6 +493,8 @@ def main() -> None:
                 install()
                 stamps[name] = stamp
                 stamps_file.write_text(json.dumps(stamps, indent=2))
+        if arguments.pin:
+            pin_all()
 
 
 if __name__ == "__main__":

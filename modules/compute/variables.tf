@@ -10,7 +10,7 @@ variable "account_id" {
 }
 
 variable "api" {
-  description = "Size of the API's function, executions reserved for it (null: none), lifetime of the addresses it signs."
+  description = "Size of the API's function, executions reserved for it (null: none), lifetime of addresses it signs."
   type = object({
     memory_mb            = optional(number, 512)
     reserved_concurrency = optional(number)

@@ -49,6 +49,17 @@ def test_versions_come_from_the_one_file_that_pins_them(units: dict[str, Any], r
         assert unit["terraform_version_constraint"] == ">= 1.11.0, < 2.0.0"
 
 
+def test_every_unit_takes_the_provider_by_its_content(units: dict[str, Any], root: Path) -> None:
+    """The one lock file is Terraform's in every unit, and init may not add to it."""
+    lock = (root / "provider.lock.hcl").read_text()
+    assert f'version     = "{json.loads((root / "tools.json").read_text())["terraform-provider-aws"]}"' in lock
+    for unit in units.values():
+        assert unit["generate"]["provider_lock"]["path"] == ".terraform.lock.hcl"
+        assert unit["generate"]["provider_lock"]["contents"] == lock
+        arguments = unit["terraform"]["extra_arguments"]["locked_providers"]
+        assert (arguments["commands"], arguments["arguments"]) == (["init"], ["-lockfile=readonly"])
+
+
 def test_dependencies_form_the_documented_order(root: Path) -> None:
     units = json.loads(terragrunt("find", "--dag", "--dependencies", "--json", cwd=root / "live/dev").stdout)
     edges = {unit["path"]: sorted(unit.get("dependencies", [])) for unit in units}

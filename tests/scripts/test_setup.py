@@ -3,6 +3,8 @@
 import hashlib
 import importlib.util
 import io
+import json
+import re
 import subprocess
 import sys
 import tarfile
@@ -78,29 +80,139 @@ def test_what_cannot_be_installed_is_named(
     assert "install buildah, bubblewrap, docker-registry, mmdebstrap" in capsys.readouterr().err
 
 
-def test_download_is_taken_when_its_sha256_is_listed(setup: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    sums = f"{hashlib.sha256(b'program').hexdigest()}  tool_linux\n".encode()
-    serve(setup, monkeypatch, {"tool_linux": b"program", "sums": sums})
-    assert setup.download("https://example.com/tool_linux", "https://example.com/sums") == b"program"
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
-def test_download_with_another_sha256_is_refused(setup: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    sums = f"{hashlib.sha256(b'program').hexdigest()}  tool_linux\n".encode()
-    serve(setup, monkeypatch, {"tool_linux": b"tampered", "sums": sums})
-    with pytest.raises(setup.SetupError, match="does not have the SHA-256"):
-        setup.download("https://example.com/tool_linux", "https://example.com/sums")
+def test_download_of_the_pinned_content_is_taken(setup: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    serve(setup, monkeypatch, {"tool_linux": b"program"})
+    assert setup.download("https://example.com/tool_linux", sha256(b"program")) == b"program"
 
 
-def test_sha256_of_another_file_in_the_list_does_not_count(setup: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    sums = f"{hashlib.sha256(b'program').hexdigest()}  tool_linux_old\n".encode()
-    serve(setup, monkeypatch, {"tool_linux": b"program", "sums": sums})
-    with pytest.raises(setup.SetupError):
-        setup.download("https://example.com/tool_linux", "https://example.com/sums")
+def test_changed_asset_is_refused_by_name_whatever_its_own_list_says(
+    setup: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who can replace a file of a release can replace the list beside it: only the repository's digest counts."""
+    pin = {"module": "example.com/tool", "version": "1.0.0", "asset": "tool_{os}", "checksums": "sums"}
+    pin["sha256"] = {setup.PLATFORM: sha256(b"program")}
+    monkeypatch.setitem(setup.PINS["go-tools"], "tool", pin)
+    listed = f"{sha256(b'malicious')}  tool_{setup.OS}\n".encode()
+    serve(setup, monkeypatch, {f"tool_{setup.OS}": b"malicious", "sums": listed})
+    monkeypatch.setattr(setup, "on_path", lambda name: None)
+    with pytest.raises(
+        setup.SetupError, match=rf"tool_{setup.OS} has the SHA-256 .* tools.json pins .*: not installed"
+    ):
+        setup.install_go_tool("tool")
+    assert not (setup.BIN / "tool").exists()
 
 
-def test_site_out_of_reach_is_no_error_yet(setup: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_terraform_is_refused_by_name(setup: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    asset = setup.release_file(setup.PINS["terraform"], "asset", "linux_amd64").rpartition("/")[2]
+    monkeypatch.setattr(setup, "PLATFORM", "linux_amd64")
+    listed = f"{sha256(b'malicious')}  {asset}\n".encode()
+    serve(setup, monkeypatch, {asset: b"malicious", asset.replace("linux_amd64.zip", "SHA256SUMS"): listed})
+    monkeypatch.setattr(setup, "on_path", lambda name: None)
+    monkeypatch.setattr(setup, "release_file", lambda pin, key: f"https://example.com/{asset}")
+    with pytest.raises(setup.SetupError, match=r"terraform_1.*_linux_amd64.zip has the SHA-256 .* not installed"):
+        setup.install_terraform()
+
+
+def test_tool_without_a_pinned_release_is_built_and_never_downloaded(
+    setup: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = []
+    monkeypatch.setattr(setup, "PLATFORM", "plan9_mips")
+    monkeypatch.setattr(setup, "on_path", lambda name: None)
+    monkeypatch.setattr(setup, "build_with_go", lambda name, pin, reason: built.append(reason))
+    monkeypatch.setattr(setup, "fetch", pytest.fail)
+    setup.install_go_tool("crane")
+    assert built == ["tools.json pins no release of it for plan9_mips"]
+
+
+def test_terraform_without_a_pinned_release_names_the_fix(setup: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(setup, "PLATFORM", "plan9_mips")
+    monkeypatch.setattr(setup, "on_path", lambda name: None)
+    with pytest.raises(setup.SetupError, match=r"no Terraform .* for plan9_mips.* put one there, or run .*--pin"):
+        setup.install_terraform()
+
+
+def test_programs_that_deploy_are_pinned_where_workflows_run(setup: ModuleType) -> None:
+    for pin in (setup.PINS["terraform"], setup.PINS["go-tools"]["terragrunt"], setup.PINS["go-tools"]["crane"]):
+        assert re.fullmatch("[0-9a-f]{64}", pin["sha256"]["linux_amd64"])
+    digests = [d for pin in (setup.PINS["terraform"], *setup.PINS["go-tools"].values()) for d in pin["sha256"].values()]
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in digests)
+    assert len(set(digests)) == len(digests)
+
+
+def test_pinning_writes_the_hashes_of_the_lists(
+    setup: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pins, lock = tmp_path / "tools.json", tmp_path / "provider.lock.hcl"
+    lock.write_text("# Ours.\n\nprovider {}\n")
+    pin = {"module": "example.com/tool", "version": "2.0.0", "asset": "tool_{os}_{arch}", "checksums": "sums"}
+    monkeypatch.setattr(setup, "PINS", {"terraform": pin, "go-tools": {}, "terraform-provider-aws": "5.0.0"})
+    monkeypatch.setattr(setup, "PINS_FILE", pins)
+    monkeypatch.setattr(setup, "PROVIDER_LOCK", lock)
+    serve(setup, monkeypatch, {"sums": b"aa *dist/tool_linux_amd64\nbb  tool_linux_arm64.old\ncc  tool_darwin_arm64\n"})
+
+    def lock_providers(program: Path, folder: str, *arguments: str, env: dict[str, str]) -> None:
+        assert arguments[:2] == ("providers", "lock")
+        assert len(arguments) == 6
+        written = "# Maintained by terraform.\n\nprovider {\n  new\n}\n"
+        (Path(folder.partition("=")[2]) / ".terraform.lock.hcl").write_text(written)
+
+    monkeypatch.setattr(setup, "run", lock_providers)
+    setup.pin_all()
+    assert json.loads(pins.read_text())["terraform"]["sha256"] == {"linux_amd64": "aa", "darwin_arm64": "cc"}
+    assert lock.read_text() == "# Ours.\n\nprovider {\n  new\n}\n"
+
+
+def test_pinning_without_a_list_writes_nothing(
+    setup: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(setup, "PINS_FILE", tmp_path / "tools.json")
     serve(setup, monkeypatch, {})
-    assert setup.download("https://example.com/tool", "https://example.com/sums") is None
+    with pytest.raises(setup.SetupError, match=r"SHA256SUMS is out of reach: --pin needs it"):
+        setup.pin_all()
+    assert not (tmp_path / "tools.json").exists()
+
+
+def test_changed_provider_in_a_mirror_is_refused_by_name(
+    setup: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mirror of the machine is a folder that anybody on it may have written to."""
+    folder = tmp_path / "share" / setup.provider_place()
+    folder.mkdir(parents=True)
+    (folder / "terraform-provider-aws").write_bytes(b"program")
+    lock = tmp_path / "provider.lock.hcl"
+    lock.write_text(f'hashes = ["{setup.package_hash(folder)}"]')
+    monkeypatch.setattr(setup, "PROVIDER_LOCK", lock)
+    monkeypatch.setattr(setup, "MIRROR_PLACES", (tmp_path / "share",))
+    setup.install_provider()
+    (folder / "terraform-provider-aws").write_bytes(b"malicious")
+    with pytest.raises(setup.SetupError, match=rf"the AWS provider in {folder} has the hash h1:.* not used"):
+        setup.install_provider()
+
+
+def test_locked_provider_is_the_installed_one_and_another_is_refused_by_terraform(
+    root: Path, setup: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the hashes are Terraform's own, and a unit ends at init when its provider has other bytes."""
+    needed = {"aws": {"source": "hashicorp/aws", "version": setup.PINS["terraform-provider-aws"]}}
+    (tmp_path / "main.tf.json").write_text(json.dumps({"terraform": {"required_providers": needed}}))
+    lock = (root / "provider.lock.hcl").read_text()
+    command = [root / ".tools/bin/terraform", f"-chdir={tmp_path}", "init", "-input=false", "-lockfile=readonly"]
+    monkeypatch.setenv("TF_CLI_CONFIG_FILE", str(root / ".tools/terraform.rc"))
+
+    def init(text: str) -> subprocess.CompletedProcess[str]:
+        (tmp_path / ".terraform.lock.hcl").write_text(text)
+        return subprocess.run(command, capture_output=True, text=True)
+
+    assert init(lock).returncode == 0
+    other = re.sub(r'"h1:.{8}', '"h1:AAAAAAAA', lock)
+    refused = init(other)
+    assert refused.returncode != 0
+    assert "checksums" in refused.stderr
 
 
 @pytest.mark.parametrize(("asset", "kind"), [("tool.zip", "zip"), ("tool.tar.gz", "tar"), ("tool_linux_amd64", None)])
@@ -127,7 +239,10 @@ def test_neither_release_nor_go_is_one_line_that_names_the_fix(
 ) -> None:
     serve(setup, monkeypatch, {})
     monkeypatch.setenv("PATH", "/nonexistent")
-    with pytest.raises(setup.SetupError, match=r"^terragrunt: .* install Go 1\.26, or put terragrunt 1\.1\.3 on PATH$"):
+    with pytest.raises(
+        setup.SetupError,
+        match=r"^terragrunt: github.com is out of reach, .* install Go 1\.26, or put terragrunt 1\.1\.3 on PATH$",
+    ):
         setup.install_go_tool("terragrunt")
 
 

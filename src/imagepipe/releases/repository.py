@@ -10,6 +10,7 @@ from imagepipe.live.environments import ROOT
 DEPLOYED = (
     "live",
     "modules",
+    "provider.lock.hcl",
     "scripts/check_settings.py",
     "scripts/refuse_mock_outputs.sh",
     "terragrunt.hcl",

@@ -53,6 +53,7 @@ def test_units_of_the_repository_read_what_they_are_made_of() -> None:
     compute = by_name["dev/compute"]
     assert sorted(compute.needs) == ["ci-access", "storage"]
     assert {"terragrunt.hcl", "tools.json", "live/_units/compute.hcl", "live/dev/release.json"} <= compute.reads
+    assert "provider.lock.hcl" in compute.reads
     assert {"modules/compute/", "lambda-image/"} <= compute.reads
     assert "lambda-image/" not in by_name["dev/storage"].reads
     assert "live/dev/env.hcl" not in by_name["prod/compute"].reads
