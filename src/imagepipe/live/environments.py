@@ -75,7 +75,12 @@ class _ProcessorData(BaseModel):
     maximum_concurrency: int = 10
 
 
+class _ApiFunctionData(BaseModel):
+    reserved_concurrency: int | None = None
+
+
 class _ComputeData(BaseModel):
+    api: _ApiFunctionData = _ApiFunctionData()
     architecture: Literal["arm64", "x86_64"]
     processor: _ProcessorData = _ProcessorData()
 
@@ -179,6 +184,8 @@ class Environment:
     concurrency: int = 0
     #: Requests a second that its API lets through.
     api_rate: float = 0
+    #: Functions that are kept for its API; 0: none, it takes those that are free.
+    reserved_concurrency: int = 0
 
     @property
     def is_placeholder(self) -> bool:
@@ -305,6 +312,7 @@ def load(name: str) -> Environment:
         tuple(data.monitoring.alarm_emails),
         data.compute.processor.backfill_concurrency + data.compute.processor.maximum_concurrency if data.compute else 0,
         data.api.throttling.rate_limit,
+        (data.compute.api.reserved_concurrency if data.compute else 0) or 0,
     )
 
 

@@ -27,9 +27,12 @@ from imagepipe.terragrunt.required_image import require_image
 from imagepipe.terragrunt.target import Cloud, Target, caller_account, require_account, require_own_accounts
 from imagepipe.tools import tool_variables
 
-#: Functions that answer the API and announce outcomes take no more than so many at a time for each request a second
-#: that the API lets through: a call takes less than a tenth of a second (make bench-cold).
+#: Executions at a time for each request a second that the API lets through: a call takes less than a tenth of a second.
 CALLS_PER_REQUEST = 0.1
+
+#: Executions that Lambda lets nobody reserve.
+#: https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
+UNRESERVED = 100
 
 #: Codes by which a service says that the caller may not ask.
 _FORBIDDEN = frozenset({"AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation", "403"})
@@ -196,27 +199,35 @@ def _credentials(patient: Patient) -> Iterator[Answer]:
 
 
 def _concurrency(patient: Patient) -> Iterator[Answer]:
-    """Compare what all environments of the account may use at a time with the quota of the account and region."""
-    needed = sum(one.concurrency + math.ceil(CALLS_PER_REQUEST * one.api_rate) for one in patient.neighbours)
+    """Compare the executions that all environments of the account may need with the quota of account and region."""
     if not patient.environment.concurrency:
         return
+    needed = _executions(patient.neighbours)
     names = ", ".join(one.name for one in patient.neighbours if one.concurrency)
-    facts = f"{names} may need {needed} functions at a time"
+    facts = f"{names} may need {needed} executions at a time"
     if not patient.on_aws:
         yield Answer("concurrency", Verdict.UNKNOWN, f"{facts}; the local cloud's quota is not that of AWS")
         return
-    limit = patient.target.client("lambda").get_account_settings()["AccountLimit"]
-    quota = int(limit["UnreservedConcurrentExecutions"])
+    quota = int(patient.target.client("lambda").get_account_settings()["AccountLimit"]["ConcurrentExecutions"])
     if needed <= quota:
-        yield Answer("concurrency", Verdict.OK, f"{facts}; the account has {quota} that are not reserved")
+        yield Answer("concurrency", Verdict.OK, f"{facts}; the account has {quota}")
         return
     yield Answer(
         "concurrency",
         Verdict.FIX,
-        f"{facts}, and the account has {quota}: the API is throttled and messages die untried",
+        f"{facts}, and the account has {quota}: the API is throttled, messages die untried, nothing can be reserved",
         "aws service-quotas request-service-quota-increase --service-code lambda --quota-code L-B99A9384 "
-        f"--desired-value {max(1000, 2 * needed)}; until it is granted, lower processor.maximum_concurrency",
+        f"--desired-value {max(1000, 2 * needed)}; until it is granted, lower processor.maximum_concurrency and set "
+        "compute.api.reserved_concurrency = null",
     )
+
+
+def _executions(neighbours: list[Environment]) -> int:
+    """Return the executions that environments of one account may need at a time."""
+    reserved = sum(one.reserved_concurrency for one in neighbours)
+    queues = sum(one.concurrency for one in neighbours)
+    calls = sum(CALLS_PER_REQUEST * one.api_rate for one in neighbours if not one.reserved_concurrency)
+    return reserved + max(UNRESERVED if reserved else 0, queues + math.ceil(calls))
 
 
 def _api_quota(patient: Patient) -> Iterator[Answer]:

@@ -69,7 +69,7 @@ class Functions:
     def get_account_settings(self) -> dict[str, Any]:
         if "GetAccountSettings" in self._account.refused:
             raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "GetAccountSettings")
-        return {"AccountLimit": {"UnreservedConcurrentExecutions": self._account.quota}}
+        return {"AccountLimit": {"ConcurrentExecutions": self._account.quota}}
 
     def get_function_configuration(self, **_: str) -> dict[str, Any]:
         return {"Environment": {"Variables": VARIABLES}, "MemorySize": self._account.memory_mb, "Timeout": 60}
@@ -270,14 +270,17 @@ def test_plan_and_apply_say_that_the_quota_is_too_small(account: Account) -> Non
     assert doctor.warnings(target) == []
     account.quota = 10
     (warning,) = doctor.warnings(target)
-    assert "the account has 10: the API is throttled and messages die untried: aws service-quotas" in warning
+    assert "the account has 10: the API is throttled, messages die untried, nothing can be reserved: aws service-quotas" in warning
 
 
 def test_environments_of_one_account_share_its_quota(account: Account) -> None:
-    """The sum counts: each of them alone would fit."""
+    """The sum counts: each of them alone would fit. What is reserved leaves a hundred for others."""
+    account.fields |= {"reserved_concurrency": 0, "api_rate": 100, "concurrency": 55}
     account.quota = 70
     facts = account.answers()["concurrency"].facts
-    assert facts.startswith("dev, staging, prod may need 88 functions at a time, and the account has 70")
+    assert facts.startswith("dev, staging, prod may need 88 executions at a time, and the account has 70")
+    account.fields["reserved_concurrency"] = 200
+    assert "may need 300 executions" in account.answers()["concurrency"].facts
 
 
 @pytest.mark.parametrize(("quota", "code"), [(1000, 0), (10, 3)])
