@@ -87,8 +87,8 @@ drift: runtime ## Compare what is deployed with the configuration [JSON=1]
 apply: runtime ## Apply the configuration of an environment, or the plans of a bundle [BUNDLE=<file>, YES=1]
 	@$(imagepipe) apply $(deploy) $(call option,BUNDLE,bundle) $(yes)
 
-smoke: runtime ## Test a deployed environment: upload an image, read it by the API, remove it
-	@$(imagepipe) smoke $(deploy)
+smoke: runtime ## Test a deployed environment by an image [ALL=1: confinement, alarm and dead letter too; this calls people]
+	@$(imagepipe) smoke $(deploy) $(call flag,ALL,all)
 
 destroy: runtime ## Destroy everything in an environment except the state bucket [YES=1]
 	@$(imagepipe) destroy $(deploy) $(yes)

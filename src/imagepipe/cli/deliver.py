@@ -25,7 +25,8 @@ from imagepipe.errors import PipelineError
 from imagepipe.images.pipeline import Pipeline
 from imagepipe.live import environments
 from imagepipe.live.environments import LIVE, ROOT, Release
-from imagepipe.operations import doctor
+from imagepipe.operations import doctor, first_hour
+from imagepipe.operations.doctor import Answer, Verdict
 from imagepipe.releases import affected as changes
 from imagepipe.releases import (
     bundle,
@@ -50,6 +51,9 @@ DEPLOYMENTS, RELEASES = "Deployments", "Releases"
 
 #: Exit code of `apply`: there is more to apply, once somebody has looked at its plan.
 MORE = 3
+
+#: Exit code of `smoke` and `doctor`: something must be fixed.
+ATTENTION = 3
 
 #: As a value of UNITS.
 _AFFECTED = "affected"
@@ -223,15 +227,32 @@ def _apply(target: Target, file: Path) -> int:
 
 
 @app.command(rich_help_panel=DEPLOYMENTS)
-def smoke(env: EnvironmentOption = "dev", cloud: CloudOption = Cloud.LOCAL) -> None:
-    """Test a deployed environment: upload an image, read it by the API, remove it."""
+def smoke(
+    env: EnvironmentOption = "dev",
+    cloud: CloudOption = Cloud.LOCAL,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also test confinement, an alarm and a dead letter. This calls people.")
+    ] = False,
+) -> None:
+    """Test a deployed environment: upload an image, read it by the API, try what strangers must not, remove it.
+
+    Exit code: 0 all is as it must be, 1 the image did not come through, 3 something else must be fixed.
+    """
     target = load_target(env, cloud)
-    seconds = smoke_test.test(Pipeline(target))
+    pipeline, answers = Pipeline(target), list[Answer]()
+    seconds = smoke_test.test(pipeline, lambda record: answers.extend(first_hour.strangers(pipeline, record)))
     say(f"{target.environment.name}: an image went in, came out by the API and was removed, in {seconds:.1f} s")
+    if everything:
+        say("testing confinement, an alarm and a dead letter, which takes up to six minutes")
+        answers += first_hour.inside(target)
+    wrong = any(answer.verdict is Verdict.FIX for answer in answers)
+    if everything or wrong:
+        console.print(doctor.table(answers, target.environment.name))
     deployment = record.read(target)
-    if deployment and deployment.status == "succeeded":
+    if not wrong and deployment and deployment.status == "succeeded":
         deployment.smoked = datetime.now(UTC)
         record.write(target, deployment)
+    raise typer.Exit(ATTENTION if wrong else 0)
 
 
 @app.command(rich_help_panel=DEPLOYMENTS)

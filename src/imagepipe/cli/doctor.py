@@ -4,8 +4,7 @@ import json
 
 import typer
 
-from imagepipe.cli.deliver import DEPLOYMENTS
-from imagepipe.cli.operate import ATTENTION
+from imagepipe.cli.deliver import ATTENTION, DEPLOYMENTS
 from imagepipe.cli.options import CloudOption, EnvironmentOption, JsonOption, names_of
 from imagepipe.console import console, say
 from imagepipe.live import environments

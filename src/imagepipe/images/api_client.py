@@ -57,10 +57,25 @@ class ApiClient:
 
     def variant(self, image_id: str, name: str) -> bytes:
         """Download one variant from the address that the API redirects to."""
+        return _require_success(self._downloads.request("GET", self.address(image_id, name))).data
+
+    def address(self, image_id: str, name: str) -> str:
+        """Return the address that the API redirects to for a variant. It is valid for some minutes."""
         answer = self._send("GET", f"/images/{image_id}/variants/{name}")
         if answer.status != 302:
-            return _require_success(answer).data
-        return _require_success(self._downloads.request("GET", answer.headers["Location"])).data
+            _require_success(answer)
+            raise PipelineError(f"the API answered {answer.status}, and must redirect to variant {name}")
+        return answer.headers["Location"]
+
+    def fetch(self, address: str) -> tuple[int, bytes]:
+        """Return status and content of the answer to an address, as anybody gets them."""
+        answer = self._downloads.request("GET", address, retries=False)
+        return answer.status, answer.data
+
+    def status_unsigned(self, method: str, path: str) -> int:
+        """Return the status of the answer to a request that nobody signed."""
+        headers = {"Host": urlsplit(self._url).netloc}
+        return self._http.request(method, path, headers=headers, redirect=False, retries=False).status
 
     def remove(self, image_id: str) -> None:
         """Remove an image with all its variants."""

@@ -102,18 +102,18 @@ Check = Callable[[Patient], Iterator[Answer]]
 def examine(target: Target) -> list[Answer]:
     """Ask everything about an environment. Without usable credentials only the rest that needs none is asked."""
     patient = Patient(target)
-    answers = [answer for check in _WITHOUT_CREDENTIALS for answer in _answers(check, patient)]
-    credentials = [*_answers(_credentials, patient)]
+    answers = [answer for check in _WITHOUT_CREDENTIALS for answer in answers_of(check, patient)]
+    credentials = [*answers_of(_credentials, patient)]
     answers += credentials
     if any(answer.verdict is Verdict.FIX for answer in credentials):
         names = [_name(check) for check in _WITH_CREDENTIALS]
         return [*answers, Answer(", ".join(names), Verdict.UNKNOWN, "this needs credentials of the account")]
-    return [*answers, *(answer for check in _WITH_CREDENTIALS for answer in _answers(check, patient))]
+    return [*answers, *(answer for check in _WITH_CREDENTIALS for answer in answers_of(check, patient))]
 
 
 def warnings(target: Target) -> list[str]:
     """Return sentences about settings that are allowed and hardly meant, for those who plan or apply."""
-    quota = [answer for answer in _answers(_concurrency, Patient(target)) if answer.verdict is Verdict.FIX]
+    quota = [answer for answer in answers_of(_concurrency, Patient(target)) if answer.verdict is Verdict.FIX]
     return [*target.environment.warnings, *(f"{answer.facts}: {answer.remedy}" for answer in quota)]
 
 
@@ -138,7 +138,7 @@ def _name(check: Check) -> str:
     return check.__name__.strip("_").replace("_", " ").replace("api", "API")
 
 
-def _answers(check: Check, patient: Patient) -> Iterator[Answer]:
+def answers_of(check: Check, patient: Patient) -> Iterator[Answer]:
     """Yield the answers of a check. A check that cannot be asked says so, and keeps no other from being asked."""
     try:
         yield from check(patient)

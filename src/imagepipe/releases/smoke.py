@@ -22,18 +22,19 @@ PATIENCE = 120
 SIZE = (960, 640)
 
 
-def test(pipeline: Pipeline) -> float:
+def test(pipeline: Pipeline, inspect: Callable[[Record], None]) -> float:
     """Run `send` with a progress bar."""
     with progress() as bar:
         task = bar.add_task("smoke", total=4)
-        return send(pipeline, lambda: bar.advance(task))
+        return send(pipeline, lambda: bar.advance(task), inspect)
 
 
-def send(pipeline: Pipeline, done: Callable[[], None]) -> float:
+def send(pipeline: Pipeline, done: Callable[[], None], inspect: Callable[[Record], None] = lambda _: None) -> float:
     """Send an image through, read it back by the API and remove it.
 
     Args:
         done: called after each of the four steps.
+        inspect: called with the record of the image before it is removed.
 
     Returns:
         Seconds from upload to removal.
@@ -54,6 +55,7 @@ def send(pipeline: Pipeline, done: Callable[[], None]) -> float:
                 f"{key} was uploaded and had no final record after {PATIENCE} s: imagepipe failures shows why"
             )
         _look(pipeline, record)
+        inspect(record)
         done()
         pipeline.api.remove(record["image_id"])
         _wait_until_gone(pipeline, record["image_id"])

@@ -270,7 +270,10 @@ def test_plan_and_apply_say_that_the_quota_is_too_small(account: Account) -> Non
     assert doctor.warnings(target) == []
     account.quota = 10
     (warning,) = doctor.warnings(target)
-    assert "the account has 10: the API is throttled, messages die untried, nothing can be reserved: aws service-quotas" in warning
+    assert (
+        "the account has 10: the API is throttled, messages die untried, nothing can be reserved: aws service-quotas"
+        in warning
+    )
 
 
 def test_environments_of_one_account_share_its_quota(account: Account) -> None:
