@@ -28,9 +28,9 @@ from rich.table import Table
 
 from chart import scatter
 from engine import chosen
-from image_processor.decoder import decode, gate, ladder, light
+from image_processor.decoder import decode, gate, ladder, light, sizes
 from image_processor.decoder.encode import save
-from image_processor.recipe import Encoding, Limits, Recipe
+from image_processor.recipe import Encoding, Limits, Recipe, VariantSpec
 from imagepipe.images import samples
 from score import BUILD, judge, score
 
@@ -101,8 +101,8 @@ def sized(data: bytes) -> dict[int, tuple[pyvips.Image, pyvips.Image]]:
     recipe = Recipe(variants=tuple(map(ladder_spec, WIDTHS)))
     header = gate.inspect(data, Limits())
     upright = (header.width, header.height)[:: -1 if header.orientation >= 5 else 1]
-    wanted = ladder.sizes(*upright, recipe)
-    top = decode.decode(data, header, ladder.top(*upright, wanted), recipe)
+    wanted = sizes.sizes(*upright, recipe)
+    top = decode.decode(data, header, sizes.top(*upright, wanted), recipe)
     full = decode.decode(data, header, upright, recipe).picture
     return {
         size.spec.width: (
@@ -114,7 +114,7 @@ def sized(data: bytes) -> dict[int, tuple[pyvips.Image, pyvips.Image]]:
 
 
 def ladder_spec(width: int) -> Any:
-    return ladder.VariantSpec(width, (Encoding("png"),))
+    return VariantSpec(width, (Encoding("png"),))
 
 
 def one_by_one(data: bytes, **options: Any) -> dict[int, pyvips.Image]:
@@ -129,8 +129,8 @@ def pyramid(data: bytes, linear_below: int) -> dict[int, pyvips.Image]:
     with patch.object(ladder, "LINEAR_BELOW", linear_below):
         header, recipe = gate.inspect(data, Limits()), Recipe(variants=tuple(map(ladder_spec, WIDTHS)))
         upright = (header.width, header.height)[:: -1 if header.orientation >= 5 else 1]
-        wanted = ladder.sizes(*upright, recipe)
-        top = decode.decode(data, header, ladder.top(*upright, wanted), recipe)
+        wanted = sizes.sizes(*upright, recipe)
+        top = decode.decode(data, header, sizes.top(*upright, wanted), recipe)
         return {size.spec.width: made for size, made in ladder.pictures(top.picture, wanted, recipe, None)}
 
 
@@ -143,15 +143,15 @@ def green_alone(picture: pyvips.Image, width: int, height: int) -> pyvips.Image:
 
 def green_pyramid(data: bytes) -> dict[int, pyvips.Image]:
     with patch.object(light, "resize", green_alone):
-        return pyramid(data, ladder.LINEAR_BELOW)
+        return pyramid(data, sizes.LINEAR_BELOW)
 
 
 #: Ways from a file to the pictures of all widths.
 PATHS: dict[str, Callable[[bytes], dict[int, pyvips.Image]]] = {
     "each width by itself, shrink-on-load, plain values": one_by_one,
     "pyramid, plain values": lambda data: pyramid(data, 0),
-    f"pyramid, linear light below {ladder.LINEAR_BELOW} (the engine)": lambda data: pyramid(data, ladder.LINEAR_BELOW),
-    f"pyramid, linear light for green alone below {ladder.LINEAR_BELOW}": green_pyramid,
+    f"pyramid, linear light below {sizes.LINEAR_BELOW} (the engine)": lambda data: pyramid(data, sizes.LINEAR_BELOW),
+    f"pyramid, linear light for green alone below {sizes.LINEAR_BELOW}": green_pyramid,
     "pyramid, linear light below 1920": lambda data: pyramid(data, 1920),
     "pyramid, linear light throughout": lambda data: pyramid(data, 10**6),
     "each width by itself, exact linear light": lambda data: one_by_one(data, linear=True),

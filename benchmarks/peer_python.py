@@ -84,14 +84,14 @@ class Ours:
         return [(v.name, v.format, v.width, v.height, v.data) for v in made.variants]
 
     def _bare(self, data: bytes, header: Any) -> Made:
-        from image_processor.decoder import decode, encode, ladder
+        from image_processor.decoder import decode, encode, ladder, sizes
 
         width, height = (header.width, header.height)[:: -1 if header.orientation >= 5 else 1]
-        wanted = ladder.sizes(width, height, self._recipe)
+        wanted = sizes.sizes(width, height, self._recipe)
         if self._kind == "decode":
-            decode._load(data, header, ladder.top(width, height, wanted)[0], 1.0).copy_memory()
+            decode._load(data, header, sizes.top(width, height, wanted)[0], 1.0).copy_memory()
             return []
-        decoded = decode.decode(data, header, ladder.top(width, height, wanted), self._recipe)
+        decoded = decode.decode(data, header, sizes.top(width, height, wanted), self._recipe)
         made: Made = []
         for size, picture in ladder.pictures(decoded.picture, wanted, self._recipe, None):
             if self._kind == "floor":

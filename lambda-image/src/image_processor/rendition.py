@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+#: Longest text of EXIF's other fields and of a right (copyright, creator, credit), in characters.
+TEXT, RIGHT = 100, 500
+
 _SUFFIXES = {"jpeg": "jpg"}
 
 

@@ -8,7 +8,8 @@ import pyvips
 from image_processor.decoder import facts, metadata
 from image_processor.decoder.decode import decode, first_frame, frames
 from image_processor.decoder.encode import Job, encode, formats, has_few_colours, is_graphic
-from image_processor.decoder.ladder import Point, Size, pictures, scale_frames, sizes, top
+from image_processor.decoder.ladder import Point, pictures, scale_frames
+from image_processor.decoder.sizes import Size, sizes, top
 from image_processor.decoder.vips_errors import undecodable
 from image_processor.recipe import Recipe
 from image_processor.rendition import Rendition, Variant

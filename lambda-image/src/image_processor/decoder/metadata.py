@@ -10,6 +10,8 @@ from typing import Any
 
 import pyvips
 
+from image_processor.rendition import RIGHT, TEXT
+
 Facts = dict[str, Any]
 
 #: EXIF fields about how a picture was taken, not where or by whom. Serial numbers would identify an owner.
@@ -34,8 +36,6 @@ _RIGHTS = {
 #: Bytes of an XMP packet that are searched: editing histories can take megabytes.
 _XMP_BYTES = 256 * 1024
 
-_LONGEST = 500
-
 
 def read(image: pyvips.Image, gps: bool = False) -> Facts:
     """Return facts about the shot by name, without those missing or unreadable.
@@ -46,7 +46,7 @@ def read(image: pyvips.Image, gps: bool = False) -> Facts:
     facts: Facts = {}
     for name, field in _EXIF.items():
         raw = _exif(image, present, field)
-        value = _number(raw) if name in _NUMBERS else raw[:100]
+        value = _number(raw) if name in _NUMBERS else raw[:TEXT]
         if value not in (None, ""):
             facts[name] = value
     if taken := _time(image, present):
@@ -71,7 +71,7 @@ def rights(image: pyvips.Image) -> dict[str, str]:
         text = _from_xmp(xmp, prop) or _from_iptc(iptc, dataset) or (_exif(image, present, field) if field else "")
         text = "".join(sign for sign in text if sign.isprintable()).strip()
         if text:
-            facts[name] = text[:_LONGEST]
+            facts[name] = text[:RIGHT]
     return facts
 
 
@@ -171,7 +171,7 @@ def _from_iptc(iptc: bytes, dataset: int) -> str:
     if place < 0:
         return ""
     size = int.from_bytes(iptc[place + 3 : place + 5], "big")
-    text = iptc[place + 5 : place + 5 + min(size, _LONGEST)]
+    text = iptc[place + 5 : place + 5 + min(size, RIGHT)]
     try:
         return text.decode()
     except UnicodeDecodeError:

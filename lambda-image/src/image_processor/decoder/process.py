@@ -53,6 +53,10 @@ class OutOfTime(WorkerFailed):
     """The caller has no time left. Nothing is known of the image: it had less than its limit."""
 
 
+class Faulty(WorkerFailed):
+    """The process reports a fault of its own, or its answer cannot be true: a taken-over process may have forged it."""
+
+
 class Unconfined(WorkerFailed):
     """The limits require confinement, and the process is not confined here. No image was sent to it."""
 
@@ -149,6 +153,7 @@ class Process:
 
         Raises:
             OutOfTime: there is no answer at that time.
+            Faulty: the answer is malformed.
             Died: the process ended, hung or ran out of time; with the reason as far as it is known.
             WorkerFailed: the process did not start, is not confined although it must be, or got no CPU time.
         """
@@ -192,10 +197,10 @@ class Process:
             raise self._post_mortem()
         try:
             answer = json.loads(message)
-            return answer, shared_files.read(self._variants, answer["sizes"])
+            return answer, shared_files.read(self._variants, answer["sizes"], shared_files.OUTPUT_BYTES)
         except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
             self.end()
-            raise WorkerFailed(f"the decoding process sent a malformed answer: {error!r}") from None
+            raise Faulty(f"the decoding process sent a malformed answer: {error!r}"[:300]) from None
 
     def end(self) -> None:
         """Kill the process if it lives, and wait for it. May be called again."""

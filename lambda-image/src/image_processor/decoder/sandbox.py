@@ -4,11 +4,12 @@ import math
 import time
 from dataclasses import asdict, dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from image_processor.decoder.process import Died, Process, WorkerFailed
+from image_processor.decoder.answers import Question, understand
+from image_processor.decoder.process import Died, Faulty, Process, WorkerFailed
 from image_processor.recipe import Limits, Recipe
-from image_processor.rendition import Rendition, Variant
+from image_processor.rendition import Rendition
 from image_processor.sniff import judge_format, judge_size, sniff
 from image_processor.verdict import Header, Reason, Rejected, Usage
 
@@ -62,10 +63,7 @@ class Sandbox:
         """
         started = time.monotonic()
         try:
-            answer, blobs = self._answer(
-                data, {"recipe": asdict(recipe), "focal_point": focal_point}, started + seconds
-            )
-            header, rendition, usage = self._understand(answer, blobs)
+            header, rendition, usage = self._ask(data, recipe, focal_point, started + seconds)
         except (Rejected, WorkerFailed) as error:
             error.usage = Usage(time.monotonic() - started, error.usage.peak_bytes)
             raise
@@ -87,34 +85,38 @@ class Sandbox:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self.close()
 
-    def _answer(self, data: bytes, order: dict[str, Any], until: float) -> tuple[dict[str, Any], list[bytes]]:
-        """Return an answer that depends on this image alone: a refusal is final only from a fresh process.
+    def _ask(
+        self, data: bytes, recipe: Recipe, focal_point: tuple[float, float] | None, until: float
+    ) -> tuple[Header, Rendition, Usage]:
+        """Return what was made of an image. It depends on this image alone: only a fresh process refuses for good.
 
-        In a process that worked before, threads of an earlier picture may still run and write to the library's errors.
-        So a process that refuses a picture takes no other one.
+        In a process that worked before, threads of an earlier picture may still run and write to the library's errors;
+        or an earlier picture may have taken it over. So a process that refuses a picture takes no other one.
         """
-        with_heic = self._judge_start(data) == "heic"
+        name = self._judge_start(data)
+        order = {"recipe": asdict(recipe), "focal_point": focal_point}
         while True:
-            process = self._ready(with_heic)
+            process = self._ready(name == "heic")
             fresh = process.images == 0
             try:
                 self.confinement = process.held(until)
                 answer, blobs = process.render(data, order, until)
+                made = understand(answer, blobs, Question(name, recipe, self.limits))
             except Died as death:
                 self.close()
                 if fresh or death.reason is Reason.TOO_SLOW:
                     raise Rejected(death.reason, death.message) from None
-                continue
+            except (Rejected, Faulty):
+                self._replace(name == "heic")
+                if fresh:
+                    raise
             except WorkerFailed:
                 self.close()
                 raise
-            if answer.get("status") == "ready":
+            else:
                 if process.images >= self.limits.images_per_worker:
-                    self._replace(with_heic)
-                return answer, blobs
-            self._replace(with_heic)
-            if fresh:
-                return answer, blobs
+                    self._replace(name == "heic")
+                return made
 
     def _judge_start(self, data: bytes) -> str:
         """Refuse by size and first bytes, without waking the process. Return the format."""
@@ -141,19 +143,3 @@ class Sandbox:
         self.close()
         self._process = Process(self.limits, self._threads, with_heic)
         return self._process
-
-    def _understand(self, answer: dict[str, Any], blobs: list[bytes]) -> tuple[Header, Rendition, Usage]:
-        try:
-            usage = Usage(peak_bytes=int(answer["peak_bytes"]))
-            header = Header(**answer["header"]) if answer["header"] else None
-            if answer["status"] == "rejected":
-                raise Rejected(Reason(answer["reason"]), str(answer["message"])[:300], header, usage)
-            if answer["status"] != "ready" or header is None:
-                raise WorkerFailed(str(answer["message"]), header, usage)
-            fields = answer["rendition"]
-            pairs = zip(fields.pop("variants"), blobs, strict=True)
-            variants = [Variant(**variant, data=blob) for variant, blob in pairs]
-            return header, Rendition(**fields, variants=variants), usage
-        except (KeyError, TypeError, ValueError) as error:
-            self.close()
-            raise WorkerFailed(f"the decoding process sent a malformed answer: {error!r}") from None

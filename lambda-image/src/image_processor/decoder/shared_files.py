@@ -4,6 +4,7 @@ They are opened before the process is confined, because afterwards it can open n
 explicit offsets: they share the position. Nobody maps such a file, as shortening it would kill who does.
 """
 
+import math
 import os
 
 #: Most bytes of all variants of an image together.
@@ -32,13 +33,13 @@ def write(descriptor: int, parts: list[bytes]) -> None:
             view, place = view[written:], place + written
 
 
-def read(descriptor: int, sizes: list[int]) -> list[bytes]:
+def read(descriptor: int, sizes: list[int], most: float = math.inf) -> list[bytes]:
     """Return the parts of a file by their sizes in bytes, and empty the file: its memory counts.
 
     Raises:
-        ValueError: the sizes are not those of the file.
+        ValueError: the sizes are not those of the file, or more than `most` bytes together.
     """
-    if any(type(size) is not int or size < 0 for size in sizes):
+    if any(type(size) is not int or size < 0 for size in sizes) or sum(sizes) > most:
         raise ValueError("sizes that no file has")
     if sum(sizes) != os.fstat(descriptor).st_size:
         raise ValueError("sizes that do not add up to the file")
