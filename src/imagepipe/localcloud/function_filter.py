@@ -38,7 +38,7 @@ os.execv(sys.argv[3], sys.argv[3:])
 
 @contextmanager
 def opened(calls: tuple[str, ...] = REFUSED + REFUSED_IN_CONTAINERS) -> Iterator[int]:
-    """Yield a descriptor of the filter that refuses these calls, for `under` or for bubblewrap's `--seccomp`."""
+    """Yield a descriptor of the filter that refuses these calls, for one `under` or one `--seccomp` of bubblewrap."""
     descriptor = os.memfd_create("filter")
     try:
         os.pwrite(descriptor, seccomp.refusing(calls, platform.machine()), 0)

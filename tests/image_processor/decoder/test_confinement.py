@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -180,6 +181,14 @@ except OSError as error:
     held, *lines = finished.stdout.splitlines()
     assert "system calls" in held, "this kernel does not let a process narrow itself"
     assert lines == ["thread", "file size 27"], finished.stderr
+
+
+def test_confined_process_can_abort() -> None:
+    """GLib and the C library end a process that way; its parent reads the reason from the signal."""
+    code = "import os; from image_processor.decoder import confinement; confinement.confine(10**9, 1000); os.abort()"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    finished = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert finished.returncode == -signal.SIGABRT, finished.stderr
 
 
 def test_files_are_emptied_when_they_are_read_and_never_read_in_part() -> None:

@@ -17,15 +17,15 @@ from pathlib import Path
 
 from image_processor.decoder import seccomp
 
-#: The calls that decoders and encoders make after the warm-up (`benchmarks/system_calls.py` lists them), the frequent
-#: ones first. Threads and an abort need `clone` and `tgkill` besides, which `seccomp.allowing` bounds by argument.
+#: Calls of decoders and encoders after the warm-up, as `benchmarks/system_calls.py` lists them, frequent ones first;
+#: in the last two rows what other C libraries, errors and the end of the process need. Threads and an abort also need
+#: `clone` and `tgkill`, which `seccomp.allowing` bounds by argument.
 ALLOWED = (
-    *("futex", "mmap", "munmap", "madvise", "brk", "mprotect", "mremap"),
-    *("sched_yield", "sched_getaffinity", "set_robust_list", "rseq", "membarrier", "getcpu", "sysinfo"),
-    *("read", "write", "pread64", "pwrite64", "writev", "lseek", "ftruncate", "fstat", "newfstatat", "close"),
-    *("recvfrom", "recvmsg", "sendto", "sendmsg", "setitimer", "getrandom", "getrusage", "times"),
-    *("clock_gettime", "clock_getres", "clock_nanosleep", "nanosleep", "restart_syscall"),
-    *("rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "getpid", "gettid", "exit", "exit_group"),
+    *("futex", "rt_sigprocmask", "mprotect", "brk", "madvise", "mmap", "munmap", "mremap"),
+    *("pread64", "pwrite64", "ftruncate", "newfstatat", "fstat", "recvfrom", "sendto", "setitimer"),
+    *("gettid", "getpid", "set_robust_list", "rseq", "sched_getaffinity", "restart_syscall", "exit"),
+    *("write", "writev", "close", "sched_yield", "nanosleep", "clock_nanosleep", "clock_gettime"),
+    *("getrandom", "sysinfo", "rt_sigaction", "rt_sigreturn", "exit_group"),
 )
 
 _PTRACE_PEEKDATA = 2
