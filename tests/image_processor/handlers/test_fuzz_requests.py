@@ -98,7 +98,9 @@ def judge(event: dict[str, Any]) -> None:
         assert headers["Content-Type"] == "application/problem+json"
         assert json.loads(body)["status"] == status
     path = event.get("rawPath")
-    caller = (((event.get("requestContext") or {}).get("authorizer") or {}).get("iam") or {}).get("userArn")
+    caller: Any = event
+    for name in ("requestContext", "authorizer", "iam", "userArn"):
+        caller = caller.get(name) if isinstance(caller, dict) else None
     if not isinstance(path, str) or not path.startswith("/public/"):
         assert caller or status in REFUSALS or path == "/health", "answered without a signature"
     elif status == 200:
