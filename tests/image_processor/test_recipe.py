@@ -8,7 +8,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from image_processor.recipe import Encoding, Limits, Recipe, SettingError, VariantSpec, ladder
+from image_processor.recipe import Encoding, Limits, Recipe, SettingError, VariantSpec, ladder, verdict_version
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "lambda-image/recipe.schema.json").read_text())
 JPEG = {"format": "jpeg", "quality": 80}
@@ -131,3 +131,10 @@ def test_limits_are_positive(field: str) -> None:
 def test_version_changes_with_what_is_made_and_with_nothing_else() -> None:
     assert Recipe.parse("{}").version == Recipe().version
     assert Recipe(partial=True).version != Recipe().version
+
+
+def test_limits_of_the_process_make_no_other_verdict() -> None:
+    """Otherwise switching them would have every image made again."""
+    other = Limits(images_per_worker=1, require_confinement=True)
+    assert verdict_version(Recipe(), other, "") == verdict_version(Recipe(), Limits(), "")
+    assert verdict_version(Recipe(), Limits(max_seconds=9), "") != verdict_version(Recipe(), Limits(), "")

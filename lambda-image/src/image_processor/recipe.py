@@ -327,12 +327,17 @@ class Limits(_Settings):
         return math.ceil(self.max_bytes / 1_000_000)
 
 
+#: Limits that decide how an image is decoded, and nothing about the result.
+_NO_VERDICT = ("images_per_worker", "require_confinement")
+
+
 def verdict_version(recipe: Recipe, limits: Limits, image_digest: str) -> str:
     """Return a version of everything that decides the result for an image: 12 hex digits of a sha256.
 
     Limits are those of `Limits.within`, as the function has them; the digest stands for decoders and encoders.
     """
-    decisive = {"recipe": recipe.version, "limits": asdict(limits), "image": image_digest}
+    judging = {name: value for name, value in asdict(limits).items() if name not in _NO_VERDICT}
+    decisive = {"recipe": recipe.version, "limits": judging, "image": image_digest}
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:12]
 
 
