@@ -192,3 +192,18 @@ def test_reconcile_mends_what_no_event_will_mend(environment: Environment, uploa
     assert all(environment.record(key)["status"] == "READY" for key in (unknown, outdated, stuck, thin, fine))
     # No record shows it, but whoever wrote it may be about to publish: a second is not enough for that.
     assert s3.head_object(**young)["ContentLength"] == 1
+
+
+def test_erased_image_leaves_no_version_and_no_key(environment: Environment, upload: Callable[..., list[str]]) -> None:
+    (key,) = upload("erased", 1)
+    image = environment.record(key)["image_id"]
+    assert environment.run("reprocess", image, "--yes")[0] == 0
+    assert environment.run("remove", image, "--erase", "--yes")[0] == 0
+    s3 = environment.client("s3")
+    for bucket, prefix in ((environment.bucket, key), (environment.processed_bucket, f"{image}/")):
+        answer = s3.list_object_versions(Bucket=bucket, Prefix=prefix)
+        assert not answer.get("Versions")
+        assert not answer.get("DeleteMarkers")
+    assert environment.record(key)["status"] == "DELETED"
+    assert key not in json.dumps(environment.record(key), default=str)
+    assert environment.run("remove", "--erase", "--key", key, "--yes")[0] == 0

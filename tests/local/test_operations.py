@@ -15,12 +15,13 @@ from typer.testing import CliRunner
 
 from image_processor import events
 from image_processor.records.items import to_item
-from imagepipe.cli import app, operate
+from imagepipe.cli import app, images, operate
 from imagepipe.errors import PipelineError
 from imagepipe.live import environments
 from imagepipe.operations import failures, messages, orphans, redrive
 from imagepipe.operations.dead_letters import Drawer
 from imagepipe.operations.differences import Finding, Trouble
+from imagepipe.operations.erase import Subject, dead_letters, erase, remains
 from imagepipe.operations.inventory import StoredObject
 from imagepipe.operations.orphans import Repair
 from imagepipe.operations.pace import BACKLOG
@@ -577,3 +578,118 @@ def test_single_variants_beside_shown_ones_are_orphans(
 def test_environment_of_an_older_release_is_an_error_that_names_the_fix(resources: Resources) -> None:
     with pytest.raises(PipelineError, match=r"no backfill_queue.*make apply ENV=dev"):
         Resources(resources.target, {name: {} for name in resources._storage if name != "backfill_queue"})
+
+
+# --- erase ------------------------------------------------------------------------------------------------------------
+
+
+def versions_of(resources: Resources, bucket: str, prefix: str) -> list[str]:
+    answer = resources.s3.list_object_versions(Bucket=bucket, Prefix=prefix)
+    return [entry["Key"] for kind in ("Versions", "DeleteMarkers") for entry in answer.get(kind, [])]
+
+
+@pytest.fixture
+def photo(resources: Resources, add_image: Callable[..., dict[str, Any]]) -> Subject:
+    """An image with an older version, variants of an older revision, one of them removed, and a neighbour."""
+    resources.s3.put_object(Bucket=resources.upload_bucket, Key="anna.jpg", Body=b"older")
+    image = add_image("anna.jpg")
+    old = put_variants(resources, image["image_id"], "r0", "w1", "w2")
+    resources.s3.delete_object(Bucket=resources.processed_bucket, Key=old["w1"]["key"])
+    add_image("anna.jpg.bak")
+    return Subject(image["image_id"], "anna.jpg")
+
+
+@pytest.fixture
+def bury(add_record: Callable[..., dict[str, Any]], resources: Resources) -> Callable[[float], None]:
+    """Stands for the processor, which writes the removal while the command waits."""
+
+    def write(_: float) -> None:
+        add_record("anna.jpg", "DELETED", source={"bucket": resources.upload_bucket})
+
+    return write
+
+
+def test_erasing_leaves_no_version_of_original_or_variants(
+    resources: Resources, photo: Subject, bury: Callable[[float], None]
+) -> None:
+    assert len(remains(resources, photo)) == 2 + 5
+    assert erase(resources, photo, bury) == 3 + 5  # with the marker of the removal
+    assert versions_of(resources, resources.processed_bucket, photo.image_id) == []
+    assert versions_of(resources, resources.upload_bucket, "") == ["anna.jpg.bak"]
+    assert "anna.jpg" not in json.dumps(resources.records.get(photo.image_id))
+    assert erase(resources, photo, pytest.fail) == 0
+
+
+def test_erasing_that_is_stopped_never_brings_an_older_version_back_and_goes_on(
+    resources: Resources, photo: Subject, bury: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delete, calls = orphans.delete_versions, []
+
+    def delete_once(*arguments: Any) -> None:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        delete(*arguments)
+
+    monkeypatch.setattr(orphans, "delete_versions", delete_once)
+    with pytest.raises(KeyboardInterrupt):
+        erase(resources, photo, bury)
+    assert resources.object("anna.jpg") is None
+    monkeypatch.undo()
+    assert erase(resources, photo, pytest.fail) == 1 + 5
+    assert len(remains(resources, photo)) == 0
+
+
+def test_nothing_is_erased_before_the_record_says_that_the_image_is_removed(
+    resources: Resources, photo: Subject
+) -> None:
+    """Until then running work may publish variants, which would show an image whose original is gone for good."""
+    waited: list[float] = []
+    with pytest.raises(PipelineError, match=r"anna.jpg within 180 s, so nothing is erased yet: make failures"):
+        erase(resources, photo, waited.append)
+    assert len(waited) == 180
+    assert len(remains(resources, photo).variants) == 5
+
+
+def test_image_that_comes_back_while_it_is_erased_is_an_error(
+    resources: Resources, photo: Subject, bury: Callable[[float], None]
+) -> None:
+    def upload_again(seconds: float) -> None:
+        bury(seconds)
+        resources.s3.put_object(Bucket=resources.upload_bucket, Key="anna.jpg", Body=b"again")
+
+    with pytest.raises(PipelineError, match=r"anna.jpg was uploaded again meanwhile: run the same command again"):
+        erase(resources, photo, upload_again)
+    assert len(remains(resources, photo).variants) == 5
+
+
+def test_dead_letters_of_erased_images_go_and_others_stay(resources: Resources, photo: Subject) -> None:
+    record = resources.records.get(photo.image_id)
+    assert record
+    other = messages.removal_event(resources.upload_bucket, "other.jpg", "0f", START)
+    dead_letter(resources, messages.original_event(record | {"sequencer": "0e"}), other, "no event")
+    assert dead_letters(resources, [photo], remove=False) == 1
+    assert dead_letters(resources, [photo], remove=True) == 1
+    assert sorted(visible(resources.dead_letters)) == sorted([other, "no event"])
+
+
+def test_command_erases_by_id_and_by_key_after_a_look(
+    resources: Resources, photo: Subject, bury: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "load_target", lambda *_: resources.target)
+    monkeypatch.setattr(Resources, "of", lambda _: resources)
+
+    def run(*arguments: str) -> tuple[int, str]:
+        result = CliRunner().invoke(app, ["remove", *arguments])
+        return result.exit_code, " ".join((result.stderr + str(result.exception or "")).split())
+
+    looked = run(photo.image_id, "--erase", "--dry-run")[1]
+    assert looked.endswith("1 images: 2 versions of originals, 5 of variants, 0 dead letters")
+    assert len(remains(resources, photo)) == 7
+    assert "need --erase" in run("--key", "anna.jpg")[1]
+    assert "name the images" in run("--erase")[1]
+    bury(0)
+    assert "its record keeps no key: name the file with --key" in run(photo.image_id, "--erase")[1]
+    code, shown = run("--erase", "--key", "anna.jpg", "--yes")
+    assert (code, "8 versions erased" in shown) == (0, True)
+    assert len(remains(resources, photo)) == 0

@@ -14,7 +14,7 @@ from .harness import Resources
 RUNBOOK = "https://example.com/runbook"
 
 #: Commands that have a section of their own, which those of the alarms point to.
-OPERATIONS = {"canary", "failures", "redrive", "reprocess", "reconcile"}
+OPERATIONS = {"canary", "erase", "failures", "redrive", "reprocess", "reconcile"}
 TOPIC = "arn:aws:sns:eu-west-1:333333333333:image-pipeline-prod-alarms"
 INPUTS = {
     **NAMES,

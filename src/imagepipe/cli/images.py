@@ -8,13 +8,24 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from imagepipe.cli.options import CloudOption, EnvironmentOption, JsonOption, YesOption, confirm, finite, load_target
+from imagepipe.cli.options import (
+    CloudOption,
+    DryRunOption,
+    EnvironmentOption,
+    JsonOption,
+    YesOption,
+    confirm,
+    finite,
+    load_target,
+)
 from imagepipe.console import console, human_bytes, literal, progress, say, time_ago
 from imagepipe.errors import PipelineError
 from imagepipe.images import dashboard as dashboards
 from imagepipe.images import demo, samples
 from imagepipe.images.api_client import Record
 from imagepipe.images.pipeline import TEST_DATA_TAG, Pipeline, Upload, Uploader, collect
+from imagepipe.operations import erase as erasing
+from imagepipe.operations.resources import Resources
 from imagepipe.terragrunt.target import Cloud
 
 PANEL = "Images"
@@ -96,7 +107,7 @@ def list_images(
         source = record["source"]
         size = f"{source['width']} × {source['height']}" if source.get("width") else ""
         table.add_row(
-            record["image_id"], literal(source["key"]), _status(record), source.get("format") or "", size,
+            record["image_id"], literal(source.get("key", "")), _status(record), source.get("format") or "", size,
             str(len(record.get("variants") or {}) or ""), time_ago(datetime.fromisoformat(record["updated_at"])),
         )  # fmt: skip
     console.print(table)
@@ -134,19 +145,54 @@ def download(
 
 @app.command(rich_help_panel=PANEL)
 def remove(
-    image_ids: Annotated[list[str], typer.Argument(help="Ids of the images.")],
+    image_ids: Annotated[list[str] | None, typer.Argument(help="Ids of the images.")] = None,
     env: EnvironmentOption = "dev",
     cloud: CloudOption = Cloud.LOCAL,
+    erase: Annotated[
+        bool, typer.Option("--erase", help="Delete every old version of originals and variants, too. No way back.")
+    ] = False,
+    key: Annotated[
+        list[str] | None, typer.Option(help="With --erase: name of an uploaded file, as it is in the bucket.")
+    ] = None,
+    dry_run: DryRunOption = False,
     yes: YesOption = False,
 ) -> None:
-    """Remove images with all their variants, by a signed request to the API."""
+    """Remove images with all their variants, by a signed request to the API.
+
+    With --erase nothing is left in S3. The same command may be repeated, and goes on if it was stopped.
+
+    Exit code: 0 done, 1 an error, 130 stopped.
+    """
     target = load_target(env, cloud)
+    if not erase and (key or dry_run):
+        raise PipelineError("--key and --dry-run need --erase")
+    if not (image_ids or key):
+        raise PipelineError("name the images: ids, or with --erase also --key")
+    if erase:
+        _erase(Resources.of(target), image_ids or [], key or [], dry_run=dry_run, yes=yes)
+        return
+    image_ids = image_ids or []
     confirm(f"Remove {len(image_ids)} images from {target.description}?", yes)
     pipeline = Pipeline(target)
     with progress() as bar:
         for image_id in bar.track(image_ids, description="remove"):
             pipeline.api.remove(image_id)
     say(f"{len(image_ids)} images are being removed")
+
+
+def _erase(resources: Resources, image_ids: list[str], keys: list[str], *, dry_run: bool, yes: bool) -> None:
+    subjects = erasing.subjects(resources, image_ids, keys)
+    left = [erasing.remains(resources, subject) for subject in subjects]
+    letters = erasing.dead_letters(resources, subjects, remove=False)
+    originals, variants = sum(len(one.originals) for one in left), sum(len(one.variants) for one in left)
+    say(f"{len(subjects)} images: {originals} versions of originals, {variants} of variants, {letters} dead letters")
+    if dry_run:
+        return
+    confirm(f"Erase them from {resources.target.description} for good?", yes)
+    with progress() as bar:
+        deleted = sum(erasing.erase(resources, subject) for subject in bar.track(subjects, description="erase"))
+    erasing.dead_letters(resources, subjects, remove=True)
+    say(f"{deleted} versions erased; docs/operations.md says what backups and logs keep, and for how long")
 
 
 @app.command(rich_help_panel=PANEL)

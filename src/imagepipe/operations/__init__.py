@@ -5,5 +5,6 @@ failures ── redrive ── reprocess ── reconcile          one module pe
     │          │           │            └── orphans    variants of no record (sweep), and repairs
     │          │           └── selection, estimate
     └──────────┴── dead_letters, messages, pace        the queues
+erase                                                  what S3 and the queue keep of a removed image
 resources ── records                                   where an environment keeps everything, and its table
 """

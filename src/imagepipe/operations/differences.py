@@ -72,7 +72,8 @@ def make_finding(trouble: Trouble, bucket: str, record: Record | None, stored: S
         return Finding(trouble, stored.image_id, stored.key, stored.modified, message)
     # The processor ignores the event of the record, which it has handled. Only a newer event makes variants again.
     make = new_event if trouble is Trouble.MISSING_VARIANTS else replacement_event
-    return Finding(trouble, record["image_id"], record["source"]["key"], since(record), make(bucket, record, stored))
+    name = stored.key if stored else record["source"]["key"]
+    return Finding(trouble, record["image_id"], name, since(record), make(bucket, record, stored))
 
 
 def replacement_event(bucket: str, record: Record, stored: StoredObject | None) -> str:

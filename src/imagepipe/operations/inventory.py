@@ -50,7 +50,7 @@ class RecordedObject:
     """The object in the upload bucket as a record describes it."""
 
     image_id: str
-    key: str
+    key: str  # empty for a removed image, whose record keeps none
     version_id: str | None
     etag: str | None
     status: str
@@ -61,7 +61,7 @@ class RecordedObject:
         """Take the object out of a record."""
         source = record["source"]
         return cls(
-            record["image_id"], source["key"], source.get("version_id"), source.get("etag"), record["status"],
+            record["image_id"], source.get("key", ""), source.get("version_id"), source.get("etag"), record["status"],
             since(record),
         )  # fmt: skip
 

@@ -16,7 +16,7 @@ from imagepipe.operations.inventory import shown_keys
 from imagepipe.operations.pace import BATCH, Sender
 from imagepipe.operations.records import batches
 from imagepipe.operations.resources import Resources, server_time
-from imagepipe.operations.sweep import Orphan
+from imagepipe.operations.sweep import Orphan, Version
 
 #: Most versions that one DeleteObjects takes.
 DELETED_AT_A_TIME = 1000
@@ -43,9 +43,20 @@ def delete(resources: Resources, folder: str, settled: datetime) -> int:
         PipelineError: S3 refused to delete some of them.
     """
     orphans = find(resources, folder, settled)
-    for batch in batches((version for orphan in orphans for version in orphan.versions), DELETED_AT_A_TIME):
+    versions = (version for orphan in orphans for version in orphan.versions)
+    delete_versions(resources, resources.processed_bucket, versions)
+    return len(orphans)
+
+
+def delete_versions(resources: Resources, bucket: str, versions: Iterable[Version]) -> None:
+    """Delete versions of objects, by their ids.
+
+    Raises:
+        PipelineError: S3 refused to delete some of them.
+    """
+    for batch in batches(versions, DELETED_AT_A_TIME):
         answer = resources.s3.delete_objects(
-            Bucket=resources.processed_bucket,
+            Bucket=bucket,
             Delete={"Objects": [{"Key": version.key, "VersionId": version.id} for version in batch], "Quiet": True},
         )
         if errors := answer.get("Errors"):
@@ -53,7 +64,6 @@ def delete(resources: Resources, folder: str, settled: datetime) -> int:
                 f"S3 refused to delete {errors[0]['Key']} ({errors[0].get('Message')}): "
                 "remove the cause and run the same command again"
             )
-    return len(orphans)
 
 
 class Repair:

@@ -85,7 +85,7 @@ class Comparison:
     def _images(
         self, pairs: list[tuple[RecordedObject | None, StoredObject | None]], pool: ThreadPoolExecutor
     ) -> Iterator[Finding]:
-        names = [(either.image_id, either.key) for recorded, stored in pairs if (either := recorded or stored)]
+        names = [(either.image_id, either.key) for recorded, stored in pairs if (either := stored or recorded)]
         records = self._resources.records.get_many(image_id for image_id, _ in names)
         objects = pool.map(lambda name: self._resources.object(name[1]), names)
         for (image_id, _), stored in zip(names, objects, strict=True):

@@ -129,9 +129,12 @@ def test_event_is_as_its_schema_says(
         processor.give_up(environment.event(uploaded), 5, "TimeoutError")
     else:
         processor.handle(environment.event(uploaded))
+    before = None
     if kind == "DELETED":
+        before = environment.record("a.jpg")
         processor.handle(environment.event(environment.remove("a.jpg")))
-    event = json.loads(json.dumps(detail(None, environment.record("a.jpg"))))
+    event = json.loads(json.dumps(detail(before, environment.record("a.jpg"))))
+    assert event["key"] == "a.jpg"
     schema = json.loads((root / "modules/compute/image.v1.schema.json").read_text())
     Draft202012Validator.check_schema(schema)
     Draft202012Validator(strict(schema)).validate(event)

@@ -61,6 +61,15 @@ def test_repair_of_an_outdated_record_sends_the_event_of_the_stored_object() -> 
     assert event.sequencer > record()["sequencer"]
 
 
+def test_object_of_a_removed_image_is_named_by_the_bucket_as_the_record_keeps_no_key() -> None:
+    buried = {**record(status="DELETED"), "source": {"bucket": BUCKET}}
+    assert judge(RecordedObject.of(buried), stored_object(), SETTLED) is Trouble.OUTDATED_RECORD
+    finding = make_finding(Trouble.OUTDATED_RECORD, BUCKET, buried, stored_object())
+    assert finding.name == "a+b/ü.jpg"
+    assert finding.message
+    assert [event.key for event in events.parse(finding.message)] == ["a+b/ü.jpg"]
+
+
 def test_repair_of_a_record_without_object_sends_a_removal() -> None:
     (event,) = events.parse(_repair(Trouble.OBJECT_GONE, record(), None))
     assert not event.created

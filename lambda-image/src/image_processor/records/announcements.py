@@ -37,7 +37,7 @@ def detail(before: Record | None, after: Record) -> Detail | None:
         return None
     if before and _outcome(before) == _outcome(after):
         return None
-    source = after["source"]
+    source = {**_key(before), **after["source"]}
     fields = {
         "schema": SCHEMA,
         "id": _id(after),
@@ -47,7 +47,7 @@ def detail(before: Record | None, after: Record) -> Detail | None:
         "revision": after["revision"],
         "sequencer": after["sequencer"],
         "bucket": source["bucket"],
-        "key": source["key"],
+        "key": source.get("key"),
         "version_id": source.get("version_id"),
         "sha256": source.get("sha256"),
         "reason": after.get("reason"),
@@ -96,6 +96,12 @@ def _calls(entries: Iterable[dict[str, str]]) -> Iterator[list[dict[str, str]]]:
 def _size(entry: dict[str, str]) -> int:
     """Return the bytes of an entry as EventBridge counts them: source, detail type and detail in UTF-8."""
     return sum(len(entry[name].encode()) for name in ("Source", "DetailType", "Detail"))
+
+
+def _key(before: Record | None) -> Record:
+    """Return the key that a record had before: the record of a removed image keeps none."""
+    source = before["source"] if before and "source" in before else {}
+    return {"key": source["key"]} if "key" in source else {}
 
 
 def _outcome(record: Record) -> tuple[Any, ...]:

@@ -217,8 +217,12 @@ class Store:
         return self._settle(event, item, instead_of)
 
     def bury(self, event: ObjectEvent) -> Record | None:
-        """Write DELETED, so that late events have no effect; return like `publish`."""
-        item = {**_base(event), "revision": event.revision, "status": "DELETED", "source": _source(event)}
+        """Write DELETED, so that late events have no effect; return like `publish`.
+
+        The record keeps no key, which may name a person: its id finds it for whoever knows the key.
+        """
+        source = {name: value for name, value in _source(event).items() if name != "key"}
+        item = {**_base(event), "revision": event.revision, "status": "DELETED", "source": source}
         item["expires_at"] = _in(TOMBSTONE)
         del item["listing"]
         return self._settle(event, item, None)
