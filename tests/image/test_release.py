@@ -18,7 +18,7 @@ from moto import mock_aws
 from imagepipe import localcloud
 from imagepipe.container import REPOSITORY, base, sbom
 from imagepipe.container import registry as registries
-from imagepipe.container.layout import MANIFEST_TYPE, Layout
+from imagepipe.container.layout import Layout
 from imagepipe.container.registry import Registry
 from imagepipe.errors import PipelineError
 from imagepipe.live import environments
@@ -197,24 +197,6 @@ def test_environment_without_an_image_is_refused(clone: Clone) -> None:
     assert "shared runs no container image" in refused.stderr
 
 
-@pytest.mark.parametrize(
-    ("counts", "level", "refused"),
-    [
-        ({}, "INFORMATIONAL", None),
-        ({"MEDIUM": 5, "LOW": 2}, "HIGH", None),
-        ({"CRITICAL": 1, "HIGH": 2, "LOW": 9}, "HIGH", "1 CRITICAL, 2 HIGH"),
-        ({"HIGH": 2}, "HIGH", "2 HIGH"),
-        ({"LOW": 1}, "LOW", "1 LOW"),
-    ],
-)
-def test_findings_at_or_above_the_level_are_refused(counts: dict[str, int], level: str, refused: str | None) -> None:
-    if refused is None:
-        release.judge_findings(counts, level)
-        return
-    with pytest.raises(PipelineError, match=f"found {refused}; {level} and above are refused"):
-        release.judge_findings(counts, level)
-
-
 def test_image_on_a_stand_in_is_for_the_local_cloud_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the base's registry is out of reach for a moment, nobody notices what a release stands on."""
     dev, shared = environments.load("dev"), Target(environments.load("shared"), Cloud.AWS, {})
@@ -231,36 +213,6 @@ def test_ecr_is_logged_in_to_with_a_token_that_is_kept_nowhere() -> None:
         settings = Path(details.variables["DOCKER_CONFIG"]) / "config.json"
         assert list(json.loads(settings.read_text())["auths"]) == ["444444444444.dkr.ecr.eu-west-1.amazonaws.com"]
     assert not settings.exists()
-
-
-@pytest.mark.parametrize(
-    ("scanned", "level", "outcome"),
-    [(True, "CRITICAL", None), (True, "HIGH", "found 1 HIGH"), (False, "HIGH", "no scan of sha256:")],
-)
-@mock_aws
-def test_scan_of_the_registry_is_waited_for_and_judged(
-    monkeypatch: pytest.MonkeyPatch, scanned: bool, level: str, outcome: str | None
-) -> None:
-    for name, value in {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}.items():
-        monkeypatch.setenv(name, value)
-    policy = environments.ImageScan(refuse_from=level, timeout_seconds=1)  # type: ignore[arg-type]
-    monkeypatch.setattr(release.environments, "image_scan", lambda: policy)
-    monkeypatch.setattr(release, "_SCAN_PAUSE_SECONDS", 0.1)
-    shared = Target(environments.load("shared"), Cloud.AWS, {})
-    client = shared.client("ecr")
-    client.create_repository(repositoryName=REPOSITORY)
-    manifest = {"schemaVersion": 2, "mediaType": MANIFEST_TYPE, "config": {"digest": "sha256:0"}, "layers": []}
-    pushed = client.put_image(repositoryName=REPOSITORY, imageManifest=json.dumps(manifest), imageTag="release-1")
-    digest = pushed["image"]["imageId"]["imageDigest"]
-    if scanned:
-        client.start_image_scan(repositoryName=REPOSITORY, imageId={"imageDigest": digest})
-    said: list[str] = []
-    if outcome is None:
-        release._wait_for_scan(shared, digest, said.append)
-        assert said == ["scanned: nothing at or above CRITICAL"]
-    else:
-        with pytest.raises(PipelineError, match=outcome):
-            release._wait_for_scan(shared, digest, said.append)
 
 
 @mock_aws

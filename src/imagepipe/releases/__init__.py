@@ -16,6 +16,8 @@ running        what an environment runs, and whether it may be promoted
 proposal       a branch that changes a release file
 promotion      releases from one environment to the next
 publish_image  builds and pushes the image
+image_scan     findings of the registry's scan
+waivers        files of exceptions with a last day
 releases       versions of this repository
 github         GitHub's API
 workflows      the other steps of workflows

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from imagepipe.errors import PipelineError
 from imagepipe.live.environments import LIVE, ROOT
+from imagepipe.releases import waivers as waiver_files
 from imagepipe.terragrunt import drift
 
 WAIVERS = LIVE / "waivers.json"
@@ -69,16 +70,10 @@ def waivers() -> list[Waiver]:
     Raises:
         PipelineError: it is malformed, or waives a rule that does not exist.
     """
-    name = WAIVERS.relative_to(ROOT)
-    try:
-        waived = TypeAdapter(list[Waiver]).validate_python(json.loads(WAIVERS.read_text()))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise PipelineError(f"{name}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    except ValueError as error:
-        raise PipelineError(f"{name} is not JSON: {error}") from None
+    waived = waiver_files.read(WAIVERS, Waiver)
     for waiver in waived:
         if waiver.rule not in RULES or waiver.rule == "stateful-deletion":
+            name = WAIVERS.relative_to(ROOT)
             raise PipelineError(f"{name}: {waiver.rule} cannot be waived here; what can: {', '.join(sorted(RULES))}")
     return waived
 

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -17,15 +16,10 @@ from imagepipe.container.layout import Layout
 from imagepipe.container.registry import Registry, ecr
 from imagepipe.errors import PipelineError
 from imagepipe.files import write_atomically
-from imagepipe.live import environments
 from imagepipe.live.environments import ROOT, WORKTREE, Environment, Release
 from imagepipe.localcloud import image_registry
-from imagepipe.releases import snapshot
+from imagepipe.releases import image_scan, snapshot
 from imagepipe.terragrunt.target import Cloud, Target
-
-#: From the mildest to the worst, as ECR names them.
-SEVERITIES = ("INFORMATIONAL", "LOW", "MEDIUM", "HIGH", "CRITICAL")
-_SCAN_PAUSE_SECONDS = 3.0
 
 Say = Callable[[str], None]
 
@@ -63,7 +57,7 @@ def build_push(
         _push(registry, digest, say)
         bom = _attach_bom(registry, digest, say)
         _tell_local_cloud(shared, digest, host)
-        _wait_for_scan(shared, digest, say)
+        image_scan.wait(shared, digest, say)
         before = _running_digest(runs, say) if runs else _released_digest(environment)
         _compare(registry, before, digest, bom, image["source"]["commit"], say)
     # What the workflow image signs: the name that the digest has there, and the bill of materials.
@@ -129,55 +123,6 @@ def _tell_local_cloud(shared: Target, digest: str, host: str) -> None:
             raise PipelineError("the registry is not deployed: make apply ENV=shared YES=1") from None
         if error.response["Error"]["Code"] not in {"ImageAlreadyExistsException", "ImageTagAlreadyExistsException"}:
             raise
-
-
-def _wait_for_scan(shared: Target, digest: str, say: Say) -> None:
-    """Wait for the registry's scan, and refuse findings at or above the level that live/shared/env.hcl names.
-
-    Raises:
-        PipelineError: there are such findings, the scan failed, or it took too long.
-    """
-    policy = environments.image_scan()
-    if shared.cloud is Cloud.LOCAL:
-        say("the local cloud does not scan images: not checked")
-        return
-    client = shared.client("ecr")
-    deadline = time.monotonic() + policy.timeout_seconds
-    while True:
-        try:
-            answer = client.describe_image_scan_findings(repositoryName=REPOSITORY, imageId={"imageDigest": digest})
-            status = answer["imageScanStatus"]["status"]
-        except client.exceptions.ScanNotFoundException:
-            answer, status = {}, "PENDING"
-        if status in {"COMPLETE", "ACTIVE"}:
-            break
-        if status not in {"IN_PROGRESS", "PENDING"}:
-            raise PipelineError(
-                f"the scan of {digest} ended as {status}: {answer['imageScanStatus'].get('description')}"
-            )
-        if time.monotonic() > deadline:
-            raise PipelineError(f"no scan of {digest} after {policy.timeout_seconds} s: run it again, or look into ECR")
-        time.sleep(_SCAN_PAUSE_SECONDS)
-    judge_findings(answer.get("imageScanFindings", {}).get("findingSeverityCounts", {}), policy.refuse_from)
-    say("scanned: nothing at or above " + policy.refuse_from)
-
-
-def judge_findings(counts: dict[str, int], refuse_from: str) -> None:
-    """Refuse findings at or above a level.
-
-    Args:
-        counts: number of findings by severity.
-
-    Raises:
-        PipelineError: there are some; the message counts them.
-    """
-    refused = SEVERITIES[SEVERITIES.index(refuse_from) :]
-    if findings := {severity: counts[severity] for severity in refused[::-1] if counts.get(severity)}:
-        listed = ", ".join(f"{count} {severity}" for severity, count in findings.items())
-        raise PipelineError(
-            f"the scan found {listed}; {refuse_from} and above are refused (live/shared/env.hcl): update the base "
-            "(make base) or the packages (make requirements); ECR lists the findings"
-        )
 
 
 def _released_digest(environment: Environment) -> str | None:
