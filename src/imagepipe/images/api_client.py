@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -69,13 +70,15 @@ class ApiClient:
 
     def fetch(self, address: str) -> tuple[int, bytes]:
         """Return status and content of the answer to an address, as anybody gets them."""
-        answer = self._downloads.request("GET", address, retries=False)
+        with _silence_explained(address):
+            answer = self._downloads.request("GET", address, retries=False)
         return answer.status, answer.data
 
     def status_unsigned(self, method: str, path: str) -> int:
         """Return the status of the answer to a request that nobody signed."""
         headers = {"Host": urlsplit(self._url).netloc}
-        return self._http.request(method, path, headers=headers, redirect=False, retries=False).status
+        with _silence_explained(self._url):
+            return self._http.request(method, path, headers=headers, redirect=False, retries=False).status
 
     def remove(self, image_id: str) -> None:
         """Remove an image with all its variants."""
@@ -85,12 +88,19 @@ class ApiClient:
         request = AWSRequest(method=method, url=self._url + path, headers={"Host": urlsplit(self._url).netloc})
         SigV4Auth(self._credentials(), "execute-api", self._region).add_auth(request)
         headers = dict(request.headers.items())
-        try:
+        with _silence_explained(self._url):
             return self._http.request(method, path, headers=headers, redirect=False, retries=_RETRIES)
-        except urllib3.exceptions.HTTPError as error:
-            raise PipelineError(
-                f"{urlsplit(self._url).netloc} does not answer ({error}): check ENV, CLOUD and the network"
-            ) from None
+
+
+@contextmanager
+def _silence_explained(url: str) -> Iterator[None]:
+    """Turn the failure to get an answer into an error that says what to check."""
+    try:
+        yield
+    except urllib3.exceptions.HTTPError as error:
+        raise PipelineError(
+            f"{urlsplit(url).netloc} does not answer ({error}): check ENV, CLOUD and the network"
+        ) from None
 
 
 def _pool(url: str, ca_bundle: str | None) -> urllib3.HTTPSConnectionPool:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
+from image_processor.decoder.process import Level
 from imagepipe.images.api_client import Record
 from imagepipe.images.pipeline import Pipeline
 from imagepipe.operations.dead_letters import Drawer
@@ -18,9 +19,6 @@ from imagepipe.terragrunt.target import Target
 
 #: Message of the line that a processor writes with its first image, and its field (image_processor.handlers.queue).
 CONFINEMENT, LEVEL = "confinement of the decoder", "level_of_confinement"
-
-#: Levels at which a decoder that a file took over reaches nothing of the function.
-CONFINED = frozenset({"system calls", "descriptors"})
 
 #: Time to look back for that line. A function's process lives for some hours at most.
 LOOKED_BACK = timedelta(days=1)
@@ -47,8 +45,10 @@ def strangers(pipeline: Pipeline, record: Record) -> Iterator[Answer]:
         yield Answer("signed address", Verdict.FIX, facts, "look at the role of the api function, and at the clock")
     forged = re.sub(r"(?<=X-Amz-Signature=)[0-9a-f]", lambda digit: "1" if digit[0] == "0" else "0", address)
     yield _refused("forged address", pipeline.api.fetch(forged)[0], "look at the policy of the processed bucket")
+    remedy = "the routes must have authorization AWS_IAM: apply modules/api"
+    yield _refused("unsigned GET", pipeline.api.status_unsigned("GET", "/images"), remedy)
     status = pipeline.api.status_unsigned("DELETE", f"/images/{image_id}")
-    yield _refused("unsigned DELETE", status, "the route must have authorization AWS_IAM: apply modules/api")
+    yield _refused("unsigned DELETE", status, remedy)
     if pipeline.api.image(image_id) is None:
         yield Answer(
             "unsigned DELETE", Verdict.FIX, "the image is gone", "take the API off the net, then look at its log"
@@ -86,7 +86,7 @@ def _confinement(patient: Patient) -> Iterator[Answer]:
         return
     level = str(lines[-1].get(LEVEL))
     facts = f"{level}: {lines[-1].get('held', '')}"
-    if level in CONFINED:
+    if level in {Level.SYSTEM_CALLS, Level.DESCRIPTORS}:
         yield Answer("confinement", Verdict.OK, facts)
     else:
         remedy = "docs/container-image.md says what is open then; limits.require_confinement = true refuses all images"

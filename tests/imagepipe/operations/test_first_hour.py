@@ -8,6 +8,8 @@ from unittest.mock import Mock
 
 import pytest
 
+from image_processor.decoder.process import Level
+from image_processor.handlers import queue
 from imagepipe.live import environments
 from imagepipe.operations import first_hour
 from imagepipe.operations.doctor import Answer, Patient, Verdict
@@ -33,7 +35,7 @@ class Api:
         return self._forged, b""
 
     def status_unsigned(self, method: str, path: str) -> int:
-        assert (method, path) == ("DELETE", f"/images/{'a' * 32}")
+        assert (method, path) in {("DELETE", f"/images/{'a' * 32}"), ("GET", "/images")}
         return self._unsigned
 
     def image(self, _: str) -> dict[str, Any] | None:
@@ -55,6 +57,7 @@ def test_strangers_that_are_refused_are_in_order() -> None:
         (Api(forged=200), "forged address", "answered with 200, and must be refused"),
         (Api(unsigned=202), "unsigned DELETE", "answered with 202, and must be refused"),
         (Api(unsigned=500), "unsigned DELETE", "answered with 500, and must be refused"),
+        (Api(unsigned=200), "unsigned GET", "answered with 200, and must be refused"),
         (Api(there=False), "unsigned DELETE", "the image is gone"),
     ],
 )
@@ -98,6 +101,15 @@ def test_the_newest_line_says_how_the_decoder_is_confined(lines: list[Any], verd
     (answer,) = first_hour._confinement(patient(log(*lines)))
     assert answer.verdict is verdict
     assert bool(answer.remedy) == (verdict is not Verdict.OK)
+
+
+@pytest.mark.parametrize("level", Level)
+def test_the_line_that_the_processor_writes_is_understood(level: Level, capsys: pytest.CaptureFixture[str]) -> None:
+    queue._log_confinement.cache_clear()
+    queue._log_confinement(level, "files")
+    (answer,) = first_hour._confinement(patient(log(capsys.readouterr().out)))
+    assert answer.verdict is (Verdict.FIX if level is Level.LIMITS else Verdict.OK)
+    assert answer.facts == f"{level}: files"
 
 
 class Alarms:
