@@ -28,7 +28,7 @@ dependency "storage" {
       arn                        = "${local.mock_queues}:mock-output"
       max_receive_count          = 5
       url                        = "https://mock-output.invalid/queue"
-      visibility_timeout_seconds = try(local.context.env.storage.queue.visibility_timeout_seconds, 360)
+      visibility_timeout_seconds = 360
     }
 
     table = {
@@ -58,7 +58,14 @@ inputs = merge(local.context.env.compute, {
   image_uri      = local.context.image_uri
   name_prefix    = local.context.name_prefix
   region         = local.context.env.region
-  storage        = dependency.storage.outputs
+
+  # The queue as it will be, not as it is: what its times break is refused before anything is applied.
+  storage = merge(dependency.storage.outputs, {
+    queue = merge(dependency.storage.outputs.queue, {
+      for name, value in try(local.context.env.storage.queue, {}) : name => value
+      if contains(["max_receive_count", "visibility_timeout_seconds"], name)
+    })
+  })
 
   permissions_boundary_arn = dependency.ci_access.outputs.permissions_boundary_arn
 })

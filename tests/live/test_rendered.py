@@ -137,6 +137,15 @@ def test_placeholder_accounts_read_no_registry_that_is_somebodys(
     assert sorted(render(copy / "live/shared/registry")["inputs"]["reader_account_ids"]) == readers
 
 
+def test_functions_are_planned_with_the_queue_as_it_will_be(copy: Path) -> None:
+    """A queue that breaks the functions was applied first, and the functions were refused after it."""
+    file = copy / "live/dev/env.hcl"
+    file.write_text(file.read_text().replace("visibility_timeout_seconds = 360", "visibility_timeout_seconds = 43200"))
+    queue = render(copy / "live/dev/compute")["inputs"]["storage"]["queue"]
+    assert queue["visibility_timeout_seconds"] == 43200
+    assert queue["arn"].endswith("mock-output")
+
+
 def test_alarms_link_to_a_page_of_the_repository_that_deploys(units: dict[str, Any], root: Path) -> None:
     repository = json.loads((root / "live/github.json").read_text())["repository"]
     for environment in ENVIRONMENTS:
