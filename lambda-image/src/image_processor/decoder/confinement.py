@@ -38,7 +38,7 @@ def confine(memory_bytes: int, output_bytes: int) -> list[str]:
     """
     parent = os.getppid()
     libc = ctypes.CDLL(None, use_errno=True)
-    may_trace = _opens(lambda: os.open(f"/proc/{parent}/mem", os.O_RDONLY))
+    may_trace = _works(lambda: os.open(f"/proc/{parent}/mem", os.O_RDONLY))
     held = []
     for name, limit, value in (
         ("address space", resource.RLIMIT_AS, address_space() + memory_bytes),
@@ -63,10 +63,10 @@ def address_space() -> int:
 def _tried(libc: ctypes.CDLL, parent: int, may_trace: bool) -> list[str]:
     """Try what must not work; return the names of what does not."""
     held = []
-    if not _opens(lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16))):
-        if not _opens(lambda: os.open("/proc/self/status", os.O_RDONLY)):
+    if not _works(lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16))):
+        if not _works(lambda: os.open("/proc/self/status", os.O_RDONLY)):
             held.append("files")
-        if not _opens(lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM).detach()):
+        if not _works(lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM).detach()):
             held.append("network")
     # Both calls ask the same permission as /proc/<pid>/mem; a filter may refuse them apart. Untraced is ESRCH.
     libc.ptrace(_PTRACE_PEEKDATA, parent, None, None)
@@ -74,14 +74,17 @@ def _tried(libc: ctypes.CDLL, parent: int, may_trace: bool) -> list[str]:
     reads = libc.process_vm_readv(parent, None, 0, None, 0, 0) == 0
     if not (may_trace and (traces or reads)):
         held.append("memory of others")
-    if not _opens(lambda: os.kill(parent, 0)):
+    if not _works(lambda: os.kill(parent, 0)):
         held.append("signals")
     return held
 
 
-def _opens(attempt: Callable[[], object]) -> bool:
+def _works(attempt: Callable[[], int | None]) -> bool:
+    """Return whether an attempt works, and close the descriptor that it opens: a hostile file would find it."""
     try:
-        attempt()
+        descriptor = attempt()
     except (OSError, ValueError):
         return False
+    if descriptor is not None:
+        os.close(descriptor)
     return True
