@@ -688,8 +688,17 @@ def test_command_erases_by_id_and_by_key_after_a_look(
     assert len(remains(resources, photo)) == 7
     assert "need --erase" in run("--key", "anna.jpg")[1]
     assert "name the images" in run("--erase")[1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(images.erasing, "erase", _interrupt)
+        code, shown = run(photo.image_id, "--erase", "--yes")
+        assert (code, "stopped: 0 of 1 are erased" in shown) == (130, True)
     bury(0)
     assert "its record keeps no key: name the file with --key" in run(photo.image_id, "--erase")[1]
     code, shown = run("--erase", "--key", "anna.jpg", "--yes")
     assert (code, "8 versions erased" in shown) == (0, True)
     assert len(remains(resources, photo)) == 0
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from imagepipe.cli.operate import INTERRUPTED
 from imagepipe.cli.options import (
     CloudOption,
     DryRunOption,
@@ -189,8 +190,16 @@ def _erase(resources: Resources, image_ids: list[str], keys: list[str], *, dry_r
     if dry_run:
         return
     confirm(f"Erase them from {resources.target.description} for good?", yes)
+    done = deleted = 0
     with progress() as bar:
-        deleted = sum(erasing.erase(resources, subject) for subject in bar.track(subjects, description="erase"))
+        try:
+            for subject in bar.track(subjects, description="erase"):
+                deleted += erasing.erase(resources, subject)
+                done += 1
+        except KeyboardInterrupt:
+            bar.stop()
+            say(f"stopped: {done} of {len(subjects)} are erased, and the same command goes on with the others")
+            raise typer.Exit(INTERRUPTED) from None
     erasing.dead_letters(resources, subjects, remove=True)
     say(f"{deleted} versions erased; docs/operations.md says what backups and logs keep, and for how long")
 
