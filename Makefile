@@ -78,13 +78,13 @@ bootstrap: runtime ## Create the state bucket and the lock table
 affected: runtime ## List the units that a change affects [BASE=<ref>, JSON=1]
 	@$(imagepipe) affected $(call option,BASE,base) $(call flag,JSON,json)
 
-plan: runtime ## Show what an apply would change [UNITS=affected|<unit>,…, BUNDLE=<file> for apply, BASE=<ref>, LABELS]
-	@$(imagepipe) plan $(deploy) $(call option,UNITS,units) $(call option,BASE,base) $(call option,BUNDLE,bundle) $(call option,LABELS,labels)
+plan: runtime ## Show what an apply would change [UNITS=affected|<unit>,…, BUNDLE=<file> for apply, REVIEWED=<file>: must equal it, BASE=<ref>]
+	@$(imagepipe) plan $(deploy) $(call option,UNITS,units) $(call option,BASE,base) $(call option,BUNDLE,bundle) $(call option,REVIEWED,reviewed)
 
 drift: runtime ## Compare what is deployed with the configuration [JSON=1]
 	@$(imagepipe) drift $(deploy) $(call flag,JSON,json)
 
-apply: runtime ## Apply the configuration of an environment, or the plans of a bundle [BUNDLE=<file>, YES=1]
+apply: runtime ## Apply the configuration of an environment [BUNDLE=<file>: only what it says, YES=1]
 	@$(imagepipe) apply $(deploy) $(call option,BUNDLE,bundle) $(yes)
 
 smoke: runtime ## Test a deployed environment by an image [ALL=1: confinement, alarm and dead letter too; this calls people]

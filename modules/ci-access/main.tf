@@ -16,9 +16,10 @@ locals {
   ])
 
   roles = {
-    # Pull requests, and jobs on main that detect drift or promote.
+    # Jobs of the GitHub environment `plan`, whose settings say which branches have some: those of pull requests. And
+    # jobs on main that plan, detect drift or promote.
     plan = {
-      contexts = ["pull_request", "ref:refs/heads/main"]
+      contexts = ["environment:plan", "ref:refs/heads/main"]
       policies = [aws_iam_policy.ci["read"].arn]
     }
     # Jobs of the GitHub environment of this name only, whose settings say who must approve them.

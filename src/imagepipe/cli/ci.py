@@ -36,7 +36,7 @@ def list_environments(
 def bundles(
     commit: Annotated[str, typer.Option(envvar="GITHUB_SHA", help="The merge commit.")], chosen: EnvironmentsOption
 ) -> None:
-    """Download the bundles of a merged pull request to build/plans: all of them, or none if one is missing."""
+    """Download the bundles of a merged pull request to build/reviewed: all of them, or none if one is missing."""
     if names := _names(chosen):
         say(workflows.fetch_bundles(commit, names))
 

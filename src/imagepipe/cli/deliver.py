@@ -37,7 +37,6 @@ from imagepipe.releases import (
     releases,
     repository,
     rollout,
-    seal,
     snapshot,
     summary,
 )
@@ -92,17 +91,22 @@ def plan(
         str, typer.Option(help="Units to plan, separated by commas, or affected: those that differ from BASE.")
     ] = "",
     base: BaseOption = "",
-    file: Annotated[Path | None, typer.Option("--bundle", help="File to seal the plans in, for apply.")] = None,
-    labels: Annotated[str, typer.Option(envvar="LABELS", help="Labels of the pull request, separated by commas.")] = "",
+    file: Annotated[
+        Path | None, typer.Option("--bundle", help="File to write the changes to, for a review and for apply.")
+    ] = None,
+    reviewed: Annotated[
+        Path | None, typer.Option(help="Bundle that was reviewed: plan its units, and fail if they would change more.")
+    ] = None,
 ) -> None:
-    """Show what an apply would change, counted per unit. With --bundle, seal the plans for apply."""
+    """Show what an apply would change, counted per unit. With --bundle, write the changes down for apply."""
     for target in load_targets(env, cloud):
         say(f"planning {target.description}")
         _warn(target)
-        if file is None and not units:
+        if file is None and reviewed is None and not units:
             console.print(summary.table(target.environment.name, terragrunt.plan(target, print), {}))
         else:
-            _plan(target, _chosen(target, units, base), file, labels)
+            before = bundle.read(reviewed) if reviewed else None
+            _plan(target, _chosen(target, units, base), file, before)
 
 
 def _warn(target: Target) -> None:
@@ -110,32 +114,43 @@ def _warn(target: Target) -> None:
         say(warning)
 
 
-def _plan(target: Target, units: list[str], file: Path | None, labels: str) -> None:
-    """Plan units, show and write the summary, and seal the bundle unless the plan is refused.
+def _plan(target: Target, units: list[str], file: Path | None, reviewed: bundle.Bundle | None) -> None:
+    """Plan units, show and write the summary, and write the bundle unless the plan is refused.
+
+    Args:
+        reviewed: takes the place of `units`.
 
     Raises:
         PipelineError: the plan is refused; the summary is written all the same.
     """
-    secret = seal.key(target.cloud) if file else ""
-    plan, sealed = bundle.plan(snapshot.take(target), units, frozenset(filter(None, labels.split(","))), lambda _: None)
+    if reviewed:
+        rollout.check_sources(target, reviewed)
+        units = [*(unit.name for unit in reviewed.units), *reviewed.later]
+    plan, written = bundle.plan(snapshot.take(target), units, lambda _: None)
     console.print(summary.table(plan.environment, plan.plans, plan.later))
     for danger in summary.dangers(plan):
         say(danger.replace("**", "").replace("`", ""))
     if plan.canary:
         say(canary.words(target.environment, plan.canary))
     if file is None:
-        bundle.refuse(plan)
+        _refuse(plan, reviewed)
         return
     for suffix, content in ((".md", summary.markdown(plan)), (".json", summary.as_json(plan))):
         beside = file.with_name(file.name + suffix)
         beside.parent.mkdir(parents=True, exist_ok=True)
         beside.write_text(content)
     file.unlink(missing_ok=True)  # an older bundle must not be taken for the one that is refused
-    bundle.refuse(plan)
-    bundle.write(file, sealed, secret)
+    _refuse(plan, reviewed)
+    bundle.write(file, written)
     counts = summary.counts(plan.differences)
     words = ", ".join(f"{count} to {verb}" for verb, count in counts.items() if count) or "nothing to do"
-    say(f"{words}; {len(sealed.manifest.units)} units in {file}, the summary in {file}.md")
+    say(f"{words}; {len(written.units)} units in {file}, the summary in {file}.md")
+
+
+def _refuse(plan: summary.Planned, reviewed: bundle.Bundle | None) -> None:
+    if reviewed:
+        bundle.check(reviewed, plan)
+    bundle.refuse(plan)
 
 
 def _chosen(target: Target, units: str, base: str) -> list[str]:
@@ -154,12 +169,6 @@ def _chosen(target: Target, units: str, base: str) -> list[str]:
     if unknown := sorted({*wanted} - {*known}):
         raise PipelineError(f"{name} has no unit {unknown[0]}: UNITS is {_AFFECTED}, or some of {', '.join(known)}")
     return wanted
-
-
-@app.command(rich_help_panel=DEPLOYMENTS)
-def plan_key() -> None:
-    """Print a new key that seals bundles of plans. Store it as the repository secret PLAN_KEY."""
-    print(seal.new_key())
 
 
 @app.command(rich_help_panel=DEPLOYMENTS)
@@ -196,10 +205,12 @@ def drift(
 def apply(
     env: EnvironmentOption = "dev",
     cloud: CloudOption = Cloud.LOCAL,
-    file: Annotated[Path | None, typer.Option("--bundle", help="Apply exactly the plans in this file.")] = None,
+    file: Annotated[Path | None, typer.Option("--bundle", help="Apply only what this file says was reviewed.")] = None,
     yes: YesOption = False,
 ) -> None:
-    """Apply the configuration of an environment, or the plans of a bundle. Asks first where env.hcl says ask_first.
+    """Apply the configuration of an environment. Asks first where env.hcl says ask_first.
+
+    With --bundle it plans again, and applies that plan only if it changes what the bundle says, value by value.
 
     Exit code: 0 done, 1 an error, 3 the bundle is applied and more units can be planned now.
     """
@@ -215,10 +226,10 @@ def apply(
 
 def _apply(target: Target, file: Path) -> int:
     """Apply a bundle, and return the exit code: 0, or MORE."""
-    plans = bundle.read(file, seal.key(target.cloud))
-    result = rollout.apply(target, plans, lambda _: None, say)
+    reviewed = bundle.read(file)
+    result = rollout.apply(target, reviewed, lambda _: None, say)
     name = target.environment.name
-    say(f"{name}: {', '.join(result.applied) or 'nothing'} applied as planned at {plans.manifest.commit[:12]}")
+    say(f"{name}: {', '.join(result.applied) or 'nothing'} applied as planned at {reviewed.commit[:12]}")
     if result.waiting:
         say(f"{', '.join(result.waiting)} can be planned now: make plan ENV={name} BUNDLE=…, and apply that")
         return MORE
@@ -350,7 +361,8 @@ def _plan_of(name: str, cloud: Cloud, release: Release) -> str:
         file.write_text(release.model_dump_json())
         present = snapshot.take(load_target(name, cloud))
         with tempfile.TemporaryDirectory(prefix="plan-") as folder:
-            plan = bundle.look(present, present.environment.units, frozenset(), lambda _: None, Path(folder))
+            first = canary.first_step(present)
+            plan = bundle.look(present, first, present.environment.units, lambda _: None, Path(folder))
     finally:
         file.write_bytes(before)
     return summary.overview(plan)

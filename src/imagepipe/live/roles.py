@@ -36,9 +36,8 @@ def role_arn(environment: Environment, role: Role) -> str:
 
 
 def subject(environment: Environment, role: Role) -> str:
-    """Return the subject of the tokens that a role trusts."""
-    job = "pull_request" if role is Role.PLAN else f"environment:{environment.name}"
-    return f"repo:{repository()}:{job}"
+    """Return the subject of the tokens that a role trusts: those of jobs in an environment of GitHub."""
+    return f"repo:{repository()}:environment:{'plan' if role is Role.PLAN else environment.name}"
 
 
 def token(subject: str) -> str:

@@ -4,12 +4,13 @@ repository     git
 affected       units that a change reaches
 policies       rules that a plan must keep
 summary        plans as Markdown
-seal, bundle   saved plans in one sealed file, with a manifest of what they were made of
+evidence       changes of a plan, to be compared with those of another
+bundle         plans as they were reviewed, with what they were made of
 snapshot       an environment at one moment: states, record, aliases
 record         the last deployment, kept beside the state
 aliases        the version of each function that callers get
 canary         new versions that get a share of the calls first
-rollout        applies a bundle
+rollout        applies what was reviewed, or the files as they are
 smoke          sends an image through an environment
 release_files  live/<env>/release.json at any commit
 running        what an environment runs, and whether it may be promoted

@@ -1,14 +1,12 @@
-"""Saved plans of an environment in one sealed file, with a manifest of what they were made of.
+"""The plans of an environment as they were reviewed: evidence with which the plans of an apply are compared.
 
-A bundle holds plans that can be applied as they are. A plan with mock outputs, or with inputs that another plan of the
-bundle will change, is shown to the reader and left out: it gets a bundle of its own once the others are applied. A new
-environment comes up in such waves.
+A bundle holds what every plan would change and what it was made of, and nothing that could be executed: an apply plans
+again. A plan with mock outputs, or with inputs that another plan of the bundle will change, is shown to the reader and
+left out: it gets a bundle of its own once the others are applied. A new environment comes up in such waves.
 """
 
 import hashlib
-import io
 import json
-import tarfile
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,51 +16,37 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from imagepipe.container import source_tree
 from imagepipe.errors import PipelineError
+from imagepipe.files import write_atomically
 from imagepipe.live.environments import WORKTREE
-from imagepipe.releases import affected, aliases, canary, policies, repository, seal
+from imagepipe.releases import affected, aliases, canary, evidence, policies, repository
 from imagepipe.releases.aliases import Canary
+from imagepipe.releases.evidence import Change
 from imagepipe.releases.snapshot import Snapshot
 from imagepipe.releases.summary import Planned
 from imagepipe.terragrunt import drift, runner, state
 from imagepipe.terragrunt import units as terragrunt
 from imagepipe.terragrunt.runner import Listener
-from imagepipe.terragrunt.state import State
+from imagepipe.terragrunt.target import Target
 
 #: Every mock output in live/_units holds this word.
 MOCK = "mock-output"
-
-_MANIFEST = "manifest.json"
-
-
-class StateVersion(BaseModel):
-    """The version of the state that a plan was made against.
-
-    Fields: https://developer.hashicorp.com/terraform/internals/architecture#state
-    """
-
-    lineage: str
-    serial: int
 
 
 class PlannedUnit(BaseModel):
     """A unit of a bundle, with what its plan would do."""
 
+    model_config = ConfigDict(extra="forbid")
+
     name: str
-    #: Address and action of every resource that the plan touches.
-    changes: list[tuple[str, str]]
-    #: True if the plan changes a resource or an output.
-    needed: bool
-    sha256: str
-    #: None where the unit was never applied.
-    state: StateVersion | None
+    changes: list[Change]
 
 
-class Manifest(BaseModel):
-    """The sources, tools and states that a bundle's plans were made of. It is applied only if all are the same."""
+class Bundle(BaseModel):
+    """The sources and tools that plans were made of, and what they would change."""
 
     model_config = ConfigDict(extra="forbid")
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     environment: str
     account_id: str
     commit: str
@@ -70,6 +54,8 @@ class Manifest(BaseModel):
     versions: dict[str, str]
     #: Digest that `worktree` stood for; None where the release names an image.
     image: str | None
+    #: Of the digests of values.
+    salt: str
     #: In the order of applying.
     units: list[PlannedUnit]
     #: Units that are planned again once the others are applied, with the reason.
@@ -78,22 +64,14 @@ class Manifest(BaseModel):
     #: The share of the calls that new versions have once the units are applied; None: all calls.
     canary: Canary | None = None
 
-
-class Bundle(BaseModel):
-    """Saved plans with their manifest."""
-
-    manifest: Manifest
-    #: Content of <unit>.tfplan, by unit.
-    plans: dict[str, bytes]
-    #: Of the content before it is sealed.
-    sha256: str
+    @property
+    def sha256(self) -> str:
+        """Identity of the bundle."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
-def plan(snapshot: Snapshot, units: list[str], labels: frozenset[str], listener: Listener) -> tuple[Planned, Bundle]:
+def plan(snapshot: Snapshot, units: list[str], listener: Listener) -> tuple[Planned, Bundle]:
     """Plan units of an environment, and put those that can be applied as planned into a bundle.
-
-    Args:
-        labels: of the pull request.
 
     Raises:
         PipelineError: there are uncommitted changes, or Terragrunt failed.
@@ -102,18 +80,18 @@ def plan(snapshot: Snapshot, units: list[str], labels: frozenset[str], listener:
         raise PipelineError(f"{changes[0]} is not committed: a bundle is a plan of a commit, so commit first")
     environment = snapshot.environment
     with tempfile.TemporaryDirectory(prefix="bundle-") as folder:
-        planned = look(snapshot, units, labels, listener, Path(folder))
-        raw = {unit: (Path(folder) / f"{unit}.tfplan").read_bytes() for unit in planned.plans}
-    release = environment.release
-    manifest = Manifest(
+        planned = look(snapshot, canary.first_step(snapshot), units, listener, Path(folder))
+    release, salt = environment.release, evidence.new_salt()
+    return planned, Bundle(
         environment=environment.name,
         account_id=environment.account_id,
         commit=planned.commit,
         trees=repository.trees(),
         versions=runner.versions(),
         image=source_tree.recorded_digest() if release and release.image == WORKTREE else None,
+        salt=salt,
         units=[
-            _unit(unit, plan, raw[unit], snapshot.states.get(unit))
+            PlannedUnit(name=unit, changes=evidence.changes(plan, salt))
             for unit, plan in planned.plans.items()
             if unit not in planned.later
         ],
@@ -121,27 +99,29 @@ def plan(snapshot: Snapshot, units: list[str], labels: frozenset[str], listener:
         planned=datetime.now(UTC),
         canary=planned.canary if aliases.UNIT not in planned.later else None,
     )
-    return planned, _sealed(manifest, raw)
 
 
-def look(snapshot: Snapshot, units: list[str], labels: frozenset[str], listener: Listener, folder: Path) -> Planned:
+def look(snapshot: Snapshot, target: Target, units: list[str], listener: Listener, folder: Path) -> Planned:
     """Plan units of the checkout, uncommitted changes included, into a folder as <unit>.tfplan.
+
+    Args:
+        target: the snapshot's, with the versions that the plans hold.
 
     Raises:
         PipelineError: Terragrunt failed, or mock outputs are in a plan that has no reason to hold any.
     """
-    name, target = snapshot.environment.name, snapshot.target
+    environment, name = snapshot.environment, snapshot.environment.name
     ordered = [unit for unit in affected.in_order(affected.units()) if unit.environment == name and unit.short in units]
-    plans = terragrunt.plan(canary.first_step(snapshot), listener, [unit.short for unit in ordered], folder)
+    plans = terragrunt.plan(target, listener, [unit.short for unit in ordered], folder)
     waived = policies.waivers()
     violations = [
         violation
         for unit, plan in plans.items()
-        for violation in policies.judge(f"{name}/{unit}", plan, labels, waived)
+        for violation in policies.judge(f"{name}/{unit}", plan, waived, environment)
     ]
     later = _later({unit.short: sorted(unit.needs) for unit in ordered}, plans, snapshot.deployed_units)
     compute = plans.get(aliases.UNIT)
-    first = canary.canary_of(target.environment, compute or {})
+    first = canary.canary_of(environment, compute or {})
     orphans = tuple(state.orphans(target))
     left = tuple(aliases.unpublished(target, snapshot.aliases, compute)) if compute else ()
     return Planned(name, repository.commit("HEAD"), plans, violations, later, orphans, first, left)
@@ -174,43 +154,54 @@ def refuse(planned: Planned) -> None:
         )
 
 
-def write(file: Path, bundle: Bundle, secret: str) -> None:
-    """Seal a bundle into a file.
-
-    Args:
-        secret: the key, as `seal.key` returns it.
-    """
-    seal.write(file, _packed(bundle.manifest, bundle.plans), secret)
+def write(file: Path, bundle: Bundle) -> None:
+    """Write a bundle, which appears whole."""
+    write_atomically(file, bundle.model_dump_json(indent=2) + "\n")
 
 
-def read(file: Path, secret: str) -> Bundle:
-    """Open a bundle.
+def read(file: Path) -> Bundle:
+    """Read a bundle.
 
     Raises:
-        PipelineError: `seal.read` refuses the file, or another version of this command made the bundle.
+        PipelineError: there is no such file, or another version of this command made it.
     """
-    content = seal.read(file, secret)
     try:
-        with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-            members = {member.name: archive.extractfile(member).read() for member in archive}  # type: ignore[union-attr]
-        manifest = Manifest.model_validate_json(members.pop(_MANIFEST))
-    except (tarfile.TarError, KeyError, ValidationError) as error:
-        raise PipelineError(f"{file} is a bundle that this version cannot read: plan again ({error})") from None
-    plans = {name.removesuffix(".tfplan"): raw for name, raw in members.items()}
-    for unit in manifest.units:
-        if hashlib.sha256(plans.get(unit.name, b"")).hexdigest() != unit.sha256:
-            raise PipelineError(f"{file} does not hold the plan of {unit.name} that its manifest names: plan again")
-    return Bundle(manifest=manifest, plans=plans, sha256=hashlib.sha256(content).hexdigest())
+        return Bundle.model_validate_json(file.read_bytes())
+    except FileNotFoundError:
+        raise PipelineError(f"there is no bundle {file}: make plan ENV=… BUNDLE={file} makes one") from None
+    except OSError as error:
+        raise PipelineError(f"the bundle {file} cannot be read: {error.strerror}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        why = f"{where}: {first['msg']}" if where else first["msg"]
+        raise PipelineError(f"{file} is no bundle that this version can read ({why}): plan again") from None
 
 
-def changes(plan: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return address and action of every resource that a plan touches."""
-    return [(difference.address, difference.action) for difference in drift.differences("", plan)]
+def check(reviewed: Bundle, planned: Planned, *, rest: bool = False) -> None:
+    """Compare the plans of an environment with those that were reviewed.
 
+    Args:
+        planned: its units that are planned again later are left out.
+        rest: the plans are of what an apply of the bundle that died has left.
 
-def needed(plan: dict[str, Any]) -> bool:
-    """Tell whether applying a plan would change a resource or an output."""
-    return bool(changes(plan)) or drift.changes_outputs(plan)
+    Raises:
+        PipelineError: they differ; the message names the first change that does.
+    """
+    expected = {unit.name: unit.changes for unit in reviewed.units}
+    differences = [
+        (unit, sentence)
+        for unit, plan in planned.plans.items()
+        if unit not in planned.later
+        for sentence in evidence.compare(expected.get(unit, []), plan, reviewed.salt, rest=rest)
+    ]
+    if differences:
+        unit, sentence = differences[0]
+        more = f" ({len(differences) - 1} more)" if len(differences) > 1 else ""
+        raise PipelineError(
+            f"the plan of {reviewed.environment} is not the one that was reviewed at {reviewed.commit[:12]}: "
+            f"{unit}: {sentence}{more}; plan again, and let that plan be reviewed"
+        )
 
 
 def _later(needs: dict[str, list[str]], plans: dict[str, dict[str, Any]], deployed: set[str]) -> dict[str, str]:
@@ -232,31 +223,3 @@ def _later(needs: dict[str, list[str]], plans: dict[str, dict[str, Any]], deploy
                 f"{', '.join(dependencies)}; apply that first"
             )
     return later
-
-
-def _unit(name: str, plan: dict[str, Any], raw: bytes, state: State | None) -> PlannedUnit:
-    return PlannedUnit(
-        name=name,
-        changes=changes(plan),
-        needed=needed(plan),
-        sha256=hashlib.sha256(raw).hexdigest(),
-        state=None if state is None else StateVersion(lineage=state["lineage"], serial=state["serial"]),
-    )
-
-
-def _sealed(manifest: Manifest, raw: dict[str, bytes]) -> Bundle:
-    plans = {unit.name: raw[unit.name] for unit in manifest.units}
-    return Bundle(manifest=manifest, plans=plans, sha256=hashlib.sha256(_packed(manifest, plans)).hexdigest())
-
-
-def _packed(manifest: Manifest, plans: dict[str, bytes]) -> bytes:
-    """Return a tar archive; the same content gives the same bytes."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        members = {_MANIFEST: manifest.model_dump_json(indent=2).encode()}
-        members |= {f"{name}.tfplan": raw for name, raw in sorted(plans.items())}
-        for name, content in members.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()

@@ -105,9 +105,20 @@ def offer(name: str) -> Proposal | None:
 
 
 def changed_release(base: str) -> str | None:
-    """Return the first environment whose release file has changed since a ref, or None."""
+    """Return the environment whose release file has changed since a ref, or None.
+
+    Raises:
+        PipelineError: another file has changed as well.
+    """
     changed = repository.changed(repository.merge_base(base), "HEAD")
-    return next((name for name in environments.release_order() if release_files.path(name) in changed), None)
+    files = sorted(file for file in changed if re.fullmatch(r"live/[^/]+/release\.json", file))
+    if not files:
+        return None
+    if others := sorted(changed - {files[0]}):
+        raise PipelineError(
+            f"a release changes {files[0]} and nothing else; this one changes {others[0]} too: make two pull requests"
+        )
+    return files[0].split("/")[1]
 
 
 def witness(name: str) -> str:
@@ -124,20 +135,15 @@ def check(base: str, cloud: Cloud) -> list[str]:
     Raises:
         PipelineError: with the first reason against the release.
     """
-    changed = repository.changed(repository.merge_base(base), "HEAD")
-    files = sorted(file for file in changed if re.fullmatch(r"live/[^/]+/release\.json", file))
-    if not files:
+    name = changed_release(base)
+    if name is None:
         return []
-    if others := sorted(changed - {files[0]}):
-        raise PipelineError(
-            f"a release changes {files[0]} and nothing else; this one changes {others[0]} too: make two pull requests"
-        )
-    name = files[0].split("/")[1]
     environment = environments.load(name)
     release = release_at("HEAD", name)
     if release.image == WORKTREE:
         raise PipelineError(
-            f"{files[0]}: {WORKTREE} stands for what a checkout holds, and is no release: name an image by its digest"
+            f"{release_files.path(name)}: {WORKTREE} stands for what a checkout holds, and is no release: "
+            "name an image by its digest"
         )
     sentences = _check_origin(environment, release, cloud)
     _check_platform(environment, release)

@@ -1,4 +1,7 @@
-"""Applies a bundle exactly as it was planned, unit after unit in order, and records its progress."""
+"""Applies an environment, unit after unit in order, and records its progress.
+
+With a bundle it plans afresh, and applies that plan only if it is the one that was reviewed, change by change.
+"""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -9,8 +12,8 @@ from pathlib import Path
 from imagepipe.container import source_tree
 from imagepipe.errors import PipelineError
 from imagepipe.live.environments import ACCESS_UNIT, WORKTREE
-from imagepipe.releases import aliases, bundle, canary, record, repository, snapshot
-from imagepipe.releases.bundle import Bundle, Manifest, PlannedUnit, StateVersion
+from imagepipe.releases import aliases, bundle, canary, evidence, record, repository, snapshot
+from imagepipe.releases.bundle import Bundle
 from imagepipe.releases.canary import Refuted
 from imagepipe.releases.record import DeploymentRecord, Steps
 from imagepipe.releases.snapshot import Snapshot
@@ -31,42 +34,64 @@ class RolloutResult:
     waiting: list[str]
 
 
-def apply(target: Target, planned: Bundle, listener: Listener, say: Say) -> RolloutResult:
-    """Apply a bundle's plans one after another, then plan again to show that no change is left.
+def apply(target: Target, reviewed: Bundle, listener: Listener, say: Say) -> RolloutResult:
+    """Plan an environment, and apply that if it is what was reviewed; then plan again to show that no change is left.
 
     Between the two, new versions that got a share of the calls are watched, and get the rest.
 
-    The same bundle again, after an apply that died, goes on where that stopped. A unit that was left half-way is
-    planned again, and applied if that plan holds no change that the bundle does not hold.
+    The same bundle again, after an apply that died, goes on where that stopped: what is left may be less than was
+    reviewed, never more.
 
     Raises:
-        PipelineError: before anything is changed, if the checkout, the tools or the state are not those of the plan;
-            after it, if Terragrunt failed, something spoke against the new versions or a change is left.
+        PipelineError: before anything is changed, if the checkout or the tools are not those of the bundle, if the plan
+            is not the one that was reviewed or breaks a rule; after it, if Terragrunt failed, something spoke against
+            the new versions or a change is left.
     """
-    manifest = planned.manifest
-    check_sources(target, manifest)
+    check_sources(target, reviewed)
     before = snapshot.take(target)
-    again = before.record if before.record and before.record.plan == planned.sha256 else None
-    half = check_states(before, manifest, again)
-    _check_rights(target, manifest)
+    again = before.record if before.record and before.record.plan == reviewed.sha256 else None
+    _check_rights(target, reviewed)
     if again and _is_over(again, say):
         return RolloutResult([], [])
-    steps = Steps(target, again or record.begin(target, before.record, planned.sha256))
-    steps.begin()
     applied = []
-    with _failure_recorded(steps):
-        for unit in manifest.units:
-            if unit.name in steps.record.applied or not unit.needed:
-                continue
-            say(f"applying {target.environment.name}/{unit.name}")
-            _apply(before, unit, planned, listener, half=unit.name in half)
-            steps.done(unit.name, before.refresh().serial(unit.name))
-            applied.append(unit.name)
-        if manifest.canary:
+    with tempfile.TemporaryDirectory(prefix="apply-") as folder:
+        plans = _plan_as_reviewed(before, reviewed, again, listener, Path(folder))
+        steps = Steps(target, again or record.begin(target, before.record, reviewed.sha256))
+        steps.begin()
+        with _failure_recorded(steps):
+            for unit in (unit.name for unit in reviewed.units):
+                if unit in plans and evidence.touched(plans[unit]):
+                    say(f"applying {target.environment.name}/{unit}")
+                    terragrunt.apply_plan(target, unit, Path(folder) / f"{unit}.tfplan", listener)
+                    steps.done(unit, before.refresh().serial(unit))
+                    applied.append(unit)
             _finish_canary(before.refresh(), steps, listener)
-        waiting = _waiting(target, manifest, listener)
+            waiting = _waiting(target, reviewed, {*applied, *steps.record.applied}, listener)
     steps.end("applying" if waiting else "succeeded")
     return RolloutResult(applied, waiting)
+
+
+def _plan_as_reviewed(
+    before: Snapshot, reviewed: Bundle, again: DeploymentRecord | None, listener: Listener, folder: Path
+) -> dict[str, terragrunt.Plan]:
+    """Plan the units of a bundle into a folder as <unit>.tfplan, and return the plans by unit.
+
+    Args:
+        again: the record of an apply of the bundle that died; units that it has applied are left out.
+
+    Raises:
+        PipelineError: a plan is not the one that was reviewed, or breaks a rule.
+    """
+    done = again.applied if again else {}
+    units = [unit.name for unit in reviewed.units if unit.name not in done]
+    # Which versions are held was decided when the apply began: its own record says by now that the release is present.
+    target = canary.holding(before.target, reviewed.canary) if again else canary.first_step(before)
+    planned = bundle.look(before, target, units, listener, folder)
+    if again and aliases.publish(target, before.aliases, planned.plans.get(aliases.UNIT, {})):
+        planned = bundle.look(before, target, units, listener, folder)
+    bundle.check(reviewed, planned, rest=again is not None)
+    bundle.refuse(planned)
+    return planned.plans
 
 
 def _is_over(again: DeploymentRecord, say: Say) -> bool:
@@ -124,74 +149,45 @@ def _finish_canary(applied: Snapshot, steps: Steps, listener: Listener) -> None:
         steps.done(aliases.UNIT, applied.refresh().serial(aliases.UNIT))
 
 
-def check_sources(target: Target, manifest: Manifest) -> None:
+def check_sources(target: Target, reviewed: Bundle) -> None:
     """Check that the checkout and the tools are those that a bundle was planned with.
 
     Raises:
         PipelineError: with the first difference.
     """
-    environment, planned_at = target.environment, manifest.commit[:12]
-    if manifest.environment != environment.name:
+    environment, planned_at = target.environment, reviewed.commit[:12]
+    if reviewed.environment != environment.name:
         raise PipelineError(
-            f"the bundle is a plan of {manifest.environment}, not of {environment.name}: "
-            f"apply it with ENV={manifest.environment}"
+            f"the bundle is a plan of {reviewed.environment}, not of {environment.name}: "
+            f"apply it with ENV={reviewed.environment}"
         )
-    if manifest.account_id != environment.account_id:
+    if reviewed.account_id != environment.account_id:
         raise PipelineError(
-            f"the bundle is a plan for account {manifest.account_id}, not {environment.account_id}: plan again"
+            f"the bundle is a plan for account {reviewed.account_id}, not {environment.account_id}: plan again"
         )
     if changes := repository.uncommitted():
         raise PipelineError(f"{changes[0]} is not committed, so it is in no plan: commit it and plan again, or drop it")
     for path, tree in repository.trees().items():
-        if manifest.trees.get(path) != tree:
+        if reviewed.trees.get(path) != tree:
             raise PipelineError(
                 f"the bundle was planned at commit {planned_at}, and {path} is another one here: plan again"
             )
     for tool, version in runner.versions().items():
-        if manifest.versions.get(tool) != version:
+        if reviewed.versions.get(tool) != version:
             raise PipelineError(
-                f"the bundle was planned with {tool} {manifest.versions.get(tool)}, and here is {version}: plan again"
+                f"the bundle was planned with {tool} {reviewed.versions.get(tool)}, and here is {version}: plan again"
             )
     release = environment.release
-    if release and release.image == WORKTREE and manifest.image != source_tree.recorded_digest():
+    if release and release.image == WORKTREE and reviewed.image != source_tree.recorded_digest():
         raise PipelineError(
-            f"the bundle was planned with image {manifest.image}, "
+            f"the bundle was planned with image {reviewed.image}, "
             f"and here is {source_tree.recorded_digest()}: plan again"
         )
 
 
-def check_states(before: Snapshot, manifest: Manifest, again: DeploymentRecord | None) -> set[str]:
-    """Return units that an earlier apply of the same bundle left half-way.
-
-    Args:
-        again: the record of that earlier apply; None if there was none.
-
-    Raises:
-        PipelineError: a state has changed since it was planned, and not by that apply.
-    """
-    half = set()
-    for unit in manifest.units:
-        state = before.states.get(unit.name)
-        version = None if state is None else StateVersion(lineage=state["lineage"], serial=state["serial"])
-        if version == unit.state:
-            continue
-        if again and version and again.applied.get(unit.name) == version.serial:
-            continue
-        if again and unit.needed and unit.name not in again.applied:
-            half.add(unit.name)
-            continue
-        planned = f"serial {unit.state.serial}" if unit.state else "no state"
-        now = f"serial {version.serial}" if version else "none"
-        raise PipelineError(
-            f"{manifest.environment}/{unit.name} has changed since it was planned "
-            f"(its state had {planned}, now {now}): plan again"
-        )
-    return half
-
-
-def _check_rights(target: Target, manifest: Manifest) -> None:
+def _check_rights(target: Target, reviewed: Bundle) -> None:
     """Refuse a workflow that would have to change its own permissions, before anything is changed."""
-    if any(unit.name == ACCESS_UNIT and unit.needed for unit in manifest.units) and not target.administers:
+    if any(unit.name == ACCESS_UNIT and unit.changes for unit in reviewed.units) and not target.administers:
         name = target.environment.name
         raise PipelineError(
             f"{name}/{ACCESS_UNIT} says what workflows may do, so none may change it: an administrator applies "
@@ -199,55 +195,22 @@ def _check_rights(target: Target, manifest: Manifest) -> None:
         )
 
 
-def _apply(before: Snapshot, unit: PlannedUnit, planned: Bundle, listener: Listener, *, half: bool) -> None:
-    target = canary.holding(before.target, planned.manifest.canary)
-    with tempfile.TemporaryDirectory(prefix="bundle-") as folder:
-        file = Path(folder) / f"{unit.name}.tfplan"
-        if half:
-            _plan_rest(before, target, unit, listener, Path(folder))
-        else:
-            file.write_bytes(planned.plans[unit.name])
-        terragrunt.apply_plan(target, unit.name, file, listener)
-
-
-def _plan_rest(before: Snapshot, target: Target, unit: PlannedUnit, listener: Listener, folder: Path) -> None:
-    """Plan the rest of a unit that was left half-way into a folder.
-
-    Raises:
-        PipelineError: the plan holds a change that the bundle does not hold.
-    """
-    plan = terragrunt.plan(target, listener, [unit.name], folder)[unit.name]
-    if unit.name == aliases.UNIT and aliases.publish(target, before.aliases, plan):
-        plan = terragrunt.plan(target, listener, [unit.name], folder)[unit.name]
-    if new := sorted(set(bundle.changes(plan)) - _parts(unit.changes)):
-        raise PipelineError(
-            f"{target.environment.name}/{unit.name} was left half-way, and what is left is more than "
-            f"was planned: {new[0][1]} {new[0][0]}; plan again"
-        )
-
-
-def _parts(changes: list[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Return planned changes and their parts: a replacement that is half done is a creation."""
-    return {(address, action) for address, action in changes} | {
-        (address, part) for address, action in changes if action == "replace" for part in ("create", "destroy")
-    }
-
-
-def _waiting(target: Target, manifest: Manifest, listener: Listener) -> list[str]:
+def _waiting(target: Target, reviewed: Bundle, done: set[str], listener: Listener) -> list[str]:
     """Plan again, and return the units of `later` that have something to apply.
+
+    Args:
+        done: units that were applied.
 
     Raises:
         PipelineError: a unit whose plan was applied has a change left.
     """
-    done = [unit.name for unit in manifest.units if unit.needed or (manifest.canary and unit.name == aliases.UNIT)]
-    plans = terragrunt.plan(target, listener, sorted({*done, *manifest.later}))
-    left = {unit: plan for unit, plan in plans.items() if bundle.needed(plan)}
-    for unit in done:
+    plans = terragrunt.plan(target, listener, sorted({*done, *reviewed.later}))
+    left = {unit: touched for unit, plan in plans.items() if (touched := evidence.touched(plan))}
+    for unit in sorted(done):
         if unit in left:
-            first = bundle.changes(left[unit]) or [("its outputs", "change")]
-            name = target.environment.name
+            (address, action), name = left[unit][0], target.environment.name
             raise PipelineError(
-                f"{name}/{unit} is applied as planned, and a new plan would still {first[0][1]} {first[0][0]}: "
+                f"{name}/{unit} is applied as planned, and a new plan would still {action} {address}: "
                 f"something changes it behind Terraform's back (make drift ENV={name})"
             )
     return sorted(left)

@@ -19,10 +19,16 @@ from imagepipe.releases import affected, github, proposal, repository, summary
 #: Folders that jobs leave bundles, summaries and drift in, by environment: dev, dev.md.
 PLANS, DRIFT = ROOT / "build/plans", ROOT / "build/drift"
 
+#: Folder of the bundles that a merged pull request was reviewed with, by environment.
+REVIEWED = ROOT / "build/reviewed"
+
 _MAIN = "main"
 
 #: The workflow that plans pull requests, and the one that applies them.
 _PLANNING, _APPLYING = ".github/workflows/plan.yml", "apply.yml"
+
+#: Names of programs that others write, which a workflow installs before it plans.
+_INSTALLED = "requirements.txt"
 
 #: Conclusions of runs that were not carried out to their end.
 _NO_RESULT = {"action_required", "cancelled", "skipped", "stale", None}
@@ -51,16 +57,27 @@ def matrix(names: Iterable[str]) -> list[dict[str, Any]]:
 
 
 def names_to_plan(base: str) -> list[str]:
-    """Return environments with an affected unit since a ref. A removed unit counts, because its plan is refused."""
+    """Return environments with an affected unit since a ref. A removed unit counts, because its plan is refused.
+
+    Raises:
+        PipelineError: what a workflow installs has changed as well. It would run with the credentials of the plan.
+    """
     units = [reached.unit for reached in affected.since(base)] + affected.removed(base)
-    return [name for name in environments.names() if any(unit.startswith(f"{name}/") for unit in units)]
+    names = [name for name in environments.names() if any(unit.startswith(f"{name}/") for unit in units)]
+    if names and _INSTALLED in repository.changed(repository.merge_base(base)):
+        raise PipelineError(
+            f"{_INSTALLED} changes together with {', '.join(names)}: what it installs would run with the credentials "
+            "of their plans before anybody has reviewed it, so make two pull requests"
+        )
+    return names
 
 
 def fetch_bundles(commit: str, names: list[str]) -> str:
     """Fetch the bundles of the pull request that a commit of the main branch was merged by, all or none.
 
-    A bundle comes from a run of the workflow `plan` in this repository for the head that was merged, which reviewers
-    have read. `rollout.apply` checks that it fits the commit, the versions and the state.
+    A bundle comes from a run of the workflow `plan` in this repository for that pull request and the head that was
+    merged. Whoever may push a branch can forge one, also the title by which a run is chosen. So a bundle is evidence
+    only: what is applied is planned from the main branch, and refused if the two differ.
 
     Returns:
         Where the bundles come from, for people.
@@ -79,9 +96,9 @@ def fetch_bundles(commit: str, names: list[str]) -> str:
         if artifact not in kept:
             raise PipelineError(_refusal(f"#{number} at {head[:12]} has no plan of {name}, or none that is kept"))
         contents[name] = _only_member(github.raw(f"actions/artifacts/{kept[artifact]}/zip"), name)
-    PLANS.mkdir(parents=True, exist_ok=True)
+    REVIEWED.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
-        (PLANS / name).write_bytes(content)
+        (REVIEWED / name).write_bytes(content)
     return f"bundles of #{number} at {head[:12]}: {', '.join(names)}"
 
 
@@ -93,16 +110,22 @@ def _merged(commit: str) -> dict[str, Any]:
 
 
 def _last_plan(head: str, number: int) -> dict[str, Any]:
-    """Return the last run of the workflow `plan` for a head, which must have succeeded."""
+    """Return the last run of the workflow `plan` for a pull request and its head, which must have succeeded.
+
+    Several pull requests may have one head. The title of a run says which one it was for: what GitHub lists as the
+    pull requests of a run are those that are open now.
+    """
+    title = f"plan of #{number} onto {_MAIN}"
     runs = [
         run
         for run in github.every(f"actions/runs?event=pull_request&head_sha={head}", "workflow_runs")
         if run["path"].split("@")[0] == _PLANNING
+        and run["display_title"] == title
         and (run["head_repository"] or {}).get("full_name") == github.repository()  # null: a fork that is gone
         and run["conclusion"] not in _NO_RESULT
     ]
     if not runs:
-        raise PipelineError(_refusal(f"#{number} was merged at {head[:12]}, which has no plan"))
+        raise PipelineError(_refusal(f"#{number} was merged at {head[:12]}, which has no plan for {_MAIN}"))
     last = max(runs, key=lambda run: int(run["run_number"]))
     if last["conclusion"] != "success":
         raise PipelineError(_refusal(f"#{number} was merged although its plan failed ({last['html_url']})"))

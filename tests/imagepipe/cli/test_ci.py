@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+import github_events
 import stand_in_gh
 from clones import Clone
+from github_events import Pull
 from imagepipe.cli import ci
 from imagepipe.errors import PipelineError
 from imagepipe.releases import promotion, summary, workflows
@@ -59,6 +62,13 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
 def plans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "plans"
     monkeypatch.setattr(workflows, "PLANS", folder)
+    return folder
+
+
+@pytest.fixture
+def reviewed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "reviewed"
+    monkeypatch.setattr(workflows, "REVIEWED", folder)
     return folder
 
 
@@ -156,14 +166,21 @@ def archive(**files: bytes) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def run(number: int, **different: Any) -> dict[str, Any]:
+PLANNING = yaml.safe_load((workflows.ROOT / ".github/workflows/plan.yml").read_text())
+
+
+def run(number: int, pull: Pull = Pull(7), **different: Any) -> dict[str, Any]:
+    """A run of the workflow `plan` for a pull request, as GitHub lists it."""
     return {
+        "display_title": github_events.title(PLANNING, pull),
+        # GitHub lists pull requests that are open now: this one is merged.
+        "pull_requests": [],
         "id": number,
         "run_number": number,
         "path": ".github/workflows/plan.yml",
         "event": "pull_request",
-        "head_sha": HEAD,
-        "head_repository": {"full_name": "acme/pictures"},
+        "head_sha": pull.head,
+        "head_repository": {"full_name": pull.repository},
         "conclusion": "success",
         "html_url": f"https://github.com/acme/pictures/actions/runs/{number}",
         **different,
@@ -196,14 +213,14 @@ def merged(hub: Hub) -> Hub:
             "2": [artifact(20, "plan-dev")],
             "3": [artifact(30, "summary-dev"), artifact(31, "plan-dev"), artifact(32, "plan-prod")],
         },
-        zips={"20": archive(dev=b"older"), "31": archive(dev=b"sealed dev"), "32": archive(prod=b"sealed prod")},
+        zips={"20": archive(dev=b"older"), "31": archive(dev=b"of dev"), "32": archive(prod=b"of prod")},
     )
     return hub
 
 
-def test_the_bundles_of_the_merged_head_are_found(merged: Hub, plans: Path) -> None:
+def test_the_bundles_of_the_merged_head_are_found(merged: Hub, reviewed: Path) -> None:
     assert workflows.fetch_bundles(MERGE, ["dev", "prod"]) == "bundles of #7 at aaaaaaaaaaaa: dev, prod"
-    assert {file.name: file.read_bytes() for file in plans.iterdir()} == {"dev": b"sealed dev", "prod": b"sealed prod"}
+    assert {file.name: file.read_bytes() for file in reviewed.iterdir()} == {"dev": b"of dev", "prod": b"of prod"}
 
 
 @pytest.mark.parametrize(
@@ -217,16 +234,18 @@ def test_the_bundles_of_the_merged_head_are_found(merged: Hub, plans: Path) -> N
         {"conclusion": None},
         {"event": "push"},
         {"head_sha": "c" * 40},
+        {"display_title": "plan of #8 onto main"},
+        {"display_title": "plan of #7 onto evil"},
     ],
 )
-def test_no_other_run_is_taken_for_a_plan(merged: Hub, plans: Path, different: dict[str, Any]) -> None:
+def test_no_other_run_is_taken_for_a_plan(merged: Hub, reviewed: Path, different: dict[str, Any]) -> None:
     merged.set(
         runs=[*merged.state["runs"], run(4, **different)],
         artifacts=merged.state["artifacts"] | {"4": [artifact(40, "plan-dev")]},
         zips=merged.state["zips"] | {"40": archive(dev=b"another")},
     )
     workflows.fetch_bundles(MERGE, ["dev"])
-    assert (plans / "dev").read_bytes() == b"sealed dev"
+    assert (reviewed / "dev").read_bytes() == b"of dev"
 
 
 @pytest.mark.parametrize(
@@ -243,16 +262,30 @@ def test_no_other_run_is_taken_for_a_plan(merged: Hub, plans: Path, different: d
     ],
 )
 def test_a_merge_without_all_its_bundles_is_refused_and_none_is_left(
-    merged: Hub, plans: Path, state: dict[str, Any], reason: str
+    merged: Hub, reviewed: Path, state: dict[str, Any], reason: str
 ) -> None:
     merged.set(**state)
     with pytest.raises(PipelineError, match=reason) as refused:
         workflows.fetch_bundles(MERGE, ["dev", "prod"])
     assert str(refused.value).endswith("Run the workflow apply by hand: it plans what main holds and applies that")
-    assert not plans.exists()
+    assert not reviewed.exists()
 
 
-def test_an_artifact_that_holds_anything_else_is_refused(merged: Hub, plans: Path) -> None:
+def test_the_bundle_of_another_pull_request_with_the_same_head_is_not_taken(merged: Hub, reviewed: Path) -> None:
+    """Somebody opens the reviewed branch once more, onto a branch of his own whose code makes the plan: the latest run
+    of the head is his."""
+    evil = Pull(8, base="evil")
+    merged.set(
+        pulls=[pull(number=8, merged_at=None, merge_commit_sha=None, base={"ref": "evil"}), *merged.state["pulls"]],
+        runs=[*merged.state["runs"], run(9, evil)],
+        artifacts=merged.state["artifacts"] | {"9": [artifact(90, "plan-dev")]},
+        zips=merged.state["zips"] | {"90": archive(dev=b"of code that nobody has reviewed")},
+    )
+    workflows.fetch_bundles(MERGE, ["dev"])
+    assert (reviewed / "dev").read_bytes() == b"of dev"
+
+
+def test_an_artifact_that_holds_anything_else_is_refused(merged: Hub, reviewed: Path) -> None:
     merged.set(zips={"31": archive(dev=b"", prod=b"")})
     with pytest.raises(PipelineError, match="holds dev, prod, and not its bundle alone"):
         workflows.fetch_bundles(MERGE, ["dev"])

@@ -12,9 +12,12 @@ import yaml
 from typer.core import TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
 
+import github_events
+from github_events import DEPENDABOT, REPOSITORY, Pull
 from imagepipe import cli
 from imagepipe.live import environments
-from imagepipe.releases import policies, proposal, workflows
+from imagepipe.live.roles import Role, subject
+from imagepipe.releases import proposal, workflows
 
 ROOT = Path(__file__).resolve().parents[3]
 FILES = sorted((ROOT / ".github/workflows").glob("*.yml"))
@@ -135,7 +138,7 @@ def check(command: TyperCommand | TyperGroup, words: list[str], given: dict[str,
 def test_variables_that_commands_read_are_those_that_they_know() -> None:
     """A variable with a slip in its name would be no error anywhere: the command would take its default."""
     app = get_command(cli.app)
-    known = {*MAKE_VARIABLES, "GH_TOKEN", "PLAN_KEY", "LABELS"} | {str(envvar) for envvar in envvars(app)}
+    known = {*MAKE_VARIABLES, "GH_TOKEN"} | {str(envvar) for envvar in envvars(app)}
     for name, _, job in jobs():
         read = {word for step in job.get("steps", []) for word in re.findall(r"\$(\w+)", step.get("run", ""))}
         for step in [job, *job.get("steps", [])]:
@@ -162,7 +165,8 @@ def test_every_make_target_sets_up_what_it_needs_before_a_command_is_called_dire
 
 
 def test_files_that_jobs_hand_on_lie_where_the_program_leaves_them() -> None:
-    folders = {str(folder.relative_to(ROOT)) for folder in (workflows.PLANS, workflows.DRIFT, proposal.RESULT)}
+    folders = {workflows.PLANS, workflows.REVIEWED, workflows.DRIFT, proposal.RESULT}
+    folders = {str(folder.relative_to(ROOT)) for folder in folders}
     folders.add("build/fuzz")  # of benchmarks/fuzz
     uploaded, fetched = set(), set()
     for name, _, step in steps():
@@ -199,15 +203,81 @@ def test_who_holds_credentials_of_aws_writes_nothing_on_github() -> None:
 
 def test_no_long_lived_key_is_used() -> None:
     for file in FILES:
-        assert set(re.findall(r"secrets\.(\w+)", file.read_text())) <= {"PLAN_KEY"}, file.name
-        assert "secrets: inherit" not in file.read_text()
+        assert not re.findall(r"\bsecrets\b", file.read_text()), file.name
 
 
-def test_pull_requests_of_forks_get_no_credentials() -> None:
-    """GitHub gives them none; a job that would fail for that is not started."""
+#: What the jobs of a pull request that reaches an environment and changes a release put out.
+OUTPUTS = {"choose": {"environments": '[{"name":"prod"}]'}, "witness": {"environments": '[{"name":"staging"}]'}}
+
+#: Jobs that are started for a pull request of a member with a credential, whoever reviews it afterwards.
+CREDENTIALS = {"plan/plan", "promote-check/ask"}
+
+
+def with_credentials(pull: Pull) -> dict[str, str]:
+    """The subjects of the tokens that jobs get for a pull request, by job."""
+    return {
+        f"{file.stem}/{name}": str(granted.subject)
+        for file in FILES
+        for action in ("opened", "edited")
+        for name, granted in github_events.started(load(file), pull, OUTPUTS, action).items()
+        if granted.subject
+    }
+
+
+@pytest.mark.parametrize(
+    ("pull", "jobs_with_credentials"),
+    [
+        (Pull(10), CREDENTIALS),
+        (Pull(11, base="evil"), set()),
+        (Pull(12, repository="mallory/pictures"), set()),
+        (Pull(13, author=DEPENDABOT), set()),
+    ],
+    ids=["member", "onto another branch", "fork", "dependabot"],
+)
+def test_who_gets_credentials_before_a_review(pull: Pull, jobs_with_credentials: set[str]) -> None:
+    """A pull request onto any branch got the plan role and the key of plans, and so did Dependabot's."""
+    assert with_credentials(pull).keys() == jobs_with_credentials
+
+
+def test_the_plan_role_trusts_the_environment_plan_and_no_other_job_of_a_pull_request() -> None:
+    for environment in environments.load_all():
+        wanted = subject(environment, Role.PLAN).split(":", 2)[2]
+        for given in with_credentials(Pull(10)).values():
+            assert given.split(":", 2)[2] == wanted == "environment:plan"
+
+
+def test_what_a_pull_request_installs_is_installed_where_there_is_nothing_to_take() -> None:
+    """Jobs with credentials start after one without has found that nothing to install is changed."""
+    workflow = {name: item for name, _, item in jobs()}
+    for name in CREDENTIALS:
+        file = name.split("/")[0]
+        before = workflow[f"{file}/{workflow[name]['needs']}"]
+        assert "id-token" not in before["permissions"]
+        assert any("imagepipe ci" in step.get("run", "") for step in before["steps"])
+
+
+def test_a_required_check_answers_whatever_has_happened() -> None:
+    """GitHub takes a required check that is skipped for one that has passed."""
+    for check in ("plan/planned", "promote-check/promote-check"):
+        file, name = check.split("/")
+        for pull in (Pull(10), Pull(12, repository="mallory/pictures"), Pull(13, author=DEPENDABOT)):
+            for action in load(ROOT / f".github/workflows/{file}.yml")[True]["pull_request"]["types"]:
+                started = github_events.started(load(ROOT / f".github/workflows/{file}.yml"), pull, OUTPUTS, action)
+                assert name in started, (check, action)
+
+
+def test_the_title_of_a_plan_says_whose_it_is() -> None:
+    """The title is what apply chooses a run by: several pull requests may have one head."""
     workflow = load(ROOT / ".github/workflows/plan.yml")
-    for name in ("plan", "comment"):
-        assert "head.repo.full_name == github.repository" in workflow["jobs"][name]["if"]
+    assert github_events.title(workflow, Pull(10)) == "plan of #10 onto main"
+    assert github_events.title(workflow, Pull(11, base="evil")) == "plan of #11 onto evil"
+
+
+def test_nobody_outside_writes_a_comment_and_no_workflow_runs_for_a_stranger() -> None:
+    for pull in (Pull(12, repository="mallory/pictures"), Pull(11, base="evil")):
+        for file in FILES:
+            for granted in github_events.started(load(file), pull, OUTPUTS, "opened").values():
+                assert not granted.writes
     for file in FILES:
         assert "pull_request_target" not in file.read_text()
         assert "workflow_run" not in file.read_text()
@@ -302,10 +372,10 @@ def test_settings_name_every_check_secret_and_environment_that_workflows_use() -
     names = {job.get("name") for _, workflow, job in jobs() if "pull_request" in workflow[True]}
     assert required
     assert {*required} <= names
-    for secret in {name for file in FILES for name in re.findall(r"(?:secrets|vars)\.(\w+)", file.read_text())}:
-        assert f"`{secret}`" in text
-    assert f"label `{policies.DESTROY_LABEL}`" in text
+    for name in {str(item["environment"]) for _, _, item in jobs() if "environment" in item}:
+        assert f"`{name}`" in text or "matrix" in name or name in environments.names()
     assert "live/*/env.hcl" in text
+    assert "refs/pull/*/merge" in text
 
 
 def test_waivers_of_the_linters_have_reasons() -> None:
