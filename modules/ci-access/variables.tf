@@ -25,6 +25,11 @@ variable "environment" {
     condition     = can(regex("^[a-z][a-z0-9-]{1,30}$", var.environment))
     error_message = "environment must be 2 to 31 lower-case letters, digits and hyphens, not '${var.environment}'."
   }
+
+  validation {
+    condition     = var.environment != "plan"
+    error_message = "environment must not be 'plan': jobs of pull requests run in the GitHub environment of that name."
+  }
 }
 
 variable "github" {

@@ -58,7 +58,7 @@ def allowed(access: Resources, *names: str) -> Iterator[tuple[str, dict[str, Any
 
 
 @pytest.mark.parametrize(
-    ("role", "jobs"), [("plan", ["pull_request", "ref:refs/heads/main"]), ("apply", ["environment:prod"])]
+    ("role", "jobs"), [("plan", ["environment:plan", "ref:refs/heads/main"]), ("apply", ["environment:prod"])]
 )
 def test_a_role_trusts_named_jobs_of_one_repository_in_both_forms(
     access: Resources, role: str, jobs: list[str]

@@ -121,3 +121,14 @@ run "state_prefix_with_a_pattern" {
 
   expect_failures = [var.state]
 }
+
+# must not be 'plan'
+run "environment_of_pull_requests" {
+  command = plan
+
+  variables {
+    environment = "plan"
+  }
+
+  expect_failures = [var.environment]
+}

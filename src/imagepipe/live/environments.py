@@ -20,6 +20,9 @@ LIVE = ROOT / "live"
 #: The environment with the registry that all others pull their image from: applied first, destroyed last.
 SHARED = "shared"
 
+#: The environment of GitHub whose jobs may take the plan roles. No environment of ours may have its name.
+PLAN = "plan"
+
 #: In a release: the image or the modules of this checkout.
 WORKTREE = "worktree"
 
@@ -239,6 +242,8 @@ def names() -> list[str]:
         PipelineError: an env.hcl is malformed, has no order, or has the same order as another one.
     """
     folders = sorted(file.parent.name for file in LIVE.glob("*/env.hcl"))
+    if PLAN in folders:
+        raise PipelineError(f"live/{PLAN}: choose another name, in GitHub that of the jobs which plan pull requests")
     places: dict[int, str] = {}
     for name in folders:
         if name == SHARED:

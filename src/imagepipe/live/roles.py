@@ -13,7 +13,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from imagepipe.errors import PipelineError
-from imagepipe.live.environments import LIVE, Environment
+from imagepipe.live.environments import LIVE, PLAN, Environment
 
 ISSUER = "https://token.actions.githubusercontent.com"
 
@@ -37,7 +37,7 @@ def role_arn(environment: Environment, role: Role) -> str:
 
 def subject(environment: Environment, role: Role) -> str:
     """Return the subject of the tokens that a role trusts: those of jobs in an environment of GitHub."""
-    return f"repo:{repository()}:environment:{'plan' if role is Role.PLAN else environment.name}"
+    return f"repo:{repository()}:environment:{PLAN if role is Role.PLAN else environment.name}"
 
 
 def token(subject: str) -> str:

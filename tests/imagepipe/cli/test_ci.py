@@ -166,10 +166,11 @@ def archive(**files: bytes) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
+MERGED = Pull(7)
 PLANNING = yaml.safe_load((workflows.ROOT / ".github/workflows/plan.yml").read_text())
 
 
-def run(number: int, pull: Pull = Pull(7), **different: Any) -> dict[str, Any]:
+def run(number: int, pull: Pull = MERGED, **different: Any) -> dict[str, Any]:
     """A run of the workflow `plan` for a pull request, as GitHub lists it."""
     return {
         "display_title": github_events.title(PLANNING, pull),

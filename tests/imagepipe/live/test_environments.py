@@ -119,6 +119,15 @@ def add(live: Path, name: str, order: str) -> None:
     (live / name / "env.hcl").write_text(ENV.replace('"dev"', f'"{name}"').replace("  order = 10\n", order))
 
 
+def test_no_environment_has_the_name_of_that_in_which_pull_requests_are_planned(dev: Path) -> None:
+    """Its apply role would trust jobs of pull requests."""
+    other = dev.with_name("plan")
+    other.mkdir()
+    (other / "env.hcl").write_text(ENV.replace('"dev"', '"plan"').replace("10", "20"))
+    with pytest.raises(PipelineError, match="live/plan: choose another name"):
+        environments.names()
+
+
 def test_order_is_the_one_of_a_release(root: Path) -> None:
     assert environments.names() == ["shared", "dev", "staging", "prod"]
     assert environments.release_order() == ["dev", "staging", "prod"]

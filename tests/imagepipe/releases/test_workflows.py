@@ -13,7 +13,7 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
 
 import github_events
-from github_events import DEPENDABOT, REPOSITORY, Pull
+from github_events import DEPENDABOT, Pull
 from imagepipe import cli
 from imagepipe.live import environments
 from imagepipe.live.roles import Role, subject
