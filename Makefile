@@ -102,7 +102,7 @@ promote: runtime ## Create a branch that releases what runs in one environment t
 	@$(imagepipe) promote --cloud $(CLOUD) $(call option,FROM,from) $(call option,TO,to)
 
 promote-check: runtime ## Check a pull request that changes a release file [BASE=<ref>]
-	@$(imagepipe) promote-check --cloud $(CLOUD) $(call option,BASE,base)
+	@$(imagepipe) promote-check --cloud $(CLOUD) $(call option,BASE,base) $(call option,RAN,ran)
 
 rollback: runtime ## Create a branch that takes an environment back to an earlier release [ENV=prod TO=<ref>|previous]
 	@$(imagepipe) rollback $(deploy) $(call option,TO,to)

@@ -34,7 +34,7 @@ def test_an_apply_without_a_saved_plan_passes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("show", "reason"),
     [
-        ("echo '{\"url\": \"https://mock-output.invalid\"}'", "made with mock outputs"),
+        ('echo \'{"url": "https://mock-output.invalid"}\'', "made with mock outputs"),
         # The word comes early in much output: whoever stops reading there ends the writer by a signal.
         ("echo mock-output; for i in {1..20000}; do echo many lines of a plan; done", "made with mock outputs"),
         ("exit 1", "cannot be read"),

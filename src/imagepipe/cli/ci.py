@@ -5,10 +5,12 @@ from typing import Annotated
 
 import typer
 
+from imagepipe.cli.options import CloudOption
 from imagepipe.console import say
 from imagepipe.errors import PipelineError
 from imagepipe.live import environments
 from imagepipe.releases import promotion, repository, workflows
+from imagepipe.terragrunt.target import Cloud
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 
@@ -71,11 +73,25 @@ def go_on(
 
 @app.command()
 def witness(base: Annotated[str, typer.Option(envvar="BASE", help="Base commit of the pull request.")]) -> None:
-    """Print the environment whose account verifies a changed release file, as a line for $GITHUB_OUTPUT."""
+    """Print the environments whose accounts verify a changed release file, as lines for $GITHUB_OUTPUT.
+
+    `environments` holds the one before. `again` holds the release's own, if it may have run the release before.
+    """
     name = promotion.changed_release(base or repository.main_branch())
     witnesses = workflows.matrix([promotion.witness(name)]) if name else []
+    again = workflows.matrix([name]) if name and promotion.is_named_before(name) else []
     say(f"{witnesses[0]['name']} verifies the release" if witnesses else "no release file is changed")
     print(workflows.for_output("environments", witnesses))
+    print(workflows.for_output("again", again))
+
+
+@app.command()
+def ran(
+    name: Annotated[str, typer.Option("--env", envvar="ENV", help="Name of the environment.")],
+    cloud: CloudOption = Cloud.LOCAL,
+) -> None:
+    """Print the releases that an environment ran to a good end, newest last, as JSON for promote-check."""
+    print(json.dumps(promotion.ran_to_a_good_end(name, cloud)))
 
 
 @app.command()

@@ -317,9 +317,17 @@ def promote(
 
 
 @app.command(rich_help_panel=RELEASES)
-def promote_check(base: BaseOption = "", cloud: CloudOption = Cloud.LOCAL) -> None:
+def promote_check(
+    base: BaseOption = "",
+    cloud: CloudOption = Cloud.LOCAL,
+    ran: Annotated[
+        Path | None,
+        typer.Option(help="Output of `imagepipe ci ran`, where the credentials are of another environment."),
+    ] = None,
+) -> None:
     """Check a change of a release file: it changes nothing else, and the environment before runs that release."""
-    statements = promotion.check(base or repository.main_branch(), cloud)
+    known = json.loads(ran.read_text()) if ran and ran.exists() else None
+    statements = promotion.check(base or repository.main_branch(), cloud, known)
     for statement in statements:
         say(statement.replace("`", ""))
     say("the release may be merged" if statements else "no release file is changed: nothing to check")
@@ -338,7 +346,7 @@ def rollback(
     name = env or order[-1]
     if name not in order:
         raise PipelineError(f"no release goes through {name!r}: ENV is one of {', '.join(order)}")
-    _show(promotion.rollback(name, to, partial(_plan_of, name, cloud)))
+    _show(promotion.rollback(name, to, promotion.ran_to_a_good_end(name, cloud), partial(_plan_of, name, cloud)))
 
 
 def _show(result: proposal.Proposal) -> None:

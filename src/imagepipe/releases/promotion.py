@@ -14,8 +14,9 @@ from pydantic import BaseModel
 from imagepipe.errors import PipelineError
 from imagepipe.live import environments
 from imagepipe.live.environments import WORKTREE, Environment, Release
-from imagepipe.releases import proposal, release_files, repository, running, snapshot
+from imagepipe.releases import proposal, record, release_files, repository, running, snapshot
 from imagepipe.releases.proposal import Proposal
+from imagepipe.releases.record import KNOWN
 from imagepipe.releases.release_files import earlier_releases, release_at, short
 from imagepipe.releases.snapshot import Snapshot
 from imagepipe.terragrunt.required_image import require_in_registry
@@ -47,33 +48,39 @@ def promote(source: Snapshot, to: str, plan: Callable[[Release], str]) -> Propos
     return proposal.propose(f"promote/{to}", to, release, f"Promote {short(release)} from {name} to {to}", body)
 
 
-def rollback(name: str, to: str, plan: Callable[[Release], str]) -> Proposal:
-    """Make the branch rollback/<env>, which releases to an environment what it ran earlier.
+def rollback(name: str, to: str, ran: list[str], plan: Callable[[Release], str]) -> Proposal:
+    """Make the branch rollback/<env>, which releases to an environment what it ran earlier to a good end.
+
+    A release that was refuted is named by the history of the main branch as well; only the deployment record knows.
 
     Args:
         to: a ref at which the release file names the release, or `previous`.
+        ran: releases that came to a good end, newest last, as the environment's deployment record names them.
         plan: returns what a release would change, in Markdown.
 
     Raises:
         PipelineError: there was no such release; the message names those that there were.
     """
     before = release_at(repository.main_branch(), name)
-    earlier = earlier_releases(name, before)
+    earlier = [(commit, release) for commit, release in earlier_releases(name, before) if _name(release) in ran]
     if to == "previous":
-        chosen = earlier[0][1] if earlier else None
+        chosen = max((release for _, release in earlier), key=lambda release: ran.index(_name(release)), default=None)
     else:
         at_ref = release_at(repository.commit(to), name)
         chosen = at_ref if any(release == at_ref for _, release in earlier) else None
     if chosen is None:
         known = ", ".join(f"{commit[:12]} ({short(release)})" for commit, release in earlier[:5]) or "there was none"
-        raise PipelineError(f"{name} ran no other release at {to}; earlier releases of {name}: {known}")
+        raise PipelineError(
+            f"{name} ran no other release to a good end at {to}; earlier releases of {name} that did, among its last "
+            f"{KNOWN}: {known}"
+        )
     commit = next(commit for commit, release in earlier if release == chosen)
     commit_in_words = repository.git("show", "--no-patch", "--format=`%h` of %cs, %s", commit)
     body = proposal.body(
         f"Takes `{name}` back to what it ran before.",
         before,
         chosen,
-        [f"`{name}` ran this release before: {commit_in_words}"],
+        [f"`{name}` ran this release to a good end before: {commit_in_words}"],
         plan(chosen),
     )
     return proposal.propose(f"rollback/{name}", name, chosen, f"Roll {name} back to {short(chosen)}", body)
@@ -126,8 +133,27 @@ def witness(name: str) -> str:
     return environments.environment_before(name) or name
 
 
-def check(base: str, cloud: Cloud) -> list[str]:
+def is_named_before(name: str) -> bool:
+    """Tell whether the checkout's release was on the main branch before: then its own environment is asked first."""
+    release = release_at("HEAD", name)
+    return witness(name) != name and any(earlier == release for _, earlier in release_files.history(name))
+
+
+def ran_to_a_good_end(name: str, cloud: Cloud) -> list[str]:
+    """Return the releases that an environment ran to a good end, newest last.
+
+    Raises:
+        PipelineError: its deployment record cannot be read.
+    """
+    deployment = record.read(target(environments.load(name), cloud))
+    return deployment.ran if deployment else []
+
+
+def check(base: str, cloud: Cloud, ran: list[str] | None = None) -> list[str]:
     """Judge the change of a release file since a ref.
+
+    Args:
+        ran: releases that its environment ran to a good end, where the caller's credentials are of another one.
 
     Returns:
         What holds of the release, a sentence each; nothing where no release file is changed.
@@ -145,7 +171,7 @@ def check(base: str, cloud: Cloud) -> list[str]:
             f"{release_files.path(name)}: {WORKTREE} stands for what a checkout holds, and is no release: "
             "name an image by its digest"
         )
-    sentences = _check_origin(environment, release, cloud)
+    sentences = _check_origin(environment, release, cloud, _known(name, cloud) if ran is None else ran)
     _check_platform(environment, release)
     # On AWS, credentials are of one account; that of an environment may read the registry.
     asker = environments.SHARED if cloud is Cloud.LOCAL else witness(name)
@@ -153,7 +179,19 @@ def check(base: str, cloud: Cloud) -> list[str]:
     return [*sentences, f"the registry has the image, and it was built for {environment.platform}"]
 
 
-def _check_origin(environment: Environment, release: Release, cloud: Cloud) -> list[str]:
+def _known(name: str, cloud: Cloud) -> list[str]:
+    """Return what an environment ran to a good end; nothing where the credentials are of another one."""
+    try:
+        return ran_to_a_good_end(name, cloud)
+    except PipelineError:
+        return []
+
+
+def _name(release: Release) -> str:
+    return record.name_of(release.image, release.modules)
+
+
+def _check_origin(environment: Environment, release: Release, cloud: Cloud, ran: list[str]) -> list[str]:
     """Check where a release comes from: the environment before, an earlier release or, in the first one, a build."""
     main = repository.main_branch()
     source = environments.environment_before(environment.name)
@@ -161,8 +199,8 @@ def _check_origin(environment: Environment, release: Release, cloud: Cloud) -> l
         sentences = [_check_build(environment.name, release, main)]
         return sentences if release.modules == WORKTREE else [*sentences, _check_modules(release, main)]
     sentences = [_check_modules(release, main)]
-    if any(earlier == release for _, earlier in release_files.history(environment.name)):
-        return [*sentences, f"{environment.name} ran this release before: a rollback, which need not wait"]
+    if _name(release) in ran and any(earlier == release for _, earlier in release_files.history(environment.name)):
+        return [*sentences, f"{environment.name} ran this release to a good end: a rollback, which need not wait"]
     current = running.release_of(snapshot.take(target(environments.load(source), cloud)))
     for field in ("image", "build"):
         if getattr(current.release, field) != getattr(release, field):

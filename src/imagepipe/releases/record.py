@@ -47,7 +47,7 @@ class DeploymentRecord(BaseModel):
     smoked: datetime | None = None
     #: The sign against the new version, for which the calls went back to the version before.
     refuted: str | None = None
-    #: Releases that succeeded here, newest last.
+    #: Releases that came to a good end here and were not refuted since, newest last, by `name_of`.
     ran: list[str] = []
     #: Serial of each unit's state after this deployment applied it.
     applied: dict[str, int] = {}
@@ -55,12 +55,17 @@ class DeploymentRecord(BaseModel):
     @property
     def release(self) -> str:
         """Identity of the release: equal for two deployments of the same release."""
-        return f"{self.image} {self.modules}"
+        return name_of(self.image, self.modules)
 
     @property
     def age(self) -> timedelta:
         """Time since the deployment ended, or since it began if it has not."""
         return datetime.now(UTC) - (self.finished or self.started)
+
+
+def name_of(image: str, modules: str) -> str:
+    """Return the identity of a release: equal for two deployments of the same release."""
+    return f"{image} {modules}"
 
 
 def begin(target: Target, before: DeploymentRecord | None, plan: str | None) -> DeploymentRecord:
@@ -89,7 +94,7 @@ def goes_back(environment: Environment, before: DeploymentRecord | None) -> bool
 
     The release that was deployed last does not count, nor does one that was refuted.
     """
-    release = " ".join(_checkout_release(environment))
+    release = name_of(*_checkout_release(environment))
     return before is not None and release != before.release and release in before.ran
 
 
@@ -152,9 +157,10 @@ class Steps:
         record = self.record
         record.status, record.refuted = status, refuted
         record.finished = datetime.now(UTC)
+        if status == "succeeded" or refuted:
+            record.ran = [release for release in record.ran if release != record.release]
         if status == "succeeded":
-            earlier = [release for release in record.ran if release != record.release]
-            record.ran = [*earlier, record.release][-KNOWN:]
+            record.ran = [*record.ran, record.release][-KNOWN:]
         write(self.target, record)
 
 

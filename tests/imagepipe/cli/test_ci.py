@@ -441,7 +441,21 @@ def test_the_witness_of_a_release_is_the_environment_before_it(clone: Clone) -> 
     assert [promotion.witness(name) for name in ("dev", "staging", "prod")] == ["dev", "dev", "staging"]
 
     (clone.top / "live/prod/release.json").write_text('{"image": "worktree", "modules": "v1.0.0"}')
+    other = clone.top / "requirements.txt"
+    other.write_text(other.read_text() + "# more\n")
+    clone.git("commit", "--quiet", "--all", "--message", "Prod, and what is installed")
+    refused = clone.imagepipe("ci", "witness", "--base", "HEAD^", check=False)
+    assert "a release changes live/prod/release.json and nothing else" in refused.stderr
+    clone.git("reset", "--quiet", "--soft", "HEAD^")
+    clone.git("restore", "--staged", "--worktree", "requirements.txt")
     clone.git("commit", "--quiet", "--message", "Prod alone", "live/prod/release.json")
     assert '"name":"staging"' in clone.imagepipe("ci", "witness", "--base", "HEAD^").stdout
+    before = clone.git("log", "-2", "--format=%H", "--", "live/prod/release.json").split()[-1]
+    clone.git("push", "--quiet", "origin", "HEAD:main")
+    clone.git("fetch", "--quiet")
+    clone.git("checkout", "--quiet", before, "--", "live/prod/release.json")
+    clone.git("commit", "--quiet", "--message", "Prod as it was")
+    said = clone.imagepipe("ci", "witness", "--base", "HEAD^").stdout
+    assert [json.loads(line.split("=", 1)[1])[0]["name"] for line in said.splitlines()] == ["staging", "prod"]
     clone.git("commit", "--quiet", "--allow-empty", "--message", "Nothing")
-    assert clone.imagepipe("ci", "witness", "--base", "HEAD^").stdout == "environments=[]\n"
+    assert clone.imagepipe("ci", "witness", "--base", "HEAD^").stdout == "environments=[]\nagain=[]\n"
