@@ -105,10 +105,10 @@ def _value(path: str, context: dict[str, Any]) -> Any:
 
 def _granted(job: dict[str, Any], pull: Pull) -> Job:
     """What a job gets: a fork's nothing, Dependabot's no secrets of Actions, but what `permissions` ask for."""
-    fork, asked = pull.repository != REPOSITORY, job.get("permissions", {})
-    token = asked.get("id-token") == "write" and not fork
+    fork, permissions = pull.repository != REPOSITORY, job.get("permissions", {})
+    token = permissions.get("id-token") == "write" and not fork
     place = f"environment:{job['environment']}" if "environment" in job else "pull_request"
-    writes = {name for name, level in asked.items() if level == "write" and name != "id-token"}
+    writes = {name for name, level in permissions.items() if level == "write" and name != "id-token"}
     return Job(
         subject=f"repo:{REPOSITORY}:{place}" if token else None,
         secrets=not fork and pull.author != DEPENDABOT,

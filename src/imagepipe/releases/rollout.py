@@ -73,7 +73,7 @@ def apply(target: Target, reviewed: Bundle, listener: Listener, say: Say) -> Rol
 
 def _plan_as_reviewed(
     before: Snapshot, reviewed: Bundle, again: DeploymentRecord | None, listener: Listener, folder: Path
-) -> dict[str, terragrunt.Plan]:
+) -> dict[str, evidence.Plan]:
     """Plan the units of a bundle into a folder as <unit>.tfplan, and return the plans by unit.
 
     Args:
