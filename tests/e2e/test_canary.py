@@ -1,4 +1,4 @@
-"""A release that some of the calls get first: taken back by an alarm, left by Ctrl-C and gone on with, then quiet.
+"""A release that some of the calls get first: taken back by its errors, left by Ctrl-C and gone on with, then quiet.
 
 With the rights of a workflow, and no more.
 Each test goes on from where the one before it has left staging, which asks for a canary here as prod does.
@@ -22,6 +22,7 @@ from .test_releases import commit, deployment, merge, refusal
 pytestmark = pytest.mark.rehearsal
 
 FUNCTIONS = ("announcer", "api", "processor")
+API = "image-pipeline-staging-api"
 APPLY = ("apply", "--env", "staging", "--yes", "--bundle")
 
 
@@ -107,7 +108,10 @@ def output_of(process: subprocess.Popen[str], seconds: float) -> str:
     return process.communicate(timeout=seconds)[1]
 
 
-def test_a_tenth_of_the_calls_comes_first_and_an_alarm_takes_it_back_at_once(released: Clone, bundle: Path) -> None:
+def test_a_tenth_of_the_calls_comes_first_and_its_own_errors_take_it_back_at_once(
+    released: Clone, bundle: Path
+) -> None:
+    """Any alarm took it back, also one that a stranger raised."""
     before = versions(released)
     summary = plan(released, bundle)
     assert "**staging: 10 % first**, watched: new versions of announcer, api, processor." in summary
@@ -122,29 +126,49 @@ def test_a_tenth_of_the_calls_comes_first_and_an_alarm_takes_it_back_at_once(rel
     alarms = released.client("staging", "cloudwatch")
     name = alarms.describe_alarms(AlarmNamePrefix="image-pipeline-staging")["MetricAlarms"][0]["AlarmName"]
     alarms.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="a test")
-    # Quiet again before anybody looks: it was raised all the same.
-    alarms.set_alarm_state(AlarmName=name, StateValue="OK", StateReason="a test")
+    # What strangers cause meets both versions.
+    functions = released.client("staging", "lambda")
+    strange = [functions.invoke(FunctionName=API, Qualifier="live", Payload=b"{}") for _ in range(30)]
+    assert all(answer["FunctionError"] for answer in strange)
+    fail(released, API, newest(released)["api"], 100)
     last = output_of(process, 120).strip().splitlines()[-1]
     assert process.returncode == 1
-    assert f"imagepipe: the alarm {name} was raised: announcer, api, processor of staging are back" in last
+    reason = f"version {newest(released)['api']} of {API} does worse: "
+    assert f"imagepipe: {reason}" in last
+    assert "announcer, api, processor of staging are back" in last
     assert "mend it and plan again, or make rollback ENV=staging TO=previous" in last
     assert (versions(released), share(released)) == (before, {})
     record: dict[str, Any] = deployment(released, "staging")
-    assert (record["status"], record["refuted"]) == ("failed", f"the alarm {name} was raised")
+    assert record["status"] == "failed"
+    assert record["refuted"].startswith(reason)
+
+
+def fail(clone: Clone, function: str, version: str, times: int) -> None:
+    """So many calls of a version by its alias end in an error."""
+    dimensions = {"FunctionName": function, "Resource": f"{function}:live", "ExecutedVersion": version}
+    listed = [{"Name": name, "Value": value} for name, value in dimensions.items()]
+    clone.client("staging", "cloudwatch").put_metric_data(
+        Namespace="AWS/Lambda",
+        MetricData=[
+            {"MetricName": name, "Dimensions": listed, "Value": times, "Unit": "Count"}
+            for name in ("Invocations", "Errors")
+        ],
+    )
 
 
 def called(clone: Clone, times: int) -> Counter[str]:
     """How often each version answers when the alias is called."""
     functions, event = clone.client("staging", "lambda"), {"requestContext": {"http": {"method": "GET"}}}
     payload = json.dumps(event | {"rawPath": "/health"})
-    name = "image-pipeline-staging-api"
     return Counter(
-        functions.invoke(FunctionName=name, Qualifier="live", Payload=payload)["ExecutedVersion"] for _ in range(times)
+        functions.invoke(FunctionName=API, Qualifier="live", Payload=payload)["ExecutedVersion"] for _ in range(times)
     )
 
 
 def test_what_was_taken_back_is_not_applied_again(released: Clone, bundle: Path) -> None:
-    assert "and taken back, because the alarm" in refusal(released, *APPLY, str(bundle))
+    assert f"and taken back, because version {newest(released)['api']} of {API} does worse" in refusal(
+        released, *APPLY, str(bundle)
+    )
 
 
 def test_left_by_ctrl_c_it_stays_as_it_is_and_goes_nowhere(released: Clone, bundle: Path) -> None:
@@ -171,6 +195,7 @@ def test_gone_on_with_and_quiet_it_ends_with_all_calls(released: Clone, bundle: 
 
 
 def test_back_to_what_ran_before_is_at_once(released: Clone, bundle: Path) -> None:
+    """`previous` is not what was refuted first and came to a good end later: it is what ran before that."""
     released.imagepipe("rollback", "--env", "staging", "--to", "previous")
     merge(released, "rollback/staging")
     assert "% first" not in plan(released, bundle)

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -157,6 +158,30 @@ def terraform(cloud: Cloud, folder: Path, *arguments: str) -> int:
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
     print(done.stdout, done.stderr)
     return done.returncode
+
+
+def sum_of(cloud: Cloud, namespace: str, metric: str, **dimensions: str) -> float:
+    """The sum of a metric under exactly these dimensions, of the last minutes."""
+    now = datetime.now(UTC)
+    metric_data = cloud.client("cloudwatch").get_metric_data(
+        StartTime=now - timedelta(minutes=10),
+        EndTime=now + timedelta(minutes=1),
+        MetricDataQueries=[
+            {
+                "Id": "m",
+                "MetricStat": {
+                    "Metric": {
+                        "Namespace": namespace,
+                        "MetricName": metric,
+                        "Dimensions": [{"Name": name, "Value": value} for name, value in dimensions.items()],
+                    },
+                    "Period": 60,
+                    "Stat": "Sum",
+                },
+            }
+        ],
+    )
+    return float(sum(metric_data["MetricDataResults"][0]["Values"]))
 
 
 @pytest.fixture(scope="session")

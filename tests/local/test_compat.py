@@ -37,6 +37,7 @@ from .conftest import (
     eventually,
     logs_statement,
     policy,
+    sum_of,
     terraform,
     write_configuration,
 )
@@ -115,6 +116,40 @@ def test_share_calls_by_weight(upstream: Cloud, cloud: Cloud) -> None:
 
     functions.update_alias(FunctionName="weighted", Name="live", RoutingConfig={"AdditionalVersionWeights": {}})
     assert {functions.invoke(FunctionName="weighted", Qualifier="live")["ExecutedVersion"] for _ in range(10)} == {old}
+
+
+def test_count_calls_of_each_version(upstream: Cloud, cloud: Cloud) -> None:
+    """An alarm of all calls tells nothing of the version that a tenth of them meets."""
+    fails = "def handler(event, context):\n    return 1 / (event.get('fine', 0) or context.function_version == '1')"
+    counted = {}
+    for name, emulator in (("upstream", upstream), ("ours", cloud)):
+        old, new = _two_versions(emulator, "compared", fails)
+        functions = emulator.client("lambda")
+        calls = [functions.invoke(FunctionName="compared", Qualifier="live", Payload=b"{}") for _ in range(40)]
+        ran = {version: sum(call["ExecutedVersion"] == version for call in calls) for version in (old, new)}
+        live = {"FunctionName": "compared", "Resource": "compared:live"}
+        counted[name] = {
+            version: [sum_of(emulator, "AWS/Lambda", metric, **live, ExecutedVersion=version) for metric in CALLS]
+            for version in (old, new)
+        }
+    assert counted["upstream"] == {old: [0, 0], new: [0, 0]}, upstream_does_it_now("count_calls_of_each_version")
+    assert counted["ours"] == {old: [ran[old], 0], new: [ran[new], ran[new]]}
+    assert sum_of(cloud, "AWS/Lambda", "Invocations", **live) == 40
+
+    functions.invoke(FunctionName="compared", Qualifier=new, Payload=b'{"fine": 1}')
+    assert sum_of(cloud, "AWS/Lambda", "Invocations", FunctionName="compared", Resource=f"compared:{new}") == 1
+    assert counted["ours"][new][0] == sum_of(cloud, "AWS/Lambda", "Invocations", **live, ExecutedVersion=new)
+
+    arn = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:compared:live"
+    address = add_http_api(cloud, arn, {"GET /fails": "NONE"}) + "/fails"
+    for _ in range(20):
+        call(cloud, "GET", address)
+    both = [sum_of(cloud, "AWS/Lambda", "Invocations", **live, ExecutedVersion=version) for version in (old, new)]
+    assert sum(both) == 60
+
+
+#: Metrics of a call, as they are compared here.
+CALLS = ("Invocations", "Errors")
 
 
 def test_share_calls_by_weight_of_queues_too(cloud: Cloud) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from imagepipe import localcloud
 
-from .conftest import REGION, Cloud, allow, eventually
+from .conftest import REGION, Cloud, allow, eventually, sum_of
 
 
 def test_an_event_makes_the_round_trip(cloud: Cloud) -> None:
@@ -315,16 +315,16 @@ def test_metrics_inside_log_lines_arrive_in_cloudwatch(cloud: Cloud) -> None:
         """,
     )
     cloud.invoke("measures")
-    assert eventually(lambda: _sum(cloud, "image-pipeline-test", "ImagesProcessed", service="processor")) == 2
-    assert _sum(cloud, "image-pipeline-test", "BytesIn", service="processor") == 2048
+    assert eventually(lambda: sum_of(cloud, "image-pipeline-test", "ImagesProcessed", service="processor")) == 2
+    assert sum_of(cloud, "image-pipeline-test", "BytesIn", service="processor") == 2048
 
 
 def test_invocations_and_errors_are_counted(cloud: Cloud) -> None:
     cloud.add_function("counted", "def handler(event, context):\n    return 1 / event")
     cloud.invoke("counted", 1)
     cloud.invoke("counted", 0)
-    assert _sum(cloud, "AWS/Lambda", "Invocations", FunctionName="counted") == 2
-    assert _sum(cloud, "AWS/Lambda", "Errors", FunctionName="counted") == 1
+    assert sum_of(cloud, "AWS/Lambda", "Invocations", FunctionName="counted") == 2
+    assert sum_of(cloud, "AWS/Lambda", "Errors", FunctionName="counted") == 1
 
 
 def test_a_function_made_anew_under_its_old_name_runs_as_it_is_now(cloud: Cloud) -> None:
@@ -351,31 +351,6 @@ def test_a_killed_worker_is_replaced(cloud: Cloud) -> None:
 def _has_logs(cloud: Cloud, name: str) -> bool:
     groups = cloud.client("logs").describe_log_groups(logGroupNamePrefix=f"/aws/lambda/{name}")["logGroups"]
     return bool(groups) and any("REPORT" in line for line in cloud.log_lines(name))
-
-
-def _sum(cloud: Cloud, namespace: str, metric: str, **dimensions: str) -> float:
-    import datetime
-
-    now = datetime.datetime.now(datetime.UTC)
-    metric_data = cloud.client("cloudwatch").get_metric_data(
-        StartTime=now - datetime.timedelta(minutes=10),
-        EndTime=now + datetime.timedelta(minutes=1),
-        MetricDataQueries=[
-            {
-                "Id": "m",
-                "MetricStat": {
-                    "Metric": {
-                        "Namespace": namespace,
-                        "MetricName": metric,
-                        "Dimensions": [{"Name": name, "Value": value} for name, value in dimensions.items()],
-                    },
-                    "Period": 60,
-                    "Stat": "Sum",
-                },
-            }
-        ],
-    )
-    return float(sum(metric_data["MetricDataResults"][0]["Values"]))
 
 
 def test_functions_run_under_a_filter_of_system_calls_like_lambdas(cloud: Cloud) -> None:

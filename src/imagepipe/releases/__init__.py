@@ -9,6 +9,8 @@ bundle         plans as they were reviewed, with what they were made of
 snapshot       an environment at one moment: states, record, aliases
 record         the last deployment, kept beside the state
 aliases        the version of each function that callers get
+alarms         which raised alarms speak against a release
+version_metrics  a new version beside the one before it, by Lambda's metrics
 canary         new versions that get a share of the calls first
 rollout        applies what was reviewed, or the files as they are
 smoke          sends an image through an environment

@@ -18,7 +18,7 @@ from imagepipe.console import progress, say
 from imagepipe.errors import PipelineError
 from imagepipe.images.pipeline import Pipeline
 from imagepipe.live.environments import Environment
-from imagepipe.releases import record, smoke
+from imagepipe.releases import record, smoke, version_metrics
 from imagepipe.releases.aliases import ALIAS_ADDRESS, UNIT, Alias, Canary
 from imagepipe.releases.snapshot import Snapshot
 from imagepipe.terragrunt import drift
@@ -26,19 +26,20 @@ from imagepipe.terragrunt import units as terragrunt
 from imagepipe.terragrunt.runner import Listener
 from imagepipe.terragrunt.target import Target
 
-#: Seconds between two looks at the alarms, and between two smoke tests.
+#: Seconds between two looks at the metrics, and between two smoke tests.
 INTERVAL = 10.0
 
-#: Test event without side effects, which shows that a new version starts and answers; by function where it takes
-#: anything else than records.
-_TEST_EVENTS: dict[str, dict[str, Any]] = {
-    "api": {"requestContext": {"http": {"method": "GET"}}, "rawPath": "/health"},
+#: Test events without side effects, by function where it takes anything else than records.
+_TEST_EVENTS: dict[str, list[dict[str, Any]]] = {
+    "api": [
+        {"requestContext": {"http": {"method": "GET"}}, "rawPath": path} for path in ("/health", f"/images/{'0' * 32}")
+    ],
 }
 _NO_RECORDS: dict[str, Any] = {"Records": []}
 
 
 class Refuted(PipelineError):
-    """An alarm or a test spoke against a new version; all calls go to the version before again."""
+    """Its errors or a test spoke against a new version; all calls go to the version before again."""
 
     def __init__(self, message: str, reason: str) -> None:
         super().__init__(message)
@@ -89,17 +90,17 @@ def watch_first_step(snapshot: Snapshot, canary: Canary, since: datetime) -> Non
     Ctrl-C leaves the weights as they are; the same command goes on, and watches for the whole time again.
 
     Args:
-        since: when the deployment began. Alarms that were raised earlier do not count.
+        since: when the deployment began. Calls and alarms before that do not count.
 
     Raises:
-        Refuted: an alarm was raised, or a new version did not answer. New versions get no calls any more.
+        Refuted: a new version does worse than the one before, or a test failed. New versions get no calls any more.
     """
     target, name = snapshot.target, snapshot.environment.name
     functions = target.client("lambda")
     weighted = [alias for alias in snapshot.aliases if alias.weights]
     say(f"{name}: {words(snapshot.environment, canary)}")
     try:
-        reason = _failed_test(functions, weighted) or _sign_against(target, since)
+        reason = _failed_test(functions, weighted) or _sign_against(target, weighted, since)
     except KeyboardInterrupt:
         say(
             f"{name} stays at {canary.percent} %: the same command goes on watching, "
@@ -122,21 +123,34 @@ def watch_first_step(snapshot: Snapshot, canary: Canary, since: datetime) -> Non
 
 
 def _failed_test(functions: Any, weighted: list[Alias]) -> str | None:
-    """Invoke every new version once, by its number: its share of the calls may reach it late. Return what failed."""
+    """Invoke every new version by its number: its share of the calls may reach it late. Return what failed.
+
+    A test that the version before fails as well does not count: what both need may be out of order.
+    """
     for alias in weighted:
-        event = json.dumps(_TEST_EVENTS.get(alias.function, _NO_RECORDS))
-        for version in alias.weights:
-            answer = functions.invoke(FunctionName=alias.name, Qualifier=version, Payload=event)
-            payload = answer["Payload"].read().decode()
-            status = json.loads(payload or "null") or {}
-            if answer.get("FunctionError") or status.get("statusCode", 200) != 200:
-                return f"version {version} of {alias.name} does not answer ({drift.text(payload)})"
+        for event in _TEST_EVENTS.get(alias.function, [_NO_RECORDS]):
+            for version in alias.weights:
+                failure = _failure(functions, alias, version, event)
+                if failure and not _failure(functions, alias, alias.version, event):
+                    return f"version {version} of {alias.name} does not answer ({drift.text(failure)})"
     return None
 
 
-def _sign_against(target: Target, since: datetime) -> str | None:
-    """Watch alarms and smoke tests for the environment's time. Return the first sign against the new versions."""
-    alarms, prefix = target.client("cloudwatch"), f"{target.environment.prefix}-"
+def _failure(functions: Any, alias: Alias, version: str, event: dict[str, Any]) -> str:
+    """Return the answer of a version if it is an error of the function or of the server, and no text otherwise."""
+    answer = functions.invoke(FunctionName=alias.name, Qualifier=version, Payload=json.dumps(event))
+    payload = str(answer["Payload"].read().decode())
+    content = json.loads(payload or "null")
+    status = content.get("statusCode", 200) if isinstance(content, dict) else 200
+    return payload if answer.get("FunctionError") or status >= 500 else ""
+
+
+def _sign_against(target: Target, weighted: list[Alias], since: datetime) -> str | None:
+    """Watch new versions for the environment's time. Return the first sign against them.
+
+    An alarm is none: whoever floods the API or uploads what cannot be processed raises one, whatever the version.
+    """
+    cloudwatch, functions = target.client("cloudwatch"), target.client("lambda")
     trials = Trials(lambda: smoke.send(Pipeline(target), lambda: None))
     seconds = target.environment.bake.total_seconds()
     with progress() as bar:
@@ -144,10 +158,17 @@ def _sign_against(target: Target, since: datetime) -> str | None:
 
         def sign(left: float) -> str | None:
             bar.update(task, completed=round(seconds - left))
-            raised = raised_since(alarms, prefix, since)
-            return f"the alarm {raised[0]} was raised" if raised else trials.failure
+            return (
+                next(version_metrics.signs(cloudwatch, weighted, since), None)
+                or _failed_test(functions, weighted)
+                or trials.failure
+            )
 
-        return watch(seconds, sign) or trials.finish() or sign(0)
+        reason = watch(seconds, sign) or trials.finish() or sign(0)
+    raised = raised_since(cloudwatch, f"{target.environment.prefix}-", since)
+    if raised and not reason:
+        say(f"{', '.join(raised)} was raised, and the new versions did no worse than those before: look at its cause")
+    return reason
 
 
 def watch(
@@ -185,12 +206,19 @@ def raised_since(cloudwatch: Any, prefix: str, since: datetime) -> list[str]:
 
 
 class Trials:
-    """Repeats a trial in a background thread until it fails: alarms need traffic to be raised."""
+    """Repeats a smoke test in a background thread, for traffic that metrics can count.
+
+    The trial fails for good if an image ended wrong. If it could not be made, because an address did not answer or the
+    queue was too long, that says nothing about the new versions: strangers can cause it.
+    """
 
     def __init__(self, trial: Callable[[], object], pause: float = INTERVAL) -> None:
         self._trial, self._pause = trial, pause
         self._over = threading.Event()
         self.failure: str | None = None
+        #: The last trial that could not be made.
+        self.obstacle: str | None = None
+        self.passed = 0
         # A daemon: the command must not wait for a smoke test that hangs once the calls have to go back.
         self._thread = threading.Thread(target=self._run, name="trials", daemon=True)
         self._thread.start()
@@ -199,15 +227,23 @@ class Trials:
         while not self._over.is_set():
             try:
                 self._trial()
-            except Exception as error:  # any error is a smoke test that has not passed
+                self.passed += 1
+            except smoke.WrongResult as error:
                 self.failure = f"the smoke test failed ({error})"
                 return
+            except Exception as error:  # whatever it is, the next trial may get further
+                self.obstacle = str(error)
             self._over.wait(self._pause)
 
     def finish(self) -> str | None:
-        """Wait for the trial that is running, and return what failed."""
+        """Wait for the trial that is running, and return the reason against the new versions.
+
+        That no trial at all could be made is one: nobody knows what they would have done.
+        """
         self._over.set()
         self._thread.join()
+        if self.failure is None and not self.passed:
+            return f"no smoke test came to an end ({self.obstacle})"
         return self.failure
 
 

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from imagepipe.console import time_in_words
 from imagepipe.errors import PipelineError
 from imagepipe.live.environments import WORKTREE, Environment, Release
-from imagepipe.releases import release_files, repository
+from imagepipe.releases import alarms, release_files, repository
 from imagepipe.releases.record import DeploymentRecord
 from imagepipe.releases.snapshot import Snapshot
-from imagepipe.terragrunt.target import Target
 
 
 @dataclass(frozen=True)
@@ -18,6 +17,8 @@ class RunningRelease:
     environment: Environment
     release: Release
     deployment: DeploymentRecord
+    #: Raised alarms that anybody can raise.
+    by_anybody: tuple[str, ...] = ()
 
     @property
     def evidence(self) -> list[str]:
@@ -27,9 +28,15 @@ class RunningRelease:
             f"every function of {name} runs `{self.release.image}` behind its alias",
             f"deployed by {deployment.who}, from `{deployment.commit[:12]}`, {deployment.finished:%Y-%m-%d %H:%M} UTC",
             f"an image went through all of it on {deployment.smoked:%Y-%m-%d %H:%M} UTC",
-            f"no alarm of {name} is raised",
+            self._alarms,
             f"it has run for {time_in_words(deployment.age)}; {time_in_words(self.environment.soak)} were asked for",
         ]
+
+    @property
+    def _alarms(self) -> str:
+        if not self.by_anybody:
+            return f"no alarm of {self.environment.name} is raised"
+        return f"**raised, as anybody who calls the API can cause**: {', '.join(self.by_anybody)}; look at its cause"
 
 
 def release_of(snapshot: Snapshot) -> RunningRelease:
@@ -59,7 +66,8 @@ def release_of(snapshot: Snapshot) -> RunningRelease:
         )
     if deployment.smoked is None:
         raise PipelineError(f"{name} has not been smoke-tested: make smoke ENV={name}")
-    if raised := _raised_alarms(snapshot.target):
+    raised, by_anybody = alarms.raised(snapshot)
+    if raised:
         more = f" and {len(raised) - 1} more" if len(raised) > 1 else ""
         raise PipelineError(f"{raised[0]} is raised in {name}{more}: mend its cause, and wait until it is quiet")
     if deployment.age < environment.soak:
@@ -67,7 +75,7 @@ def release_of(snapshot: Snapshot) -> RunningRelease:
             f"{name} has run this for {time_in_words(deployment.age)}, and live/{name}/env.hcl asks for "
             f"{time_in_words(environment.soak)}: come back in {time_in_words(environment.soak - deployment.age)}"
         )
-    return RunningRelease(environment, _release(name, deployment), deployment)
+    return RunningRelease(environment, _release(name, deployment), deployment, tuple(by_anybody))
 
 
 def _running_digest(snapshot: Snapshot) -> str:
@@ -97,9 +105,3 @@ def _release(name: str, deployment: DeploymentRecord) -> Release:
         )
     tags = repository.git("tag", "--points-at", deployment.modules, "--list", "v*").splitlines()
     return Release(image=deployment.image, modules=tags[-1] if tags else deployment.modules, build=at_commit.build)
-
-
-def _raised_alarms(target: Target) -> list[str]:
-    alarms = target.client("cloudwatch").get_paginator("describe_alarms")
-    pages = alarms.paginate(AlarmNamePrefix=f"{target.environment.prefix}-", StateValue="ALARM")
-    return [str(alarm["AlarmName"]) for page in pages for alarm in page["MetricAlarms"]]

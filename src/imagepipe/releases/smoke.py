@@ -22,6 +22,10 @@ PATIENCE = 120
 SIZE = (960, 640)
 
 
+class WrongResult(PipelineError):
+    """An image came to an end, and it is the wrong one."""
+
+
 def test(pipeline: Pipeline, inspect: Callable[[Record], None]) -> float:
     """Run `send` with a progress bar."""
     with progress() as bar:
@@ -40,7 +44,9 @@ def send(pipeline: Pipeline, done: Callable[[], None], inspect: Callable[[Record
         Seconds from upload to removal.
 
     Raises:
-        PipelineError: a step failed; the message names it. The uploaded image is tagged as test data, and expires.
+        WrongResult: the image was processed, and the outcome is wrong.
+        PipelineError: another step failed; the message names it. The uploaded image is tagged as test data, and
+            expires.
     """
     started = time.monotonic()
     key = f"{PREFIX}{uuid.uuid4()}.jpg"
@@ -65,13 +71,13 @@ def send(pipeline: Pipeline, done: Callable[[], None], inspect: Callable[[Record
 
 def _look(pipeline: Pipeline, record: Record) -> None:
     if record["status"] != "READY":
-        raise PipelineError(f"the image became {record['status']}: {(record.get('reason') or {}).get('message')}")
+        raise WrongResult(f"the image became {record['status']}: {(record.get('reason') or {}).get('message')}")
     if (record["source"]["width"], record["source"]["height"]) != SIZE:
-        raise PipelineError(f"the record says {record['source']['width']} × {record['source']['height']}, not {SIZE}")
+        raise WrongResult(f"the record says {record['source']['width']} × {record['source']['height']}, not {SIZE}")
     for name, variant in record["variants"].items():
         content = pipeline.api.variant(record["image_id"], name)
         if len(content) != variant["bytes"]:
-            raise PipelineError(f"variant {name} has {len(content)} bytes, and the record says {variant['bytes']}")
+            raise WrongResult(f"variant {name} has {len(content)} bytes, and the record says {variant['bytes']}")
 
 
 def _wait_until_gone(pipeline: Pipeline, image_id: str) -> None:

@@ -1,19 +1,22 @@
 """The first step of a rollout: which plans end in it, how it is watched, and what stops it."""
 
+import io
 import json
 import threading
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from imagepipe.errors import PipelineError
 from imagepipe.live.environments import Environment
-from imagepipe.releases import canary, summary
-from imagepipe.releases.aliases import Canary
+from imagepipe.releases import canary, summary, version_metrics
+from imagepipe.releases.aliases import Alias, Canary
 from imagepipe.releases.canary import Trials
+from imagepipe.releases.smoke import WrongResult
 from imagepipe.releases.summary import Planned
+from imagepipe.releases.version_metrics import Calls
 from imagepipe.terragrunt.target import Cloud, Target
 
 PROD = Environment("prod", "3" * 12, "eu-west-1", None, True, "linux/amd64", timedelta(), 10, timedelta(minutes=20))
@@ -113,9 +116,9 @@ def test_looking_that_takes_long_does_not_make_it_longer() -> None:
     assert time.slept == [10, 10, 0]
 
 
-def test_trials_go_on_until_one_fails() -> None:
+def test_trials_go_on_until_an_image_ends_wrong() -> None:
     passed = threading.Semaphore(0)
-    answers = iter([None, None, PipelineError("the image became FAILED")])
+    answers = iter([None, OSError("429"), None, WrongResult("the image became FAILED")])
 
     def trial() -> None:
         if error := next(answers):
@@ -134,10 +137,138 @@ def test_the_trial_that_is_going_on_counts() -> None:
     def trial() -> None:
         begun.set()
         may_fail.wait(10)
-        raise OSError("no answer")
+        raise WrongResult("variant w320 has 0 bytes")
 
     trials = Trials(trial, pause=0)
     assert begun.wait(10)
     assert trials.failure is None
     threading.Timer(0.05, may_fail.set).start()
-    assert trials.finish() == "the smoke test failed (no answer)"
+    assert trials.finish() == "the smoke test failed (variant w320 has 0 bytes)"
+
+
+def test_a_trial_that_could_not_be_made_is_no_sign_unless_none_could() -> None:
+    """A client that floods the API made a smoke test fail, and took every release back."""
+    ended, passed = threading.Semaphore(0), threading.Event()
+    answers = iter([None, *[PipelineError("429 Too Many Requests")] * 1000])
+
+    def trial() -> None:
+        ended.release()
+        if error := next(answers):
+            raise error
+        passed.set()
+
+    trials = Trials(trial, pause=0.001)
+    assert passed.wait(10)
+    assert ended.acquire(timeout=10)
+    assert trials.finish() is None
+
+
+def test_if_no_trial_at_all_could_be_made_nobody_knows_and_nothing_goes_on() -> None:
+    def trial() -> None:
+        raise OSError("429")
+
+    assert Trials(trial, pause=0).finish() == "no smoke test came to an end (429)"
+
+
+# --- tests of a version by its number ---------------------------------------------------------------------------------
+
+
+@dataclass
+class Functions:
+    """Lambda, in which these versions of the API answer so."""
+
+    answers: dict[str, Any]
+    called: list[tuple[str, str]] = field(default_factory=list)
+
+    def invoke(self, FunctionName: str, Qualifier: str, Payload: str) -> dict[str, Any]:
+        path = json.loads(Payload).get("rawPath", "")
+        self.called.append((Qualifier, path))
+        answer = self.answers[Qualifier]
+        content = answer.get(path, {"statusCode": 200}) if isinstance(answer, dict) else answer
+        error = {"FunctionError": "Unhandled"} if content == "crash" else {}
+        return {"Payload": io.BytesIO(json.dumps(content).encode()), **error}
+
+
+API = Alias("api", "x-api", "live", "3", "", {"4": 0.1})
+UNKNOWN = f"/images/{'0' * 32}"
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "failed"),
+    [
+        ({}, {}, False),
+        ({UNKNOWN: {"statusCode": 404}}, {UNKNOWN: {"statusCode": 404}}, False),
+        ({UNKNOWN: {"statusCode": 500}}, {UNKNOWN: {"statusCode": 404}}, True),
+        ("crash", {}, True),
+        # The table is throttled, or away: the version before cannot answer either.
+        ({UNKNOWN: {"statusCode": 500}}, {UNKNOWN: {"statusCode": 500}}, False),
+        ("crash", "crash", False),
+    ],
+)
+def test_a_version_is_refuted_by_what_the_one_before_answers_better(new: Any, old: Any, failed: bool) -> None:
+    reason = canary._failed_test(Functions({"4": new, "3": old}), [API])
+    assert (reason is not None) == failed
+    assert reason is None or reason.startswith("version 4 of x-api does not answer (")
+
+
+# --- the metrics of a version -----------------------------------------------------------------------------------------
+
+
+def calls(invocations: int, errors: int = 0, median_ms: float | None = 100.0) -> Calls:
+    return Calls(invocations, errors, median_ms)
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "words"),
+    [
+        (calls(3, 3), calls(27), "3 of 3 calls failed, and 0 of 27 of the version before"),
+        (calls(100, 20), calls(900, 9), "20 of 100 calls failed"),
+        (calls(100_000, 500), calls(900_000, 900), "500 of 100000 calls failed"),
+        (calls(40, 0, 400.0), calls(400, 0, 100.0), "half of the calls take more than 400 ms, and 100"),
+        (calls(0, 20, None), calls(500), "20 of 0 calls failed"),
+    ],
+)
+def test_a_version_that_does_worse_is_refuted(new: Calls, old: Calls, words: str) -> None:
+    assert words in str(version_metrics.worse(new, old))
+
+
+@pytest.mark.parametrize(
+    ("new", "old"),
+    [
+        (calls(0, 0, None), calls(0, 0, None)),
+        (calls(100), calls(900)),
+        (calls(1, 1), calls(9)),
+        # Whoever uploads what crashes a decoder, or floods the API, does so to both.
+        (calls(100, 50), calls(900, 450)),
+        (calls(10, 10), calls(90, 90)),
+        (calls(100, 2), calls(900, 9)),
+        (calls(29, 0, 900.0), calls(400, 0, 100.0)),
+        (calls(40, 0, 250.0), calls(400, 0, 100.0)),
+        (calls(100), calls(900, 300)),
+    ],
+)
+def test_what_both_versions_meet_speaks_against_none(new: Calls, old: Calls) -> None:
+    """Any alarm that was raised took a release back, and any client can raise some."""
+    assert version_metrics.worse(new, old) is None
+
+
+def test_the_calls_of_both_versions_are_those_by_the_alias() -> None:
+    dimensions_read: list[Any] = []
+
+    class Metrics:
+        def get_paginator(self, operation: str) -> Any:
+            assert operation == "get_metric_data"
+            return self
+
+        def paginate(self, MetricDataQueries: Any, StartTime: datetime, EndTime: datetime) -> Any:
+            dimensions = MetricDataQueries[0]["MetricStat"]["Metric"]["Dimensions"]
+            version = {item["Name"]: item["Value"] for item in dimensions}
+            dimensions_read.append(version)
+            failed = 12.0 if version["ExecutedVersion"] == "4" else 0.0
+            for part in ({"invocations": [10.0]}, {"invocations": [5.0], "errors": [failed], "median": [50.0, 70.0]}):
+                yield {"MetricDataResults": [{"Id": key, "Values": values} for key, values in part.items()]}
+
+    (sign,) = version_metrics.signs(Metrics(), [API], datetime(2030, 1, 1, 12, 30, 40, tzinfo=UTC))
+    assert sign == "version 4 of x-api does worse: 12 of 15 calls failed, and 0 of 15 of the version before"
+    live = {"FunctionName": "x-api", "Resource": "x-api:live"}
+    assert dimensions_read == [{**live, "ExecutedVersion": "3"}, {**live, "ExecutedVersion": "4"}]

@@ -26,7 +26,7 @@ class FakeTarget:
     """An environment whose alarms are these."""
 
     environment: Environment = STAGING
-    raised: list[str] = field(default_factory=list)
+    raised: list[dict[str, Any]] = field(default_factory=list)
 
     def client(self, service: str) -> Any:
         assert service == "cloudwatch"
@@ -38,7 +38,28 @@ class FakeTarget:
 
     def paginate(self, **wanted: str) -> Iterator[dict[str, Any]]:
         assert wanted == {"AlarmNamePrefix": f"{STAGING.prefix}-", "StateValue": "ALARM"}
-        yield {"MetricAlarms": [{"AlarmName": name} for name in self.raised]}
+        yield {"MetricAlarms": self.raised}
+
+
+def alarm(name: str, namespace: str, metric: str, **dimensions: str) -> dict[str, Any]:
+    listed = [{"Name": key, "Value": value} for key, value in dimensions.items()]
+    return {"AlarmName": name, "Namespace": namespace, "MetricName": metric, "Dimensions": listed}
+
+
+def sum_of(name: str, *alarms: dict[str, Any]) -> dict[str, Any]:
+    """An alarm on an expression over several metrics."""
+    metrics = [{"Id": f"m{place}", "MetricStat": {"Metric": watched}} for place, watched in enumerate(alarms)]
+    return {"AlarmName": name, "Metrics": [{"Id": "sum", "Expression": "m0 + m1"}, *metrics]}
+
+
+ERRORS = alarm("errors", "AWS/Lambda", "Errors", FunctionName="x-processor")
+READS = alarm("", "AWS/DynamoDB", "ReadThrottleEvents", TableName="x")
+WRITES = alarm("", "AWS/DynamoDB", "WriteThrottleEvents", TableName="x")
+FROM_OUTSIDE = [
+    alarm("api-errors", "AWS/ApiGateway", "5xx", ApiId="x"),
+    alarm("api-throttles", "AWS/Lambda", "Throttles", FunctionName="x-api"),
+    sum_of("table-read-throttles", READS, READS),
+]
 
 
 def alias(function: str, digest: str = DIGEST, **weights: float) -> Alias:
@@ -100,7 +121,15 @@ def test_what_runs_goes_on_by_the_newest_tag_of_its_modules() -> None:
         ({"record": record(dirty=True)}, "staging runs uncommitted changes: commit them"),
         ({"record": record(image=OTHER)}, "runs sha256:1+, and its last deployment was of sha256:2+: make apply"),
         ({"record": record(smoked=None)}, "staging has not been smoke-tested: make smoke ENV=staging"),
-        ({"target": FakeTarget(raised=["errors", "age"])}, "errors is raised in staging and 1 more: mend its cause"),
+        (
+            {"target": FakeTarget(raised=[*FROM_OUTSIDE, ERRORS, alarm("age", "AWS/SQS", "Age")])},
+            "errors is raised in staging and 1 more: mend its cause",
+        ),
+        ({"target": FakeTarget(raised=[sum_of("write-throttles", WRITES, READS)])}, "write-throttles is raised"),
+        (
+            {"target": FakeTarget(raised=[alarm("broken", "AWS/Lambda", "Errors", FunctionName="x-api")])},
+            "broken is raised in staging: mend its cause",
+        ),
         (
             {"record": record(finished=NOW - timedelta(hours=3))},
             "staging has run this for 3 hours, and live/staging/env.hcl asks for 24 hours: come back in 20 hours",
@@ -110,6 +139,14 @@ def test_what_runs_goes_on_by_the_newest_tag_of_its_modules() -> None:
 def test_what_may_not_go_on_says_why(different: dict[str, Any], message: str) -> None:
     with pytest.raises(PipelineError, match=message):
         running.release_of(snapshot(**different))
+
+
+def test_what_anybody_can_raise_stops_no_release_and_is_told_to_its_reviewers() -> None:
+    """One client could hold up every promotion, by calling the API too often."""
+    current = running.release_of(snapshot(target=FakeTarget(raised=FROM_OUTSIDE)))
+    said = "**raised, as anybody who calls the API can cause**: api-errors, api-throttles, table-read-throttles; look"
+    assert any(sentence.startswith(said) for sentence in current.evidence)
+    assert "no alarm of staging is raised" in running.release_of(snapshot()).evidence
 
 
 def test_an_image_that_no_release_names_does_not_go_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,11 @@ from imagepipe.localcloud.compat.apis import (
     keep_function_errors_from_callers,
     refuse_callers_of_apis_in_one_way,
 )
-from imagepipe.localcloud.compat.functions import run_image_functions_in, share_calls_by_weight
+from imagepipe.localcloud.compat.functions import (
+    count_calls_of_each_version,
+    run_image_functions_in,
+    share_calls_by_weight,
+)
 from imagepipe.localcloud.compat.listening import leave_port_443_alone, stop_in_spite_of_idle_clients
 from imagepipe.localcloud.compat.logs import judge_log_streams_by_their_name
 from imagepipe.localcloud.compat.objects import encode_keys_of_listed_versions
@@ -32,6 +36,7 @@ def mend(function_host: str) -> None:
     """Apply every mend; `function_host` is the URL of the function host."""
     run_image_functions_in(function_host)
     share_calls_by_weight()
+    count_calls_of_each_version()
     find_apis_of_every_account()
     give_apis_all_their_paths()
     keep_function_errors_from_callers()

@@ -5,10 +5,14 @@ import http.client
 import json
 import random
 import time
+from contextvars import ContextVar
 from typing import Any
 from urllib.parse import urlsplit
 
-from ministack.services import lambda_svc
+from ministack.services import cloudwatch, lambda_svc
+
+#: Function, version, alias and whether that has weights, of the call that was directed last in this context.
+_directed: ContextVar[tuple[str, str, str, bool] | None] = ContextVar("_directed", default=None)
 
 #: Time beyond the function's own timeout, which the host enforces: to start a worker, or to wait for a free one.
 HOST_PATIENCE_SECONDS = 120
@@ -80,10 +84,53 @@ def _version(func: dict[str, Any] | None, qualifier: str | None) -> str | None:
     """Choose one version of an alias with weights at random; return any other qualifier as it is."""
     alias = (func or {}).get("aliases", {}).get(qualifier) or {}
     weights: dict[str, float] = (alias.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
-    if not weights:
+    if not alias or func is None:
+        _directed.set(None)
         return qualifier
     versions: list[str] = [alias["FunctionVersion"], *weights]
-    return random.choices(versions, [1 - sum(weights.values()), *weights.values()])[0]  # noqa: S311
+    version = random.choices(versions, [1 - sum(weights.values()), *weights.values()])[0]  # noqa: S311
+    _directed.set((func["config"]["FunctionName"], version, str(qualifier), bool(weights)))
+    return version if weights else qualifier
+
+
+def count_calls_of_each_version() -> None:
+    """Publish the AWS/Lambda metrics of a function for its versions and aliases too.
+
+    Resource is the alias or the version that was called; ExecutedVersion the one of a weighted alias that ran. Upstream
+    publishes them for FunctionName alone.
+    """
+    dispatch = lambda_svc._execute_function_dispatch
+
+    @functools.wraps(dispatch)
+    def counted(
+        func: dict[str, Any], config: dict[str, Any], event: Any, request_id: str, started: float
+    ) -> dict[str, Any]:
+        directed = _directed.get()
+        result: dict[str, Any] = dispatch(func, config, event, request_id, started)
+        values = {
+            "Invocations": (1.0, "Count"),
+            "Errors": (float(bool(result.get("error"))), "Count"),
+            "Duration": ((time.time() - started) * 1000, "Milliseconds"),
+        }
+        for dimensions in _dimensions(config, directed):
+            for metric, (value, unit) in values.items():
+                cloudwatch.record_metric("AWS/Lambda", metric, value, unit, dimensions)
+        return result
+
+    lambda_svc._execute_function_dispatch = counted
+
+
+def _dimensions(config: dict[str, Any], directed: tuple[str, str, str, bool] | None) -> list[dict[str, str]]:
+    """Return the sets of dimensions of a call, beside that of the function's name alone.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-view.html
+    """
+    name, version = str(config["FunctionName"]), str(config["Version"])
+    function = {"FunctionName": name}
+    if directed is None or directed[:2] != (name, version):
+        return [] if version == "$LATEST" else [{**function, "Resource": f"{name}:{version}"}]
+    alias = {**function, "Resource": f"{name}:{directed[2]}"}
+    return [alias, {**alias, "ExecutedVersion": version}] if directed[3] else [alias]
 
 
 def _call_host(function_host: str, config: dict[str, Any], event: Any, request_id: str) -> dict[str, Any]:
