@@ -82,8 +82,8 @@ locals {
     }
   }
 
-  # A new version gets a tenth of the calls, then all of them if no alarm was raised for so long. The slowest of the
-  # error alarms takes 15 minutes.
+  # A new version gets a tenth of the calls, then all of them if it did no worse than the version before for so long.
+  # CloudWatch shows calls one to two minutes later.
   rollout = { canary_percent = 10, bake_minutes = 20 }
 
   # Hours that a release must have run here before it may be promoted to the next environment.
