@@ -440,6 +440,7 @@ def test_a_branch_that_somebody_else_has_pushed_is_not_overwritten(clone: Clone,
 def test_the_witness_of_a_release_is_the_environment_before_it(clone: Clone) -> None:
     assert [promotion.witness(name) for name in ("dev", "staging", "prod")] == ["dev", "dev", "staging"]
 
+    clone.git("checkout", "--quiet", "live")
     (clone.top / "live/prod/release.json").write_text('{"image": "worktree", "modules": "v1.0.0"}')
     other = clone.top / "requirements.txt"
     other.write_text(other.read_text() + "# more\n")
@@ -459,3 +460,20 @@ def test_the_witness_of_a_release_is_the_environment_before_it(clone: Clone) -> 
     assert [json.loads(line.split("=", 1)[1])[0]["name"] for line in said.splitlines()] == ["staging", "prod"]
     clone.git("commit", "--quiet", "--allow-empty", "--message", "Nothing")
     assert clone.imagepipe("ci", "witness", "--base", "HEAD^").stdout == "environments=[]\nagain=[]\n"
+
+
+def test_what_is_installed_does_not_change_beside_what_is_planned(clone: Clone) -> None:
+    """It would run with the credentials of the plan before anybody has reviewed it."""
+    clone.git("checkout", "--quiet", "live")
+    installed, module = clone.top / "requirements.txt", clone.top / "modules/api/main.tf"
+    installed.write_text(installed.read_text() + "# one more\n")
+    clone.git("commit", "--quiet", "--message", "Requirements alone", "requirements.txt")
+    assert clone.imagepipe("ci", "environments", "--base", "HEAD^").stdout == "environments=[]\n"
+
+    module.write_text(module.read_text() + "# and a module\n")
+    clone.git("commit", "--quiet", "--message", "A module too", "modules/api/main.tf")
+    assert '"name":"dev"' in clone.imagepipe("ci", "environments", "--base", "HEAD^").stdout
+    refused = clone.imagepipe("ci", "environments", "--base", "HEAD~2", check=False)
+    assert refused.returncode == 1
+    assert "requirements.txt changes together with dev, staging, prod" in refused.stderr
+    assert refused.stdout == ""
