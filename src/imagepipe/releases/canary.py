@@ -32,7 +32,8 @@ INTERVAL = 10.0
 #: Test events without side effects, by function where it takes anything else than records.
 _TEST_EVENTS: dict[str, list[dict[str, Any]]] = {
     "api": [
-        {"requestContext": {"http": {"method": "GET"}}, "rawPath": path} for path in ("/health", f"/images/{'0' * 32}")
+        {"requestContext": {"http": {"method": "GET"}, "authorizer": {"iam": {"userArn": "canary"}}}, "rawPath": path}
+        for path in ("/health", f"/images/{'0' * 32}")
     ],
 }
 _NO_RECORDS: dict[str, Any] = {"Records": []}
