@@ -52,12 +52,15 @@ def may_take(clone: Clone, role: str, subject: str) -> bool:
 @pytest.mark.parametrize(
     ("role", "job", "may"),
     [
-        ("plan", "pull_request", True),
+        ("plan", "environment:plan", True),
+        ("plan", "environment:dev", False),
+        ("plan", "pull_request", False),
         ("plan", "ref:refs/heads/main", True),
         ("plan", "ref:refs/heads/feature", False),
         ("apply", "environment:dev", True),
         ("apply", "environment:prod", False),
         ("apply", "environment:dev-and-more", False),
+        ("apply", "environment:plan", False),
         ("apply", "pull_request", False),
         ("apply", "ref:refs/heads/main", False),
     ],
