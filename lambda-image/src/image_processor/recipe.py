@@ -294,7 +294,7 @@ class Limits(_Settings):
 
     #: HEIC needs a decoder of HEVC, which patents may cover where you are: leave it out if so.
     formats: Annotated[tuple[str, ...], Rule("Formats that are accepted.", 1, choices=SOURCE_FORMATS)] = SOURCE_FORMATS
-    #: 1 lets no picture be seen or forged by a decoder that an earlier one took over; it costs a start of 0.2 s of CPU.
+    #: 1 lets a decoder that a file took over see and forge no other picture; it costs a start of 0.15 s of CPU.
     images_per_worker: Annotated[
         int, Rule("Images that one decoding process takes before it is replaced.", 1, 10_000)
     ] = 1000
