@@ -15,7 +15,6 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.table import Table
 
-from image_processor import settings
 from imagepipe.console import literal
 from imagepipe.container import REPOSITORY
 from imagepipe.errors import PipelineError
@@ -23,6 +22,7 @@ from imagepipe.live import environments, roles
 from imagepipe.live.environments import SHARED, Environment
 from imagepipe.live.roles import Role
 from imagepipe.terragrunt import runner, state
+from imagepipe.terragrunt.planned_functions import Function, judged
 from imagepipe.terragrunt.required_image import require_image
 from imagepipe.terragrunt.target import Cloud, Target, caller_account, require_account, require_own_accounts
 from imagepipe.tools import tool_variables
@@ -358,14 +358,14 @@ def _units(patient: Patient) -> Iterator[Answer]:
 def _functions(patient: Patient) -> Iterator[Answer]:
     """Judge the deployed functions by the law that also judges planned ones."""
     deployed = patient.outputs.get("compute", {}).get("functions", {})
-    client, wrong = patient.target.client("lambda"), []
+    client, wrong, functions = patient.target.client("lambda"), [], []
     for service, function in deployed.items():
         own = client.get_function_configuration(FunctionName=function["name"], Qualifier=function["alias"])
-        variables = own.get("Environment", {}).get("Variables", {})
         if own.get("State", "Active") not in {"Active", "Inactive"}:
             wrong.append(f"{service} is {own['State']}: {own.get('StateReason', 'no reason given')}")
-        if service in settings.READERS:
-            wrong += settings.problems(service, variables, own["MemorySize"], own["Timeout"])
+        variables = own.get("Environment", {}).get("Variables", {})
+        functions.append(Function(service, variables, own["MemorySize"], own["Timeout"]))
+    wrong += [problem for _, problem in judged(functions, patient.environment.release)]
     if wrong:
         remedy = f"correct live/{patient.environment.name}/env.hcl, then {patient.target.command('apply')}"
         yield Answer("functions", Verdict.FIX, "; ".join(wrong), remedy)

@@ -40,7 +40,7 @@ def plan(
             once it runs, or Terragrunt failed.
     """
     plans = _plans(target, listener, units, folder)
-    refuse_broken(target.environment.name, plans)
+    refuse_broken(target.environment, plans)
     return plans
 
 

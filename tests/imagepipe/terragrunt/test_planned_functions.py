@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from clones import Clone
 from imagepipe.errors import PipelineError
 from imagepipe.live import environments
+from imagepipe.live.environments import Release
 from imagepipe.terragrunt import planned_functions, runner, state, units
 from imagepipe.terragrunt.target import Cloud, Target
 
@@ -50,7 +52,7 @@ def test_all_that_is_wrong_is_said_at_once_with_the_file_to_correct() -> None:
     recipe = json.dumps({"animation": {"effort": 9}})
     plans = {"compute": plan({"RECIPE": recipe}), "storage": {}, "other": plan(memory_mb=499)}
     with pytest.raises(PipelineError) as refused:
-        planned_functions.refuse_broken("prod", plans)
+        planned_functions.refuse_broken(environments.load("prod"), plans)
     head, *lines = str(refused.value).splitlines()
     assert head == "live/prod/env.hcl sets what would break later: correct it"
     assert "processor: Animation.effort must be a whole number from 0 to 6" in lines[0]
@@ -106,3 +108,57 @@ def test_a_refusal_of_terraform_before_an_apply_is_shown(dev: Target, monkeypatc
     with pytest.raises(PipelineError, match="terragrunt plan of dev failed"):
         units.prepare_apply(dev, lines.append)
     assert lines == ["processor.memory_mb must be at least 636"]
+
+
+STRICT = """
+READERS = {"processor": None}
+
+def problems(service, variables, memory_mb, timeout_seconds):
+    yield f"an older rule about {memory_mb}"
+"""
+
+
+@pytest.fixture
+def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clone:
+    """A repository with a commit before these rules, one with a stricter rule, and one that is on no branch of ours."""
+    clone = Clone(tmp_path)
+    settings = tmp_path / "lambda-image/src/image_processor/settings.py"
+    settings.parent.mkdir(parents=True)
+    (settings.parent / "__init__.py").write_text("")
+    clone.begin()
+    settings.write_text(STRICT)
+    clone.git("add", "--all")
+    clone.git("commit", "--quiet", "--message", "Strict")
+    clone.git("checkout", "--quiet", "-b", "foreign")
+    settings.write_text("raise SystemExit('code that nobody reviewed')")
+    clone.git("commit", "--quiet", "--all", "--message", "Foreign")
+    clone.git("checkout", "--quiet", "main")
+    monkeypatch.setattr(planned_functions, "ROOT", tmp_path)
+    return clone
+
+
+def release(clone: Clone, ref: str) -> Release:
+    build = {
+        "commit": clone.git("rev-parse", ref),
+        "dirty": False,
+        "platform": "linux/amd64",
+        "recipe": "r",
+        "time": "t",
+        "version": "1",
+    }
+    return Release.model_validate({"image": f"sha256:{'a' * 64}", "modules": "v1", "build": build})
+
+
+@pytest.mark.parametrize(
+    ("ref", "words"),
+    [
+        ("main", ["processor: an older rule about 499"]),
+        ("main~", []),  # an image that is older than all rules can be gone back to
+        ("foreign", ["processor: processor.memory_mb must be at least 636"]),
+    ],
+)
+def test_an_image_is_judged_by_the_code_that_it_was_built_from(history: Clone, ref: str, words: list[str]) -> None:
+    """Going back to an older release must not fail by rules that came after it; foreign code is not run."""
+    wrong = [*planned_functions.problems(plan(memory_mb=499), release(history, ref))]
+    assert len(wrong) == len(words)
+    assert all(problem.startswith(start) for problem, start in zip(wrong, words, strict=True))
