@@ -46,7 +46,10 @@ dependency "ci_access" {
   config_path = "../ci-access"
 
   mock_outputs = {
-    permissions_boundary_arn = "arn:aws:iam::000000000000:policy/mock-output-boundary"
+    function_role_arns = {
+      for function in ["announcer", "api", "processor"] :
+      function => "arn:aws:iam::000000000000:role/mock-output-${function}"
+    }
   }
   mock_outputs_allowed_terraform_commands = ["init", "validate", "plan", "destroy"]
   mock_outputs_merge_strategy_with_state  = "shallow"
@@ -58,6 +61,7 @@ inputs = merge(local.context.env.compute, {
   image_uri      = local.context.image_uri
   name_prefix    = local.context.name_prefix
   region         = local.context.env.region
+  role_arns      = dependency.ci_access.outputs.function_role_arns
 
   # The queue as it will be, not as it is: what its times break is refused before anything is applied.
   storage = merge(dependency.storage.outputs, {
@@ -66,6 +70,4 @@ inputs = merge(local.context.env.compute, {
       if contains(["max_receive_count", "visibility_timeout_seconds"], name)
     })
   })
-
-  permissions_boundary_arn = dependency.ci_access.outputs.permissions_boundary_arn
 })

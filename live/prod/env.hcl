@@ -12,12 +12,12 @@ locals {
   ask_first = true
 
   # GitHub's identity provider exists once in an account: false in all but one of the environments that share one.
-  ci_access = { create_oidc_provider = true }
+  # A KMS key for what is stored costs a dollar a month.
+  ci_access = { create_oidc_provider = true, customer_managed_key = false }
 
   storage = {
-    customer_managed_key = false
-    deletion_protection  = true
-    force_destroy        = false
+    deletion_protection = true
+    force_destroy       = false
 
     expiry = {
       incomplete_upload_days  = 7

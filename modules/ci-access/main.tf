@@ -25,7 +25,10 @@ locals {
     # Jobs of the GitHub environment of this name only, whose settings say who must approve them.
     apply = {
       contexts = ["environment:${var.environment}"]
-      policies = [aws_iam_policy.ci["read"].arn, aws_iam_policy.ci["write"].arn, aws_iam_policy.ci["roles"].arn]
+      policies = concat(
+        [aws_iam_policy.ci["read"].arn, aws_iam_policy.ci["write"].arn, aws_iam_policy.ci["roles"].arn],
+        aws_iam_policy.stores[*].arn,
+      )
     }
   }
 }
@@ -81,6 +84,14 @@ resource "aws_iam_policy" "ci" {
 
   name   = "${var.name_prefix}-ci-${each.key}"
   policy = each.value.minified_json
+}
+
+# Only where what is stored may be erased (policy_stores.tf).
+resource "aws_iam_policy" "stores" {
+  count = var.erasable ? 1 : 0
+
+  name   = "${var.name_prefix}-ci-stores"
+  policy = data.aws_iam_policy_document.stores.minified_json
 }
 
 resource "aws_iam_role_policy_attachment" "ci" {

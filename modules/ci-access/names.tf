@@ -3,6 +3,15 @@
 
 data "aws_partition" "current" {}
 
+# Before the first apply there is no API, and no right to one. No other environment may make one with this tag.
+data "aws_apigatewayv2_apis" "own" {
+  count = var.find_api ? 1 : 0
+
+  name          = var.name_prefix
+  protocol_type = "HTTP"
+  tags          = { Environment = var.environment }
+}
+
 locals {
   arn      = "arn:${data.aws_partition.current.partition}"
   iam      = "${local.arn}:iam::${var.account_id}"
@@ -13,14 +22,13 @@ locals {
 
   arns = {
     alarms        = "${local.arn}:cloudwatch:${local.regional}:alarm:${var.name_prefix}-*"
+    api_objects   = [for path in ["apis", "apis/*"] : "${local.arn}:apigateway:${var.region}::/${path}"]
     apis          = "${local.arn}:apigateway:${var.region}::/*"
     buckets       = "${local.arn}:s3:::${var.name_prefix}-*"
     buses         = "${local.arn}:events:${local.regional}:event-bus/${var.name_prefix}-*"
     ci            = [for kind in ["role", "policy"] : "${local.iam}:${kind}/${var.name_prefix}-ci-*"]
-    dashboards    = "${local.arn}:cloudwatch::${var.account_id}:dashboard/${var.name_prefix}*"
+    dashboards    = "${local.arn}:cloudwatch::${var.account_id}:dashboard/${var.name_prefix}"
     functions     = "${local.arn}:lambda:${local.regional}:function:${var.name_prefix}-*"
-    image_removal = "${local.arn}:execute-api:${local.regional}:*/*/*/images/*"
-    key_aliases   = "${local.arn}:kms:${local.regional}:alias/${var.name_prefix}*"
     keys          = "${local.arn}:kms:${local.regional}:key/*"
     lock_table    = "${local.arn}:dynamodb:${local.regional}:table/${var.state.lock_table}"
     mappings      = "${local.arn}:lambda:${local.regional}:event-source-mapping:*"
@@ -29,14 +37,32 @@ locals {
     roles         = "${local.iam}:role/${var.name_prefix}-*"
     state         = "${local.arn}:s3:::${var.state.bucket}"
     state_objects = "${local.arn}:s3:::${var.state.bucket}/${var.state.prefix}/*"
-    tables        = "${local.arn}:dynamodb:${local.regional}:table/${var.name_prefix}*"
+    tables        = "${local.arn}:dynamodb:${local.regional}:table/${var.name_prefix}-*"
     topics        = "${local.arn}:sns:${local.regional}:${var.name_prefix}-*"
 
+    # Nothing ends in a bare "<prefix>*": the environment `dev2` begins like `dev`.
     logs = [
-      for service in ["apigateway", "lambda"] :
-      "${local.arn}:logs:${local.regional}:log-group:/aws/${service}/${var.name_prefix}*"
+      for group in ["apigateway/${var.name_prefix}", "apigateway/${var.name_prefix}:*", "lambda/${var.name_prefix}-*"] :
+      "${local.arn}:logs:${local.regional}:log-group:/aws/${group}"
     ]
+
+    # The API by its id, which AWS makes up: the settings, and the tags under the ARN in percent-encoding.
+    own_apis = flatten([
+      for id in local.api_ids : [
+        "${local.arn}:apigateway:${var.region}::/apis/${id}",
+        "${local.arn}:apigateway:${var.region}::/apis/${id}/*",
+        "${local.arn}:apigateway:${var.region}::/tags/${urlencode("${local.arn}:apigateway:${var.region}::/apis/${id}")}*",
+      ]
+    ])
+    own_images = flatten([
+      for id in local.api_ids : [
+        for call in ["DELETE/images/*", "GET/images", "GET/images/*"] :
+        "${local.arn}:execute-api:${local.regional}:${id}/*/${call}"
+      ]
+    ])
   }
+
+  api_ids = var.find_api ? one(data.aws_apigatewayv2_apis.own[*].ids) : var.api_ids
 
   # Locks are items named <bucket>/<key of the state>, and <…>-md5 beside it. A condition on them needs a second one,
   # Null, because ForAllValues is true of a request without any value, too.

@@ -4,9 +4,14 @@ output "apply_role_arn" {
   depends_on  = [aws_iam_role_policy_attachment.ci]
 }
 
-output "permissions_boundary_arn" {
-  description = "Permissions boundary required on every role that the apply role creates."
-  value       = aws_iam_policy.boundary.arn
+output "function_role_arns" {
+  description = "Role of each function, whose name ends in the function's."
+  value       = { for name, role in aws_iam_role.function : name => role.arn }
+}
+
+output "kms_key_arn" {
+  description = "Key for what the environment stores; empty where AWS manages the keys."
+  value       = join("", aws_kms_key.storage[*].arn)
 }
 
 output "plan_role_arn" {

@@ -1,4 +1,4 @@
-# Permissions boundary: the most that a role created by the apply role may do, whatever policies it has.
+# Permissions boundary: the most that a function's role may do, whatever policies the apply role gives it.
 
 data "aws_iam_policy_document" "boundary" {
   statement {
@@ -56,9 +56,9 @@ data "aws_iam_policy_document" "boundary" {
     resources = [local.arns.keys]
 
     condition {
-      test     = "StringEquals"
-      variable = "aws:ResourceTag/Environment"
-      values   = [var.environment]
+      test     = "ForAnyValue:StringEquals"
+      variable = "kms:ResourceAliases"
+      values   = [local.key_alias]
     }
   }
 }

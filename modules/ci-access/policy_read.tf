@@ -91,9 +91,9 @@ data "aws_iam_policy_document" "read" {
     resources = [local.arns.keys]
 
     condition {
-      test     = "StringEquals"
-      variable = "aws:ResourceTag/Environment"
-      values   = [var.environment]
+      test     = "ForAnyValue:StringEquals"
+      variable = "kms:ResourceAliases"
+      values   = [local.key_alias]
     }
   }
 

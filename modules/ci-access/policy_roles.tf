@@ -1,15 +1,16 @@
-# Policy of the apply role for roles, through which it could get every other right: only with the boundary, and only for
-# Lambda. The registry's rights are here, too, because policy_write.tf has no room for them.
+# Policy of the apply role for roles, through which it could get every other right. It makes none and opens none: it says
+# what functions may do within the boundary, and gives their roles to Lambda. The registry's rights are here, too,
+# because policy_write.tf has no room for them.
 
 locals {
-  registry_actions = [
+  erasing_images = var.registry.erasable ? ["ecr:BatchDeleteImage", "ecr:DeleteRepository"] : []
+
+  registry_actions = concat(local.erasing_images, [
     "ecr:BatchCheckLayerAvailability",
-    "ecr:BatchDeleteImage",
     "ecr:BatchGetImage",
     "ecr:CompleteLayerUpload",
     "ecr:CreateRepository",
     "ecr:DeleteLifecyclePolicy",
-    "ecr:DeleteRepository",
     "ecr:DeleteRepositoryPolicy",
     "ecr:InitiateLayerUpload",
     "ecr:PutImage",
@@ -21,18 +22,13 @@ locals {
     "ecr:TagResource",
     "ecr:UntagResource",
     "ecr:UploadLayerPart",
-  ]
+  ])
 }
 
 data "aws_iam_policy_document" "roles" {
   statement {
-    sid = "Make"
-    actions = [
-      "iam:CreateRole",
-      "iam:DeleteRolePolicy",
-      "iam:PutRolePermissionsBoundary",
-      "iam:PutRolePolicy",
-    ]
+    sid       = "Permit"
+    actions   = ["iam:DeleteRolePolicy", "iam:PutRolePolicy"]
     resources = [local.arns.roles]
 
     condition {
@@ -40,18 +36,6 @@ data "aws_iam_policy_document" "roles" {
       variable = "iam:PermissionsBoundary"
       values   = [local.boundary_arn]
     }
-  }
-
-  statement {
-    sid = "Change"
-    actions = [
-      "iam:DeleteRole",
-      "iam:TagRole",
-      "iam:UntagRole",
-      "iam:UpdateAssumeRolePolicy",
-      "iam:UpdateRole",
-    ]
-    resources = [local.arns.roles]
   }
 
   statement {

@@ -1,10 +1,9 @@
-# Second part of the policy in policy_write.tf: functions, logs, API, events, alarms.
+# Part of the policy in policy_write.tf: functions, logs, API, events, alarms.
 
 data "aws_iam_policy_document" "write_services" {
   statement {
     sid = "Functions"
     actions = [
-      "lambda:AddPermission",
       "lambda:CreateAlias",
       "lambda:CreateFunction",
       "lambda:Delete*",
@@ -18,6 +17,19 @@ data "aws_iam_policy_document" "write_services" {
       "lambda:UpdateFunctionConfiguration",
     ]
     resources = [local.arns.functions]
+  }
+
+  # Nobody but API Gateway is let in: a permission for another account would be a lasting way in.
+  statement {
+    sid       = "Callers"
+    actions   = ["lambda:AddPermission"]
+    resources = [local.arns.functions, "${local.arns.functions}:*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "lambda:Principal"
+      values   = ["apigateway.amazonaws.com"]
+    }
   }
 
   # New versions are called once before they get traffic.
@@ -43,10 +55,17 @@ data "aws_iam_policy_document" "write_services" {
     }
   }
 
+  # Mappings have random ids. A new one has no tag yet; one of another environment has that environment's.
   statement {
     sid       = "MappingTag"
     actions   = ["lambda:TagResource", "lambda:UntagResource"]
     resources = [local.arns.mappings]
+
+    condition {
+      test     = "StringEqualsIfExists"
+      variable = "aws:ResourceTag/Environment"
+      values   = [var.environment]
+    }
   }
 
   statement {
@@ -77,24 +96,32 @@ data "aws_iam_policy_document" "write_services" {
     resources = ["*"]
   }
 
+  # APIs have random ids. A new one must get the environment's tag; the tag limits what follows. No tag of an API that is
+  # there may be written, except by id (policy_write_api.tf).
   statement {
-    sid = "Apis"
-    actions = [
-      "apigateway:DELETE",
-      "apigateway:PATCH",
-      "apigateway:POST",
-      "apigateway:PUT",
-      "apigateway:TagResource",
-      "apigateway:UntagResource",
-    ]
-    resources = [local.arns.apis]
+    sid       = "NewApi"
+    actions   = ["apigateway:POST", "apigateway:TagResource"]
+    resources = [local.arns.api_objects[0]]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestTag/Environment"
+      values   = [var.environment]
+    }
   }
 
-  # The smoke test reads and removes its image through the API, whose id is random.
+  # Routes, integrations and stages count by their API's tag: the service authorization reference lists the key for all.
+  # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonapigatewaymanagementv2.html
   statement {
-    sid       = "Removal"
-    actions   = ["execute-api:Invoke"]
-    resources = [local.arns.image_removal]
+    sid       = "Apis"
+    actions   = ["apigateway:DELETE", "apigateway:PATCH", "apigateway:POST", "apigateway:PUT"]
+    resources = [local.arns.api_objects[1]]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/Environment"
+      values   = [var.environment]
+    }
   }
 
   statement {

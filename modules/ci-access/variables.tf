@@ -9,10 +9,29 @@ variable "account_id" {
   }
 }
 
+variable "api_ids" {
+  description = "Ids of the environment's API, which the apply role may call and change. Left out with `find_api`."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for id in var.api_ids : can(regex("^[a-z0-9]+$", id))])
+    error_message = "api_ids must be ids of APIs like a1b2c3d4e5, without patterns, not ${jsonencode(var.api_ids)}."
+  }
+}
+
 variable "create_oidc_provider" {
   description = "Whether to create GitHub's identity provider. `true` in exactly one environment of an account."
   type        = bool
   default     = true
+  nullable    = false
+}
+
+variable "customer_managed_key" {
+  description = "Whether to make a KMS key for what the environment stores. Costs a dollar a month, and requests."
+  type        = bool
+  default     = false
   nullable    = false
 }
 
@@ -29,6 +48,32 @@ variable "environment" {
   validation {
     condition     = var.environment != "plan"
     error_message = "environment must not be 'plan': jobs of pull requests run in the GitHub environment of that name."
+  }
+}
+
+variable "erasable" {
+  description = "Whether the apply role may change and erase the stores. Without it an administrator applies `storage`."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "find_api" {
+  description = "Whether to look up the environment's API by name and tag. It exists after the first apply."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "functions" {
+  description = "Functions that get a role each: those of the compute module, or none."
+  type        = set(string)
+  default     = ["announcer", "api", "processor"]
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for name in var.functions : can(regex("^[a-z]+$", name)) && name != "ci"])
+    error_message = "functions must be words of lower-case letters, and not ci, not ${jsonencode(var.functions)}."
   }
 }
 
@@ -83,9 +128,10 @@ variable "region" {
 }
 
 variable "registry" {
-  description = "Image registry: account, repository, and whether the apply role manages it and pushes to it."
+  description = "Image registry: account, repository, whether the apply role manages it, and may erase it."
   type = object({
     account_id = string
+    erasable   = optional(bool, false)
     manage     = optional(bool, false)
     name       = string
   })

@@ -52,6 +52,7 @@ locals {
   queue_urls      = { for queue in [var.storage.backfill_queue, var.storage.queue] : queue.arn => queue.url }
   event_bus_name  = "${var.name_prefix}-images"
   function_names  = { for function in keys(local.functions) : function => "${var.name_prefix}-${function}" }
+  role_names      = { for function, arn in var.role_arns : function => reverse(split("/", arn))[0] }
   log_group_names = { for function, name in local.function_names : function => "/aws/lambda/${name}" }
 
   # Settings that are null are left out, at any depth: the processor's own defaults stay the only ones, and the
@@ -89,7 +90,7 @@ resource "aws_lambda_function" "function" {
   for_each = local.functions
 
   function_name = local.function_names[each.key]
-  role          = aws_iam_role.function[each.key].arn
+  role          = var.role_arns[each.key]
   package_type  = "Image"
   image_uri     = var.image_uri
   architectures = [var.architecture]

@@ -16,8 +16,8 @@ output "functions" {
       invoke_arn      = alias.invoke_arn
       log_group       = aws_cloudwatch_log_group.function[function].name
       name            = alias.function_name
-      role_arn        = aws_iam_role.function[function].arn
-      role_name       = aws_iam_role.function[function].name
+      role_arn        = var.role_arns[function]
+      role_name       = local.role_names[function]
       timeout_seconds = aws_lambda_function.function[function].timeout
       version         = alias.function_version
     }

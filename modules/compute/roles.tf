@@ -1,35 +1,11 @@
-# One role per function, with the permissions that the function uses.
-
-data "aws_iam_policy_document" "trust" {
-  statement {
-    actions = ["sts:AssumeRole"]
-
-    principals {
-      type        = "Service"
-      identifiers = ["lambda.amazonaws.com"]
-    }
-
-    condition {
-      test     = "StringEquals"
-      variable = "aws:SourceAccount"
-      values   = [var.account_id]
-    }
-  }
-}
-
-resource "aws_iam_role" "function" {
-  for_each = local.function_names
-
-  name                 = each.value
-  assume_role_policy   = data.aws_iam_policy_document.trust.json
-  permissions_boundary = var.permissions_boundary_arn == "" ? null : var.permissions_boundary_arn
-}
+# What each function's role may do: the calls that the function makes. The roles are made by modules/ci-access, with a
+# boundary that these policies cannot exceed.
 
 resource "aws_iam_role_policy" "function" {
-  for_each = aws_iam_role.function
+  for_each = local.function_names
 
   name   = "access"
-  role   = each.value.name
+  role   = local.role_names[each.key]
   policy = data.aws_iam_policy_document.function[each.key].json
 }
 

@@ -171,18 +171,6 @@ variable "name_prefix" {
   }
 }
 
-variable "permissions_boundary_arn" {
-  description = "Policy that bounds every role, whatever else it is given; empty for none."
-  type        = string
-  default     = ""
-  nullable    = false
-
-  validation {
-    condition     = can(regex("^$|^arn:[a-z-]+:iam::[0-9]{12}:policy/.+$", var.permissions_boundary_arn))
-    error_message = "permissions_boundary_arn must be a policy's ARN or empty, not '${var.permissions_boundary_arn}'."
-  }
-}
-
 variable "region" {
   description = "Region that the functions are made in."
   type        = string
@@ -191,6 +179,24 @@ variable "region" {
   validation {
     condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
     error_message = "region must be a region's code, like eu-west-1, not '${var.region}'."
+  }
+}
+
+variable "role_arns" {
+  description = "Role of each function, by the function's name: output `function_role_arns` of `ci-access`."
+  type        = map(string)
+  nullable    = false
+
+  validation {
+    condition = alltrue([
+      for function in ["announcer", "api", "processor"] :
+      can(regex("^arn:[a-z-]+:iam::[0-9]{12}:role/.+$", var.role_arns[function]))
+    ])
+    error_message = format(
+      "role_arns must have the ARN of a role for announcer, api and processor, not %s: %s.",
+      jsonencode(var.role_arns),
+      "an administrator applies ci-access first",
+    )
   }
 }
 

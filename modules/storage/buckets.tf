@@ -1,3 +1,5 @@
+# The settings of a bucket are made one after another: S3 refuses one that meets another ("OperationAborted: A conflicting
+# conditional operation is currently in progress"). The first closes the bucket, the slowest comes last.
 resource "aws_s3_bucket" "images" {
   for_each = local.bucket_names
 
@@ -13,6 +15,8 @@ resource "aws_s3_bucket_ownership_controls" "images" {
   rule {
     object_ownership = "BucketOwnerEnforced"
   }
+
+  depends_on = [aws_s3_bucket_public_access_block.images]
 }
 
 resource "aws_s3_bucket_public_access_block" "images" {
@@ -33,6 +37,8 @@ resource "aws_s3_bucket_versioning" "images" {
   versioning_configuration {
     status = "Enabled"
   }
+
+  depends_on = [aws_s3_bucket_policy.images]
 }
 
 resource "aws_s3_bucket_server_side_encryption_configuration" "images" {
@@ -42,13 +48,15 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "images" {
 
   rule {
     # One data key serves a bucket for a while, so that not every object costs a call of KMS.
-    bucket_key_enabled = var.customer_managed_key
+    bucket_key_enabled = local.own_key
 
     apply_server_side_encryption_by_default {
       kms_master_key_id = local.kms_key_arn
-      sse_algorithm     = var.customer_managed_key ? "aws:kms" : "AES256"
+      sse_algorithm     = local.own_key ? "aws:kms" : "AES256"
     }
   }
+
+  depends_on = [aws_s3_bucket_versioning.images]
 }
 
 data "aws_iam_policy_document" "bucket" {
@@ -78,10 +86,12 @@ resource "aws_s3_bucket_policy" "images" {
 
   bucket = each.value.bucket
   policy = data.aws_iam_policy_document.bucket[each.key].json
+
+  depends_on = [aws_s3_bucket_ownership_controls.images]
 }
 
-# The provider watches a new lifecycle configuration for 55 seconds, the longest wait of this module. It depends on the
-# bucket alone, so that it starts at once; rules on noncurrent versions may exist before versioning does.
+# The provider watches a new lifecycle configuration for 55 seconds, the longest wait of this module: no other setting
+# waits for it.
 resource "aws_s3_bucket_lifecycle_configuration" "images" {
   for_each = aws_s3_bucket.images
 
@@ -135,6 +145,8 @@ resource "aws_s3_bucket_lifecycle_configuration" "images" {
       days = var.expiry.test_data_days
     }
   }
+
+  depends_on = [aws_s3_bucket_server_side_encryption_configuration.images]
 }
 
 # Removals are announced as well as creations: a record must not outlive its image.
@@ -147,4 +159,6 @@ resource "aws_s3_bucket_notification" "uploads" {
     # S3 announces an object that a lifecycle rule removes by an event of its own.
     events = ["s3:LifecycleExpiration:DeleteMarkerCreated", "s3:ObjectCreated:*", "s3:ObjectRemoved:*"]
   }
+
+  depends_on = [aws_s3_bucket_server_side_encryption_configuration.images]
 }

@@ -30,5 +30,6 @@ locals {
     purpose => { arn = bucket.arn, name = bucket.bucket }
   }
 
-  kms_key_arn = one(aws_kms_key.storage[*].arn)
+  own_key     = var.kms_key_arn != ""
+  kms_key_arn = local.own_key ? var.kms_key_arn : null
 }

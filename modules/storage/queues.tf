@@ -6,7 +6,7 @@ resource "aws_sqs_queue" "dead_letters" {
   name                      = local.queue_names.dead_letters
   message_retention_seconds = var.queue.dead_letter_retention_days * 86400
   kms_master_key_id         = local.kms_key_arn
-  sqs_managed_sse_enabled   = var.customer_managed_key ? null : true
+  sqs_managed_sse_enabled   = local.own_key ? null : true
   policy                    = data.aws_iam_policy_document.queue["dead_letters"].json
 
   redrive_allow_policy = jsonencode({
@@ -21,7 +21,7 @@ resource "aws_sqs_queue" "uploads" {
   receive_wait_time_seconds  = 20
   visibility_timeout_seconds = var.queue.visibility_timeout_seconds
   kms_master_key_id          = local.kms_key_arn
-  sqs_managed_sse_enabled    = var.customer_managed_key ? null : true
+  sqs_managed_sse_enabled    = local.own_key ? null : true
   policy                     = data.aws_iam_policy_document.uploads.json
 
   redrive_policy = jsonencode({
@@ -40,7 +40,7 @@ resource "aws_sqs_queue" "backfill" {
   receive_wait_time_seconds  = 20
   visibility_timeout_seconds = var.queue.visibility_timeout_seconds
   kms_master_key_id          = local.kms_key_arn
-  sqs_managed_sse_enabled    = var.customer_managed_key ? null : true
+  sqs_managed_sse_enabled    = local.own_key ? null : true
   policy                     = data.aws_iam_policy_document.queue["backfill"].json
 
   redrive_policy = jsonencode({

@@ -52,7 +52,7 @@ resource "aws_dynamodb_table" "images" {
 
   # Without this block DynamoDB encrypts with its own key, which is free; `enabled` means KMS.
   dynamic "server_side_encryption" {
-    for_each = var.customer_managed_key ? ["kms"] : []
+    for_each = local.own_key ? ["kms"] : []
 
     content {
       enabled     = true

@@ -9,13 +9,6 @@ variable "account_id" {
   }
 }
 
-variable "customer_managed_key" {
-  description = "Encrypt with a KMS key of the account, not with keys of AWS. Costs a dollar a month, and requests."
-  type        = bool
-  default     = false
-  nullable    = false
-}
-
 variable "deletion_protection" {
   description = "Whether DynamoDB refuses to delete the table."
   type        = bool
@@ -44,6 +37,18 @@ variable "force_destroy" {
   type        = bool
   default     = false
   nullable    = false
+}
+
+variable "kms_key_arn" {
+  description = "KMS key for buckets, queues and table; empty: AWS's own keys. `ci-access` makes one."
+  type        = string
+  default     = ""
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^(arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[a-z0-9-]+)?$", var.kms_key_arn))
+    error_message = "kms_key_arn must be the ARN of a key, or empty, not '${var.kms_key_arn}'."
+  }
 }
 
 variable "name_prefix" {

@@ -68,7 +68,7 @@ def test_every_mock_carries_the_word_that_apply_refuses(root: Path) -> None:
         for file in (root / "live/_units").glob("*.hcl")
         for block in re.findall(r"mock_outputs = \{.*?\n  \}", file.read_text(), re.DOTALL)
     ]
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     assert all("mock-output" in block for block in blocks)
 
 
@@ -97,7 +97,7 @@ def test_prod_keeps_executions_for_every_request_that_the_gateway_lets_through(r
 
 
 def test_dev_costs_next_to_nothing_at_rest(root: Path) -> None:
-    assert environment_data(root, "dev")["storage"]["customer_managed_key"] is False
+    assert environment_data(root, "dev")["ci_access"]["customer_managed_key"] is False
 
 
 def test_data_files_load(root: Path) -> None:

@@ -1,6 +1,7 @@
 """A misspelt name in an env.hcl is refused before any plan, at every depth, whatever the other environments say."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -92,3 +93,31 @@ def test_all_wrong_names_are_said_at_once(root: Path) -> None:
         "env.hcl: storag is no setting: did you mean storage?",
         "env.hcl: compute.processor.limits.max_sides is no setting: did you mean max_side?",
     ]
+
+
+@pytest.mark.parametrize(
+    ("other", "alike"),
+    [
+        ("dev-eu", True),
+        ("d", False),
+        ("dev2", False),
+    ],
+)
+def test_plan_refuses_an_environment_that_roles_of_another_would_reach(copy: Path, other: str, alike: bool) -> None:
+    shutil.copytree(copy / "live/dev", copy / "live" / other)
+    file = copy / "live" / other / "env.hcl"
+    file.write_text(file.read_text().replace('"dev"', f'"{other}"'))
+    for environment in ("dev", other):
+        finished = terragrunt("render", cwd=copy / f"live/{environment}/storage", check=False)
+        assert (finished.returncode != 0) is alike, said(finished)
+        assert ("begin alike, so that the roles of the shorter reach the longer" in said(finished)) is alike
+
+
+def test_names_of_the_state_are_no_names_of_environments(root: Path) -> None:
+    command = [sys.executable, "-I", root / "scripts/check_settings.py", root / "live/settings.schema.json", "env.hcl"]
+    for name in ("tfstate", "tflock-eu"):
+        settings = json.dumps({"environment": name})
+        finished = subprocess.run([*command, settings], capture_output=True, text=True, check=True)
+        assert finished.stdout == (
+            f"env.hcl: {name} begins like tflock or tfstate, the names of the state: call the environment otherwise\n"
+        )

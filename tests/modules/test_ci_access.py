@@ -15,16 +15,35 @@ REGISTRY = {"account_id": "444444444444", "name": "image-pipeline/processor"}
 STATE_BUCKET = f"image-pipeline-tfstate-{ACCOUNT}-eu-west-1"
 INPUTS = {
     **NAMES,
+    "api_ids": ["a1b2c3d4e5"],
     "environment": "prod",
     "github": GITHUB,
     "registry": REGISTRY,
     "state": {"bucket": STATE_BUCKET, "lock_table": "image-pipeline-tflock", "prefix": "live/prod"},
 }
+#: An environment in the same account, whose stores may be erased.
+DEV = INPUTS | {
+    "api_ids": ["f6g7h8i9j0"],
+    "environment": "dev",
+    "erasable": True,
+    "name_prefix": "image-pipeline-dev",
+    "state": INPUTS["state"] | {"prefix": "live/dev"},
+}
 PLANS = {
     "main": INPUTS,
-    "long-names": INPUTS | {"name_prefix": "a" * 40, "registry": REGISTRY | {"manage": True}},
-    "second-in-account": INPUTS | {"create_oidc_provider": False, "github": {"repository": "acme/images"}},
-    "shared": INPUTS | {"registry": REGISTRY | {"manage": True}},
+    "dev": DEV,
+    "dev-with-key": DEV | {"customer_managed_key": True},
+    "long-names": DEV
+    | {
+        "customer_managed_key": True,
+        "name_prefix": "a" * 40,
+        "registry": REGISTRY | {"manage": True, "erasable": True},
+    },
+    "second-in-account": INPUTS
+    | {"api_ids": [], "create_oidc_provider": False, "github": {"repository": "acme/images"}},
+    "shared": INPUTS | {"api_ids": [], "functions": [], "registry": REGISTRY | {"manage": True, "erasable": True}},
+    "shared-for-good": INPUTS | {"api_ids": [], "functions": [], "registry": REGISTRY | {"manage": True}},
+    "with-key": INPUTS | {"customer_managed_key": True},
 }
 
 #: Managed policies end here: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
@@ -136,8 +155,9 @@ def test_what_is_written_bears_the_environments_name_or_tag(access: Resources) -
         "image-pipeline-prod",
         STATE_BUCKET,
         "image-pipeline-tflock",
-        "event-source-mapping:",
-        "apigateway:eu-west-1::/",
+        "/apis/a1b2c3d4e5",
+        ":a1b2c3d4e5/",
+        "%2Fapis%2Fa1b2c3d4e5",
     )
     nameless = {
         sid
@@ -147,25 +167,58 @@ def test_what_is_written_bears_the_environments_name_or_tag(access: Resources) -
         and not statement["Condition"]
         and not all(any(part in arn for part in named) for arn in statement["Resource"])
     }
-    # The API's address is random; access logs and a registry's login know no resource; the registry is elsewhere.
-    assert nameless == {"Delivery", "Login", "Registry", "Removal"}
+    # Access logs and a registry's login know no resource; the registry is elsewhere.
+    assert nameless == {"Delivery", "Login", "Registry"}
 
 
-def test_every_role_that_is_made_carries_the_boundary(access: Resources) -> None:
-    making = {"iam:CreateRole", "iam:PutRolePermissionsBoundary", "iam:PutRolePolicy"}
+def test_the_apply_role_gives_rights_within_the_boundary_only(access: Resources) -> None:
     for action, statement in allowed(access, "write", "roles"):
-        if action in making:
+        if action in {"iam:DeleteRolePolicy", "iam:PutRolePolicy"}:
             assert statement["Condition"] == {"StringEquals": {"iam:PermissionsBoundary": [BOUNDARY]}}, action
-    actions = {action for action, _ in allowed(access, "read", "write", "roles")}
-    assert not actions & {
-        "iam:AttachRolePolicy",
-        "iam:CreatePolicy",
-        "iam:CreateUser",
-        "iam:DeleteRolePermissionsBoundary",
+    writing = {
+        action
+        for action, _ in allowed(access, "read", "write", "roles")
+        if action.startswith("iam:") and not action.split(":")[1].startswith(READING)
     }
+    assert writing == {"iam:DeleteRolePolicy", "iam:PassRole", "iam:PutRolePolicy"}, "it makes and opens no role"
     assert policy(access, "roles")["Pass"]["Condition"] == {
         "StringEquals": {"iam:PassedToService": ["lambda.amazonaws.com"]}
     }
+
+
+def test_roles_of_functions_can_be_taken_by_lambda_of_this_account_only(access: Resources) -> None:
+    for name in ("announcer", "api", "processor"):
+        role = access[f'aws_iam_role.function["{name}"]']
+        assert role["name"] == f"image-pipeline-prod-{name}"
+        assert role["permissions_boundary"] == BOUNDARY
+        (statement,) = json.loads(role["assume_role_policy"])["Statement"]
+        assert statement["Principal"] == {"Service": "lambda.amazonaws.com"}
+        assert statement["Action"] == "sts:AssumeRole"
+        assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
+
+
+def test_an_environment_without_functions_has_no_roles_for_them(planned: Callable[[str, str], Resources]) -> None:
+    assert not [address for address in planned("ci-access", "shared") if address.startswith("aws_iam_role.function")]
+
+
+def test_the_key_rotates_and_serves_the_bucket_that_sends(planned: Callable[[str, str], Resources]) -> None:
+    resources = planned("ci-access", "with-key")
+    key = resources["aws_kms_key.storage[0]"]
+    assert key["enable_key_rotation"] is True
+    document = statements(key["policy"])
+    assert document.keys() == {"AllowIamPolicies", "AllowUploadsBucketToSend"}
+    sending = document["AllowUploadsBucketToSend"]
+    assert sending["Principal"] == {"Service": "s3.amazonaws.com"}
+    assert sending["Action"] == ["kms:Decrypt", "kms:GenerateDataKey"]
+    assert sending["Condition"] == {
+        "ArnEquals": {"aws:SourceArn": [f"arn:aws:s3:::image-pipeline-prod-uploads-{ACCOUNT}-eu-west-1"]},
+        "StringEquals": {"aws:SourceAccount": [ACCOUNT]},
+    }
+    assert resources["aws_kms_alias.storage[0]"]["name"] == "alias/image-pipeline-prod"
+
+
+def test_without_a_key_nothing_costs_anything_at_rest(access: Resources) -> None:
+    assert not [address for address in access if address.startswith("aws_kms")]
 
 
 def test_nobody_changes_what_holds_him(access: Resources) -> None:
@@ -196,6 +249,16 @@ def test_only_the_registrys_own_environment_pushes(planned: Callable[[str, str],
     assert {"ecr:PutImage", "ecr:SetRepositoryPolicy"} <= {*policy(shared, "roles")["Registry"]["Action"]}
 
 
+def test_a_registry_that_is_kept_loses_no_image(planned: Callable[[str, str], Resources]) -> None:
+    erasing = {"ecr:BatchDeleteImage", "ecr:DeleteRepository"}
+    actions = {
+        name: {*policy(planned("ci-access", name), "roles")["Registry"]["Action"]}
+        for name in ("shared", "shared-for-good")
+    }
+    assert erasing <= actions["shared"]
+    assert not erasing & actions["shared-for-good"]
+
+
 def test_policies_fit_even_with_the_longest_names(planned: Callable[[str, str], Resources]) -> None:
     policies = {
         address: values["policy"]
@@ -204,4 +267,4 @@ def test_policies_fit_even_with_the_longest_names(planned: Callable[[str, str], 
     }
     sizes = {address: len(re.sub(r"\s", "", policy)) for address, policy in policies.items()}
     assert {name: size for name, size in sizes.items() if size > MOST_CHARACTERS} == {}
-    assert len(sizes) == 4
+    assert len(sizes) == 5

@@ -74,6 +74,7 @@ SETTINGS: dict[str, Any] = {
         "wide_gamut": True,
     },
 }
+ROLES = {name: f"arn:aws:iam::{ACCOUNT}:role/image-pipeline-prod-{name}" for name in ("announcer", "api", "processor")}
 INPUTS: dict[str, Any] = {
     **NAMES,
     "api": {"memory_mb": 640, "reserved_concurrency": 20, "timeout_seconds": 12, "url_ttl_seconds": 1200},
@@ -90,6 +91,7 @@ INPUTS: dict[str, Any] = {
         "memory_mb": 3008,
         "timeout_seconds": 120,
     },
+    "role_arns": ROLES,
     "storage": STORAGE,
 }
 PLANS: dict[str, dict[str, Any]] = {
@@ -167,13 +169,9 @@ class TestFunction:
         }
         assert common.items() <= environment(compute, name).items()
 
-    def test_role_can_be_taken_by_lambda_of_this_account_only(self, compute: Resources, name: str) -> None:
-        role = compute[f'aws_iam_role.function["{name}"]']
-        assert role["name"] == f"image-pipeline-prod-{name}"
-        (trust,) = json.loads(role["assume_role_policy"])["Statement"]
-        assert trust["Principal"] == {"Service": "lambda.amazonaws.com"}
-        assert trust["Action"] == "sts:AssumeRole"
-        assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
+    def test_rights_go_to_the_role_of_that_function(self, compute: Resources, name: str) -> None:
+        assert function(compute, name)["role"] == ROLES[name]
+        assert compute[f'aws_iam_role_policy.function["{name}"]']["role"] == f"image-pipeline-prod-{name}"
 
     def test_role_writes_its_own_log_only(self, compute: Resources, name: str) -> None:
         group = f"arn:aws:logs:eu-west-1:333333333333:log-group:/aws/lambda/image-pipeline-prod-{name}:*"

@@ -87,9 +87,15 @@ MUTATIONS: dict[str, list[tuple[str, str, str, Check]]] = {
             "policy_roles.tf",
             '"iam:PermissionsBoundary"',
             '"aws:PrincipalArn"',
-            test_ci_access.test_every_role_that_is_made_carries_the_boundary,
+            test_ci_access.test_the_apply_role_gives_rights_within_the_boundary_only,
         ),
         ("policy_roles.tf", '"iam:Put*",', "", test_ci_access.test_nobody_changes_what_holds_him),
+        (
+            "functions.tf",
+            '"aws:SourceAccount"',
+            '"aws:PrincipalAccount"',
+            test_ci_access.test_roles_of_functions_can_be_taken_by_lambda_of_this_account_only,
+        ),
         ("policy_boundary.tf", "${local.arns.buckets}/*", "*", test_ci_access.test_functions_end_at_their_own_things),
     ],
     "compute": [
@@ -110,12 +116,6 @@ MUTATIONS: dict[str, list[tuple[str, str, str, Check]]] = {
             "retention_in_days = var.log_retention_days",
             "retention_in_days = 0",
             of_function("test_logs_to_a_group_of_its_own_that_forgets"),
-        ),
-        (
-            "roles.tf",
-            '"aws:SourceAccount"',
-            '"aws:PrincipalAccount"',
-            of_function("test_role_can_be_taken_by_lambda_of_this_account_only"),
         ),
         (
             "roles.tf",
@@ -166,8 +166,8 @@ MUTATIONS: dict[str, list[tuple[str, str, str, Check]]] = {
         ),
         (
             "buckets.tf",
-            '    status = "Enabled"\n  }\n}',
-            '    status = "Suspended"\n  }\n}',
+            '    status = "Enabled"\n  }\n\n  depends',
+            '    status = "Suspended"\n  }\n\n  depends',
             of_bucket("test_keeps_versions"),
         ),
         ("buckets.tf", '["s3:*"]', '["s3:GetObject"]', of_bucket("test_speaks_tls_only")),

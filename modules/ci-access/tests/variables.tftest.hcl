@@ -34,6 +34,17 @@ run "account_id_of_5_digits" {
   expect_failures = [var.account_id]
 }
 
+# ids of APIs like a1b2c3d4e5, without patterns
+run "api_by_a_pattern" {
+  command = plan
+
+  variables {
+    api_ids = ["*"]
+  }
+
+  expect_failures = [var.api_ids]
+}
+
 # environment must be 2 to 31 lower-case letters, digits and hyphens
 run "environment_with_capitals" {
   command = plan
@@ -54,6 +65,17 @@ run "name_prefix_with_capitals" {
   }
 
   expect_failures = [var.name_prefix]
+}
+
+# words of lower-case letters, and not ci
+run "function_that_would_be_a_role_of_workflows" {
+  command = plan
+
+  variables {
+    functions = ["ci"]
+  }
+
+  expect_failures = [var.functions]
 }
 
 # github.repository_id must be numbers

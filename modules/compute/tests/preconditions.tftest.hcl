@@ -30,6 +30,11 @@ variables {
     timeout_seconds      = 120
   }
   region = "eu-west-1"
+  role_arns = {
+    announcer = "arn:aws:iam::333333333333:role/image-pipeline-prod-announcer"
+    api       = "arn:aws:iam::333333333333:role/image-pipeline-prod-api"
+    processor = "arn:aws:iam::333333333333:role/image-pipeline-prod-processor"
+  }
   storage = {
     backfill_queue = {
       arn = "arn:aws:sqs:eu-west-1:333333333333:image-pipeline-prod-backfill"

@@ -30,6 +30,11 @@ variables {
     timeout_seconds      = 120
   }
   region = "eu-west-1"
+  role_arns = {
+    announcer = "arn:aws:iam::333333333333:role/image-pipeline-prod-announcer"
+    api       = "arn:aws:iam::333333333333:role/image-pipeline-prod-api"
+    processor = "arn:aws:iam::333333333333:role/image-pipeline-prod-processor"
+  }
   storage = {
     backfill_queue = {
       arn = "arn:aws:sqs:eu-west-1:333333333333:image-pipeline-prod-backfill"
@@ -333,17 +338,6 @@ run "name_prefix_with_capitals" {
   expect_failures = [var.name_prefix]
 }
 
-# must be a policy's ARN or empty, not 'boundary'
-run "permissions_boundary_by_name" {
-  command = plan
-
-  variables {
-    permissions_boundary_arn = "boundary"
-  }
-
-  expect_failures = [var.permissions_boundary_arn]
-}
-
 # processor.memory_mb must be from 128 to 10240, not 20480
 run "processor_memory_too_large" {
   command = plan
@@ -613,4 +607,15 @@ run "region_that_is_no_code" {
   }
 
   expect_failures = [var.region]
+}
+
+# an administrator applies ci-access first
+run "role_that_is_missing" {
+  command = plan
+
+  variables {
+    role_arns = { api = "arn:aws:iam::333333333333:role/image-pipeline-prod-api" }
+  }
+
+  expect_failures = [var.role_arns]
 }

@@ -66,6 +66,17 @@ run "expiry_of_half_a_day" {
   expect_failures = [var.expiry]
 }
 
+# the ARN of a key, or empty, not 'alias/storage'
+run "key_by_its_alias" {
+  command = plan
+
+  variables {
+    kms_key_arn = "alias/storage"
+  }
+
+  expect_failures = [var.kms_key_arn]
+}
+
 # queue.max_receive_count must be from 4 to 1000, not 3
 run "max_receive_count_too_small" {
   command = plan

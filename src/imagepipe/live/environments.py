@@ -23,6 +23,9 @@ SHARED = "shared"
 #: The environment of GitHub whose jobs may take the plan roles. No environment of ours may have its name.
 PLAN = "plan"
 
+#: Names that begin like those of the state bucket and the lock table, which all environments of an account share.
+RESERVED = ("tflock", "tfstate")
+
 #: In a release: the image or the modules of this checkout.
 WORKTREE = "worktree"
 
@@ -239,11 +242,13 @@ def names() -> list[str]:
     """Return the name of every environment, in the order of applying: the shared one, then by `order` of env.hcl.
 
     Raises:
-        PipelineError: an env.hcl is malformed, has no order, or has the same order as another one.
+        PipelineError: an env.hcl is malformed, has no order, or has the same order as another one; or the names of
+            two environments begin alike.
     """
     folders = sorted(file.parent.name for file in LIVE.glob("*/env.hcl"))
     if PLAN in folders:
         raise PipelineError(f"live/{PLAN}: choose another name, in GitHub that of the jobs which plan pull requests")
+    _refuse_names_alike(folders)
     places: dict[int, str] = {}
     for name in folders:
         if name == SHARED:
@@ -274,6 +279,23 @@ def _require_one_provider(folders: list[str]) -> None:
                 f"live/{other}/env.hcl and live/{name}/env.hcl both create GitHub's identity provider in account "
                 f"{data.account_id}, which has it once: set ci_access = {{ create_oidc_provider = false }} in one"
             )
+
+
+def _refuse_names_alike(names: list[str]) -> None:
+    """Refuse names for which the roles of one environment would reach another: they go by `<project>-<name>-*`.
+
+    scripts/check_settings.py refuses the same when Terragrunt runs without this command.
+    """
+    if reserved := [name for name in names if name.startswith(RESERVED)]:
+        raise PipelineError(
+            f"live/{reserved[0]} begins like {' or '.join(RESERVED)}, the names of the state: call the environment "
+            "otherwise"
+        )
+    for shorter, longer in ((a, b) for a in names for b in names if b.startswith(f"{a}-")):
+        raise PipelineError(
+            f"live/{shorter} and live/{longer} begin alike, so that the roles of the shorter reach the longer: call "
+            "one of them otherwise, like eu-dev for dev-eu"
+        )
 
 
 def release_order() -> list[str]:

@@ -48,6 +48,28 @@ def test_malformed_env_hcl_is_named_with_its_field(dev: Path, old: str, new: str
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ("dev-eu", "live/dev and live/dev-eu begin alike, .* call one of them otherwise, like eu-dev for dev-eu"),
+        ("tfstate", "live/tfstate begins like tflock or tfstate, the names of the state"),
+        ("tflock-eu", "live/tflock-eu begins like tflock or tfstate, the names of the state"),
+    ],
+)
+def test_environment_that_roles_of_another_would_reach_is_refused(dev: Path, other: str, message: str) -> None:
+    (dev.parent / other).mkdir()
+    (dev.parent / other / "env.hcl").write_text(ENV.replace('"dev"', f'"{other}"').replace("10", "20"))
+    with pytest.raises(PipelineError, match=message):
+        environments.load("dev")
+
+
+@pytest.mark.parametrize("other", ["dev2", "eu-dev", "de"])
+def test_environment_that_merely_looks_alike_is_accepted(dev: Path, other: str) -> None:
+    (dev.parent / other).mkdir()
+    (dev.parent / other / "env.hcl").write_text(ENV.replace('"dev"', f'"{other}"').replace("10", "20"))
+    assert environments.names() == ["dev", other]
+
+
 def test_a_rollout_is_at_once_where_nothing_is_said_of_it(dev: Path) -> None:
     assert (environments.load("dev").canary_percent, environments.load("dev").bake) == (0, timedelta())
     (dev / "env.hcl").write_text(ENV.replace("}", "  rollout = { canary_percent = 10, bake_minutes = 0.5 }\n}"))

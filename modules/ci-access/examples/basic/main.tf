@@ -6,7 +6,9 @@ module "ci_access" {
   source = "../.."
 
   account_id  = "111111111111"
+  api_ids     = ["a1b2c3d4e5"]
   environment = "dev"
+  erasable    = true
   github      = { repository = "acme/images", owner_id = "1234", repository_id = "5678" }
   name_prefix = "image-pipeline-dev"
   region      = "eu-west-1"

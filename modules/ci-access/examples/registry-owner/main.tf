@@ -7,6 +7,7 @@ module "ci_access" {
 
   account_id  = "444444444444"
   environment = "shared"
+  functions   = []
   github      = { repository = "acme/images", owner_id = "1234", repository_id = "5678" }
   name_prefix = "image-pipeline-shared"
   region      = "eu-west-1"

@@ -20,7 +20,7 @@ module "ci_access" {
   }
 }
 
-output "permissions_boundary_arn" {
-  description = "For the compute module of this environment."
-  value       = module.ci_access.permissions_boundary_arn
+output "function_role_arns" {
+  description = "For the compute module."
+  value       = module.ci_access.function_role_arns
 }

@@ -10,6 +10,7 @@ module "compute" {
   log_retention_days = 365
   name_prefix        = "image-pipeline-prod"
   region             = "eu-west-1"
+  role_arns          = local.ci_access.function_role_arns
   storage            = local.storage
 
   image_uri = join("/", [
@@ -30,6 +31,14 @@ output "image_digest" {
 
 # Stands for the modules that this one is deployed with.
 locals {
+  ci_access = {
+    function_role_arns = {
+      announcer = "arn:aws:iam::333333333333:role/image-pipeline-prod-announcer"
+      api       = "arn:aws:iam::333333333333:role/image-pipeline-prod-api"
+      processor = "arn:aws:iam::333333333333:role/image-pipeline-prod-processor"
+    }
+  }
+
   storage = {
     backfill_queue = {
       arn = "arn:aws:sqs:eu-west-1:333333333333:image-pipeline-prod-backfill"

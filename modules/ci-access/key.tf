@@ -1,4 +1,18 @@
-# One key for buckets, queues and table, if customer_managed_key is set. It costs a dollar a month.
+# One key for buckets, queues and table, if customer_managed_key is set. It costs a dollar a month. It is made here, by an
+# administrator, because whoever deploys must not be able to take it over: no role may change a key, an alias or a tag.
+
+locals {
+  upload_bucket_arn = "${local.arn}:s3:::${var.name_prefix}-uploads-${var.account_id}-${var.region}"
+
+  # The alias names the key in policies: an id is made up by AWS, and a tag could be put on any other key.
+  # https://docs.aws.amazon.com/kms/latest/developerguide/alias-authorization.html
+  key_alias = "alias/${var.name_prefix}"
+
+  # Who creates a table under a key, DynamoDB makes a grant for: in his name, and for itself only.
+  # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/encryption.usagenotes.html
+  key_actions = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"]
+  key_users   = [for service in ["dynamodb", "s3", "sqs"] : "${service}.${var.region}.amazonaws.com"]
+}
 
 resource "aws_kms_key" "storage" {
   count = var.customer_managed_key ? 1 : 0
@@ -12,7 +26,7 @@ resource "aws_kms_key" "storage" {
 resource "aws_kms_alias" "storage" {
   count = var.customer_managed_key ? 1 : 0
 
-  name          = "alias/${var.name_prefix}"
+  name          = local.key_alias
   target_key_id = aws_kms_key.storage[0].key_id
 }
 
@@ -25,7 +39,7 @@ data "aws_iam_policy_document" "key" {
 
     principals {
       type        = "AWS"
-      identifiers = ["arn:${data.aws_partition.current.partition}:iam::${var.account_id}:root"]
+      identifiers = ["${local.iam}:root"]
     }
   }
 
@@ -43,7 +57,7 @@ data "aws_iam_policy_document" "key" {
     condition {
       test     = "ArnEquals"
       variable = "aws:SourceArn"
-      values   = [local.bucket_arns.uploads]
+      values   = [local.upload_bucket_arn]
     }
 
     condition {
