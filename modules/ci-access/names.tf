@@ -62,7 +62,7 @@ locals {
     ])
   }
 
-  api_ids = var.find_api ? one(data.aws_apigatewayv2_apis.own[*].ids) : var.api_ids
+  api_ids = setunion(var.api_ids, flatten(data.aws_apigatewayv2_apis.own[*].ids))
 
   # Locks are items named <bucket>/<key of the state>, and <…>-md5 beside it. A condition on them needs a second one,
   # Null, because ForAllValues is true of a request without any value, too.

@@ -10,7 +10,7 @@ variable "account_id" {
 }
 
 variable "api_ids" {
-  description = "Ids of the environment's API, which the apply role may call and change. Left out with `find_api`."
+  description = "Ids of the environment's API, which the apply role may call and change, besides one found."
   type        = set(string)
   default     = []
   nullable    = false

@@ -335,9 +335,58 @@ def add_mappings(emulator: Cloud) -> Callable[[str], bool]:
     return can_feed
 
 
+def add_apis(emulator: Cloud) -> Callable[[str], bool]:
+    """Whether somebody who may make and change APIs of one tag can do so with another."""
+    apis = {
+        name: emulator.client("apigatewayv2").create_api(Name=name, ProtocolType="HTTP", Tags={"Environment": name})
+        for name in ("own", "other")
+    }
+    making = allow("apigateway:POST", Condition={"StringEquals": {"aws:RequestTag/Environment": "own"}})
+    changing = allow("apigateway:POST", Condition={"StringEquals": {"aws:ResourceTag/Environment": "own"}})
+    emulator.add_role("may-serve", making, changing)
+    client = emulator.client("apigatewayv2", **assumed(emulator, "may-serve"))
+    return lambda name: (
+        is_allowed(client.create_api, Name="more", ProtocolType="HTTP", Tags={"Environment": name})
+        and is_allowed(client.create_route, ApiId=apis[name]["ApiId"], RouteKey="GET /more")
+    )
+
+
+def add_callers(emulator: Cloud) -> Callable[[str], bool]:
+    """Whether somebody who may let one service call a function can let another."""
+    emulator.add_function("called", ECHO, logs_statement("called"))
+    own = {"StringEquals": {"lambda:Principal": "apigateway.amazonaws.com"}}
+    emulator.add_role("may-open", allow("lambda:AddPermission", Condition=own))
+    functions = emulator.client("lambda", **assumed(emulator, "may-open"))
+    return lambda name: is_allowed(
+        functions.add_permission, FunctionName="called", StatementId=f"for-{name.partition('.')[0]}",
+        Action="lambda:InvokeFunction", Principal=name,
+    )  # fmt: skip
+
+
+def add_keys(emulator: Cloud) -> Callable[[str], bool]:
+    """Whether somebody who may use the key of one alias can use that of another."""
+    kms = emulator.client("kms")
+    keys = {name: kms.create_key()["KeyMetadata"]["KeyId"] for name in ("own", "other")}
+    for name, key in keys.items():
+        kms.create_alias(AliasName=f"alias/{name}", TargetKeyId=key)
+    emulator.add_role(
+        "may-encrypt",
+        allow("kms:Encrypt", Condition={"ForAnyValue:StringEquals": {"kms:ResourceAliases": ["alias/own"]}}),
+    )
+    user = emulator.client("kms", **assumed(emulator, "may-encrypt"))
+    return lambda name: is_allowed(user.encrypt, KeyId=keys[name], Plaintext=b"x")
+
+
 @pytest.mark.parametrize(
     ("add", "own", "other"),
-    [(add_bounded, "most", "more"), (add_locks, "own/lock", "other/lock"), (add_mappings, "own_fed", "other_fed")],
+    [
+        (add_apis, "own", "other"),
+        (add_bounded, "most", "more"),
+        (add_callers, "apigateway.amazonaws.com", "222222222222"),
+        (add_keys, "own", "other"),
+        (add_locks, "own/lock", "other/lock"),
+        (add_mappings, "own_fed", "other_fed"),
+    ],
 )
 def test_tell_policies_more_of_requests(
     upstream: Cloud, cloud: Cloud, add: Callable[[Cloud], Callable[[str], bool]], own: str, other: str

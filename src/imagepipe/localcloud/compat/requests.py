@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from ministack.core import iam_actions, iam_evaluator
-from ministack.services import dynamodb, iam, lambda_svc
+from ministack.services import apigateway, dynamodb, iam, kms, lambda_svc, tagging
 
 #: Entry of the context for the role that a request gives to Lambda, until it is checked. Not a condition key.
 _PASSED = "passed role"
@@ -15,12 +15,14 @@ _PASSING = frozenset({"lambda:CreateFunction", "lambda:UpdateFunctionConfigurati
 
 
 def tell_policies_more_of_requests() -> None:
-    """Set iam:PermissionsBoundary, dynamodb:LeadingKeys and lambda:FunctionArn, and check iam:PassRole.
+    """Set condition keys of IAM, DynamoDB, Lambda, KMS and API Gateway that policies use, and check iam:PassRole.
 
-    Upstream sets none of these condition keys, and lets everybody give any role to a function.
+    Upstream sets none of iam:PermissionsBoundary, dynamodb:LeadingKeys, lambda:FunctionArn, lambda:Principal and
+    kms:ResourceAliases, no tags of HTTP APIs, and lets everybody give any role to a function.
     """
     known = iam_actions.request_tag_context
     enforce = iam_evaluator.enforce
+    tags_of = tagging.resource_tags
 
     @functools.wraps(known)
     def with_more(service: str, action: str, body: bytes, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -34,13 +36,20 @@ def tell_policies_more_of_requests() -> None:
         passed = context.pop(_PASSED, None)
         if mapping := _mapping(resource_arn):
             context["lambda:FunctionArn"] = mapping["FunctionArn"]
+        if aliases := _aliases(resource_arn):
+            context["kms:ResourceAliases"] = aliases
         denied = enforce(key, action, service, region, resource_arn, context)
         if denied or not passed:
             return denied
         return enforce(key, "iam:PassRole", "iam", region, passed, {"iam:PassedToService": "lambda.amazonaws.com"})
 
+    @functools.wraps(tags_of)
+    def tags_of_apis_too(arn: str) -> dict[str, str] | None:
+        return _api_tags(arn) or tags_of(arn)
+
     iam_actions.request_tag_context = with_more
     iam_evaluator.enforce = enforce_passing
+    tagging.resource_tags = tags_of_apis_too
 
 
 def let_wildcards_stand_for_line_breaks() -> None:
@@ -118,6 +127,11 @@ def _more(service: str, action: str, body: bytes, parameters: dict[str, Any]) ->
         return {"iam:PermissionsBoundary": boundary} if boundary else {}
     if service == "dynamodb":
         return _leading_keys(_parsed(body))
+    if service == "apigateway":
+        tags = _parsed(body).get("tags")
+        return {f"aws:RequestTag/{name}": value for name, value in tags.items()} if isinstance(tags, dict) else {}
+    if action == "lambda:AddPermission":
+        return {"lambda:Principal": str(_parsed(body).get("Principal", ""))}
     if action == "lambda:CreateEventSourceMapping":
         name = str(_parsed(body).get("FunctionName", ""))
         return {"lambda:FunctionArn": name if name.startswith("arn:") else lambda_svc._func_arn(name)}
@@ -140,6 +154,20 @@ def _mapping(arn: str) -> dict[str, Any] | None:
         return None
     mapping: dict[str, Any] | None = lambda_svc._esms.get(arn.rsplit(":", 1)[1])
     return mapping
+
+
+def _api_tags(arn: str) -> dict[str, str] | None:
+    """Return the tags of the HTTP API that a management ARN is about: its routes and stages count by them, too."""
+    match = re.match(r"arn:aws:apigateway:[^:]+::/apis/([^/]+)", arn)
+    return apigateway._api_tags.get(apigateway._api_arn(match[1])) if match else None
+
+
+def _aliases(arn: str) -> list[str]:
+    """Return the names of a KMS key's aliases, as kms:ResourceAliases has them."""
+    if ":kms:" not in arn or ":key/" not in arn:
+        return []
+    key = arn.rsplit("/", 1)[1]
+    return [alias.split(":", 5)[-1] for alias, target in kms._aliases.items() if target == key]
 
 
 def _parsed(body: bytes) -> dict[str, Any]:
