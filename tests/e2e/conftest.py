@@ -85,18 +85,23 @@ def early_plan(clone: Clone, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def deployed(clone: Clone, early_plan: Path) -> Clone:
     """All of it applied: dev and shared by plain Terragrunt, in either spelling; the rest by imagepipe.
 
-    An administrator applies what lets workflows in. The rest is applied with the rights of a workflow, and no more.
+    An administrator applies what lets workflows in, and what may not be erased. The rest is applied with the rights of
+    a workflow, and no more.
     """
 
     def apply(environment: str) -> None:
         clone.imagepipe("bootstrap", "--env", environment)
         clone.terragrunt("apply", "-auto-approve", unit=f"{environment}/ci-access")
+        if environment == "prod":  # force_destroy = false
+            clone.terragrunt("apply", "-auto-approve", unit="prod/storage")
         if environment == "dev":
             clone.terragrunt("run", "--all", "apply", unit="dev", role="apply")
         elif environment == "shared":
             clone.terragrunt("run-all", "apply", unit="shared", program=OLDER_TERRAGRUNT, role="apply")
         else:
             clone.imagepipe("apply", "--env", environment, "--yes", ROLE="apply")
+        if environment != "shared":  # the roles name the API by its id
+            clone.terragrunt("apply", "-auto-approve", unit=f"{environment}/ci-access")
 
     with ThreadPoolExecutor(len(ENVIRONMENTS)) as pool:
         list(pool.map(apply, ENVIRONMENTS))

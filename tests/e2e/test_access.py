@@ -143,11 +143,14 @@ ESCALATIONS: dict[str, Call] = {
     "other jobs let in": lambda c: c("iam").update_assume_role_policy(
         RoleName=f"{PREFIX}-ci-apply", PolicyDocument=TRUST
     ),
-    "a role without the boundary": lambda c: c("iam").create_role(
-        RoleName=f"{PREFIX}-more", AssumeRolePolicyDocument=TRUST
+    "a role, even with the boundary": lambda c: c("iam").create_role(
+        RoleName=f"{PREFIX}-more", AssumeRolePolicyDocument=TRUST, PermissionsBoundary=BOUNDARY
     ),
-    "a role with another boundary": lambda c: c("iam").create_role(
-        RoleName=f"{PREFIX}-more", AssumeRolePolicyDocument=TRUST, PermissionsBoundary=ADMINISTRATOR
+    "a function's role opened to others": lambda c: c("iam").update_assume_role_policy(
+        RoleName=f"{PREFIX}-processor", PolicyDocument=TRUST
+    ),
+    "a function opened to another account": lambda c: c("lambda").add_permission(
+        FunctionName=f"{PREFIX}-api", StatementId="more", Action="lambda:InvokeFunction", Principal="222222222222"
     ),
     "the boundary dropped": lambda c: c("iam").delete_role_permissions_boundary(RoleName=f"{PREFIX}-api"),
     "the boundary exchanged": lambda c: c("iam").put_role_permissions_boundary(
@@ -169,9 +172,6 @@ ESCALATIONS: dict[str, Call] = {
     "a function of another prefix fed": lambda c: c("lambda").create_event_source_mapping(
         FunctionName="other-function", EventSourceArn=f"arn:aws:sqs:{REGION}:{ACCOUNT}:{PREFIX}-uploads"
     ),
-    "a role of another prefix": lambda c: c("iam").create_role(
-        RoleName="other-role", AssumeRolePolicyDocument=TRUST, PermissionsBoundary=BOUNDARY
-    ),
     "a bucket of another prefix": lambda c: c("s3").create_bucket(
         Bucket="other-bucket", CreateBucketConfiguration={"LocationConstraint": REGION}
     ),
@@ -182,13 +182,29 @@ ESCALATIONS: dict[str, Call] = {
     "another environment's state written": lambda c: c("s3").put_object(
         Bucket=STATE, Key="live/prod/storage/terraform.tfstate", Body=b"{}"
     ),
+    "a policy of its own for the bucket of states": lambda c: c("s3").put_bucket_policy(
+        Bucket=STATE, Policy=EVERYTHING
+    ),
+    "the bucket of states opened": lambda c: c("s3").delete_public_access_block(Bucket=STATE),
+    "the history of states switched off": lambda c: c("s3").put_bucket_versioning(
+        Bucket=STATE, VersioningConfiguration={"Status": "Suspended"}
+    ),
+    "the table of locks": lambda c: c("dynamodb").update_table(TableName=LOCKS, BillingMode="PAY_PER_REQUEST"),
     "another environment's lock": lambda c: c("dynamodb").delete_item(
         TableName=LOCKS, Key={"LockID": {"S": f"{STATE}/live/prod/storage/terraform.tfstate"}}
     ),
     "the history of states": lambda c: c("s3").delete_object(Bucket=STATE, Key="live/dev/storage/terraform.tfstate"),
-    "an image read": lambda c: c("s3").get_object(Bucket=UPLOADS, Key="a.jpg"),
-    "records listed": lambda c: c("dynamodb").scan(TableName=f"{PREFIX}-images"),
-    "a key of nobody": lambda c: c("kms").create_key(),
+    # Not by asking for it. Where stores may be erased, a bucket policy for itself would do; see test_who_may_what.py.
+    "an image read directly": lambda c: c("s3").get_object(Bucket=UPLOADS, Key="a.jpg"),
+    "records listed directly": lambda c: c("dynamodb").scan(TableName=f"{PREFIX}-images"),
+    "a record changed": lambda c: c("dynamodb").update_item(
+        TableName=f"{PREFIX}-images", Key={"image_id": {"S": "x"}}, AttributeUpdates={}
+    ),
+    "a key": lambda c: c("kms").create_key(Tags=[{"TagKey": "Environment", "TagValue": "dev"}]),
+    "an API without the tag": lambda c: c("apigatewayv2").create_api(Name=PREFIX, ProtocolType="HTTP"),
+    "an API with another environment's tag": lambda c: c("apigatewayv2").create_api(
+        Name=PREFIX, ProtocolType="HTTP", Tags={"Environment": "prod"}
+    ),
 }
 
 
@@ -197,22 +213,84 @@ def test_the_apply_role_finds_no_way_up(deployed: Clone, what: str) -> None:
     assert refused(deployed, "apply", ESCALATIONS[what]) in DENIED
 
 
-def test_the_apply_role_may_bootstrap(deployed: Clone) -> None:
-    """Terragrunt looks at state bucket and lock table, and mends what is not as it should be."""
-    s3 = deployed.client("dev", "s3")
-    s3.delete_public_access_block(Bucket=STATE)
+PROD = "image-pipeline-prod"
+KEPT_BUCKET = f"{PROD}-uploads-{ENVIRONMENTS['prod']}-{REGION}"
+KEPT_TABLE = f"{PROD}-images"
+
+#: What force_destroy = false keeps even from those who deploy.
+ERASING: dict[str, Call] = {
+    "an image": lambda c: c("s3").delete_object(Bucket=KEPT_BUCKET, Key="a.jpg"),
+    "a version of an image": lambda c: c("s3").delete_object(Bucket=KEPT_BUCKET, Key="a.jpg", VersionId="x"),
+    "a bucket": lambda c: c("s3").delete_bucket(Bucket=KEPT_BUCKET),
+    "versions": lambda c: c("s3").put_bucket_versioning(
+        Bucket=KEPT_BUCKET, VersioningConfiguration={"Status": "Suspended"}
+    ),
+    "everything after a day": lambda c: c("s3").put_bucket_lifecycle_configuration(
+        Bucket=KEPT_BUCKET,
+        LifecycleConfiguration={"Rules": [{"ID": "all", "Status": "Enabled", "Filter": {}, "Expiration": {"Days": 1}}]},
+    ),
+    "images read by a bucket policy": lambda c: c("s3").put_bucket_policy(Bucket=KEPT_BUCKET, Policy=EVERYTHING),
+    "the table": lambda c: c("dynamodb").delete_table(TableName=KEPT_TABLE),
+    "the table's protection": lambda c: c("dynamodb").update_table(
+        TableName=KEPT_TABLE, DeletionProtectionEnabled=False
+    ),
+    "the table's backups": lambda c: c("dynamodb").update_continuous_backups(
+        TableName=KEPT_TABLE, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": False}
+    ),
+    "records that expire": lambda c: c("dynamodb").update_time_to_live(
+        TableName=KEPT_TABLE, TimeToLiveSpecification={"Enabled": True, "AttributeName": "written_at"}
+    ),
+    "messages": lambda c: c("sqs").delete_queue(
+        QueueUrl=f"https://sqs.{REGION}.amazonaws.com/{ENVIRONMENTS['prod']}/{PROD}-uploads"
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ERASING)
+def test_the_apply_role_erases_nothing_that_is_kept(deployed: Clone, what: str) -> None:
+    with pytest.raises(ClientError) as raised:
+        ERASING[what](lambda service: deployed.client("prod", service, "apply"))
+    assert raised.value.response["Error"]["Code"] in DENIED
+
+
+def test_the_apply_role_changes_its_own_api_and_no_other(deployed: Clone) -> None:
+    """An API of another environment in the same account has that environment's tag."""
+    administrator, role = (deployed.client("dev", "apigatewayv2", role) for role in ("", "apply"))
+    other = administrator.create_api(Name=PROD, ProtocolType="HTTP", Tags={"Environment": "prod"})["ApiId"]
+    own = deployed.outputs("dev")["api_url"].removeprefix("https://").partition(".")[0]
+    try:
+        route = role.create_route(ApiId=own, RouteKey="GET /probe")["RouteId"]
+        role.delete_route(ApiId=own, RouteId=route)
+        for call in (
+            lambda: role.create_route(ApiId=other, RouteKey="GET /probe"),
+            lambda: role.update_api(ApiId=other, Name="mine"),
+            lambda: role.delete_api(ApiId=other),
+            lambda: role.tag_resource(
+                ResourceArn=f"arn:aws:apigateway:{REGION}::/apis/{other}", Tags={"Environment": "dev"}
+            ),
+        ):
+            with pytest.raises(ClientError) as raised:
+                call()
+            assert raised.value.response["Error"]["Code"] in DENIED
+    finally:
+        administrator.delete_api(ApiId=other)
+
+
+def test_the_apply_role_needs_no_right_to_bootstrap(deployed: Clone) -> None:
+    """An administrator makes state bucket and lock table; Terragrunt only looks at them afterwards."""
     deployed.terragrunt("backend", "bootstrap", unit="dev/storage", role="apply")
-    assert all(s3.get_public_access_block(Bucket=STATE)["PublicAccessBlockConfiguration"].values())
 
 
 def test_a_boundary_holds_whatever_a_role_is_given(deployed: Clone) -> None:
     """The apply role may give a function's role any policy; the boundary is where it ends."""
-    iam, name = deployed.client("dev", "iam", "apply"), f"{PREFIX}-probe"
+    iam, name = deployed.client("dev", "iam"), f"{PREFIX}-probe"
     root = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "sts:AssumeRole"}
     trust = json.dumps({"Version": "2012-10-17", "Statement": [root]})
     iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust, PermissionsBoundary=BOUNDARY)
     try:
-        iam.put_role_policy(RoleName=name, PolicyName="all", PolicyDocument=EVERYTHING)
+        deployed.client("dev", "iam", "apply").put_role_policy(
+            RoleName=name, PolicyName="all", PolicyDocument=EVERYTHING
+        )
         session = deployed.client("dev", "sts").assume_role(RoleArn=role_of("probe"), RoleSessionName="test")
         credentials = {
             "aws_access_key_id": session["Credentials"]["AccessKeyId"],

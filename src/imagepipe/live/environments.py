@@ -26,6 +26,9 @@ PLAN = "plan"
 #: Names that begin like those of the state bucket and the lock table, which all environments of an account share.
 RESERVED = ("tflock", "tfstate")
 
+#: The unit with images, records and messages. An administrator applies it where they may not be erased.
+STORES_UNIT = "storage"
+
 #: In a release: the image or the modules of this checkout.
 WORKTREE = "worktree"
 
@@ -192,6 +195,8 @@ class Environment:
     api_rate: float = 0
     #: Functions that are kept for its API; 0: none, it takes those that are free.
     reserved_concurrency: int = 0
+    #: False if its buckets refuse to be destroyed with what they hold: then the CI roles may not change its stores.
+    erasable: bool = True
 
     @property
     def is_placeholder(self) -> bool:
@@ -340,6 +345,7 @@ def load(name: str) -> Environment:
         data.compute.processor.backfill_concurrency + data.compute.processor.maximum_concurrency if data.compute else 0,
         data.api.throttling.rate_limit,
         (data.compute.api.reserved_concurrency if data.compute else 0) or 0,
+        erasable=storage is None or storage.force_destroy,
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from imagepipe.container import source_tree
 from imagepipe.errors import PipelineError
-from imagepipe.live.environments import ACCESS_UNIT, WORKTREE
+from imagepipe.live.environments import ACCESS_UNIT, STORES_UNIT, WORKTREE
 from imagepipe.releases import aliases, bundle, canary, evidence, record, repository, snapshot
 from imagepipe.releases.bundle import Bundle
 from imagepipe.releases.canary import Refuted
@@ -21,6 +21,9 @@ from imagepipe.terragrunt import runner
 from imagepipe.terragrunt import units as terragrunt
 from imagepipe.terragrunt.runner import Listener
 from imagepipe.terragrunt.target import Target
+
+#: The unit whose API the CI roles may call and change by its id.
+API_UNIT = "api"
 
 Say = Callable[[str], None]
 
@@ -122,6 +125,8 @@ def apply_directly(target: Target, listener: Listener) -> None:
     steps.begin()
     with _failure_recorded(steps):
         terragrunt.apply(first, listener)
+        if API_UNIT in target.environment.units and API_UNIT not in before.states and target.administers:
+            terragrunt.apply_access(target, listener)
         after = before.refresh()
         if aliases.publish(target, after.aliases, {}):
             terragrunt.apply(first, listener)
@@ -186,13 +191,17 @@ def check_sources(target: Target, reviewed: Bundle) -> None:
 
 
 def _check_rights(target: Target, reviewed: Bundle) -> None:
-    """Refuse a workflow that would have to change its own permissions, before anything is changed."""
-    if any(unit.name == ACCESS_UNIT and unit.changes for unit in reviewed.units) and not target.administers:
-        name = target.environment.name
-        raise PipelineError(
-            f"{name}/{ACCESS_UNIT} says what workflows may do, so none may change it: an administrator applies "
-            f"live/{name}/{ACCESS_UNIT} first, then plan again"
-        )
+    """Refuse a workflow that would have to change what only an administrator may, before anything is changed."""
+    name = target.environment.name
+    reserved = {ACCESS_UNIT: "says what workflows may do"}
+    if not target.environment.erasable:
+        reserved[STORES_UNIT] = "holds what may not be erased"
+    for unit in reviewed.units:
+        if unit.changes and unit.name in reserved and not target.administers:
+            raise PipelineError(
+                f"{name}/{unit.name} {reserved[unit.name]}, so none may change it: an administrator applies "
+                f"live/{name}/{unit.name} first, then plan again"
+            )
 
 
 def _waiting(target: Target, reviewed: Bundle, done: set[str], listener: Listener) -> list[str]:

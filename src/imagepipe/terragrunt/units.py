@@ -99,6 +99,15 @@ def apply(target: Target, listener: Listener) -> None:
     runner.run_all(target, "apply", [], listener)
 
 
+def apply_access(target: Target, listener: Listener) -> None:
+    """Apply the unit with the permissions of workflows again: the API, which they name by its id, exists now.
+
+    Raises:
+        PipelineError: Terragrunt failed.
+    """
+    runner.run_all(target, "apply", ["--filter", f"./{environments.ACCESS_UNIT}"], listener)
+
+
 def prepare_apply(target: Target, listener: Listener) -> None:
     """Check the image and the settings of functions, and make the state bucket where it is missing.
 
