@@ -15,7 +15,7 @@ REGISTRY = {"account_id": "444444444444", "name": "image-pipeline/processor"}
 STATE_BUCKET = f"image-pipeline-tfstate-{ACCOUNT}-eu-west-1"
 INPUTS = {
     **NAMES,
-    "api_ids": ["a1b2c3d4e5"],
+    "api_ids": ["idofprod"],
     "environment": "prod",
     "github": GITHUB,
     "registry": REGISTRY,
@@ -23,7 +23,7 @@ INPUTS = {
 }
 #: An environment in the same account, whose stores may be erased.
 DEV = INPUTS | {
-    "api_ids": ["f6g7h8i9j0"],
+    "api_ids": ["idofdev"],
     "environment": "dev",
     "erasable": True,
     "name_prefix": "image-pipeline-dev",
@@ -32,6 +32,7 @@ DEV = INPUTS | {
 PLANS = {
     "main": INPUTS,
     "dev": DEV,
+    "dev-new": DEV | {"api_ids": []},
     "dev-with-key": DEV | {"customer_managed_key": True},
     "long-names": DEV
     | {
@@ -155,9 +156,9 @@ def test_what_is_written_bears_the_environments_name_or_tag(access: Resources) -
         "image-pipeline-prod",
         STATE_BUCKET,
         "image-pipeline-tflock",
-        "/apis/a1b2c3d4e5",
-        ":a1b2c3d4e5/",
-        "%2Fapis%2Fa1b2c3d4e5",
+        "/apis/idofprod",
+        ":idofprod/",
+        "%2Fapis%2Fidofprod",
     )
     nameless = {
         sid

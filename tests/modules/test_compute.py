@@ -19,7 +19,7 @@ BACKFILL = "arn:aws:sqs:eu-west-1:333333333333:image-pipeline-prod-backfill"
 BUS = "arn:aws:events:eu-west-1:333333333333:event-bus/image-pipeline-prod-images"
 QUEUE = "arn:aws:sqs:eu-west-1:333333333333:image-pipeline-prod-uploads"
 TABLE = "arn:aws:dynamodb:eu-west-1:333333333333:table/image-pipeline-prod-images"
-KEY = "arn:aws:kms:eu-west-1:333333333333:key/5b1c2f0e-8b54-4a6e-9d6c-6d2c3a1f0e11"
+KEY = "arn:aws:kms:eu-west-1:333333333333:key/key-of-prod"
 
 QUEUE_URL = "https://sqs.eu-west-1.amazonaws.com/333333333333/image-pipeline-prod"
 STREAM = f"{TABLE}/stream/2026-01-01T00:00:00.000"

@@ -8,7 +8,7 @@ import pytest
 from .conftest import statements
 from .harness import Resources
 
-READERS = ["111111111111", "222222222222"]
+READERS = ["222222222222", "333333333333"]
 INPUTS = {"name": "image-pipeline/processor", "reader_account_ids": READERS, "untagged_retention_days": 21}
 PLANS = {"main": INPUTS}
 
