@@ -56,7 +56,7 @@ locals {
     ])
     own_images = flatten([
       for id in local.api_ids : [
-        for call in ["DELETE/images/*", "GET/images", "GET/images/*"] :
+        for call in ["DELETE/images/*", "GET/health", "GET/images", "GET/images/*"] :
         "${local.arn}:execute-api:${local.regional}:${id}/*/${call}"
       ]
     ])
