@@ -145,7 +145,7 @@ def test_the_planned_policies_answer(planned: Planned, question: Question) -> No
 
 def test_every_right_of_the_apply_role_is_asked_about(planned: Planned) -> None:
     """A statement that no row touches could be widened without a red test."""
-    asked = {answer_to(planned, row).why for row in ROWS}
+    reasons = {answer_to(planned, row).why for row in ROWS}
     sids = {
         sid
         for plan in ("dev", "dev-with-key")
@@ -153,7 +153,7 @@ def test_every_right_of_the_apply_role_is_asked_about(planned: Planned) -> None:
         for sid, statement in statements(json.dumps(document)).items()
         if statement["Effect"] == "Allow"
     }
-    assert " ".join(sorted(sid for sid in sids if f"allowed by {sid}" not in asked)) == ""
+    assert " ".join(sorted(sid for sid in sids if f"allowed by {sid}" not in reasons)) == ""
 
 
 @pytest.mark.skipif("IAM_SIMULATE" not in os.environ, reason="compares with a package that nothing else needs")
