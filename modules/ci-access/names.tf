@@ -46,13 +46,10 @@ locals {
       "${local.arn}:logs:${local.regional}:log-group:/aws/${group}"
     ]
 
-    # The API by its id, which AWS makes up: the settings, and the tags under the ARN in percent-encoding.
+    # The API by its id, which AWS makes up: its settings, and its tags under the ARN in percent-encoding.
     own_apis = flatten([
-      for id in local.api_ids : [
-        "${local.arn}:apigateway:${var.region}::/apis/${id}",
-        "${local.arn}:apigateway:${var.region}::/apis/${id}/*",
-        "${local.arn}:apigateway:${var.region}::/tags/${urlencode("${local.arn}:apigateway:${var.region}::/apis/${id}")}*",
-      ]
+      for arn in [for id in local.api_ids : "${local.arn}:apigateway:${var.region}::/apis/${id}"] :
+      [arn, "${arn}/*", "${local.arn}:apigateway:${var.region}::/tags/${urlencode(arn)}*"]
     ])
     own_images = flatten([
       for id in local.api_ids : [

@@ -1,5 +1,5 @@
-# Policy of the apply role for roles, through which it could get every other right. It makes none and opens none: it says
-# what functions may do within the boundary, and gives their roles to Lambda. The registry's rights are here, too,
+# Policy of the apply role for roles, through which it could get every other right. It makes none and opens none: it
+# says what functions may do within the boundary, and gives their roles to Lambda. The registry's rights are here, too,
 # because policy_write.tf has no room for them.
 
 locals {

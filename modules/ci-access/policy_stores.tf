@@ -1,5 +1,5 @@
-# Policy of the apply role for buckets, table and queues, only where they may be erased. No permission tells a first setting from a later one: who may
-# set a lifecycle or a bucket policy may have everything expire, or read everything.
+# Policy of the apply role for buckets, table and queues, only where they may be erased. No permission tells a first
+# setting from a later one: who may set a lifecycle or a bucket policy may have everything expire, or read everything.
 data "aws_iam_policy_document" "stores" {
   statement {
     sid = "Buckets"

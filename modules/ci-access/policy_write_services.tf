@@ -96,8 +96,8 @@ data "aws_iam_policy_document" "write_services" {
     resources = ["*"]
   }
 
-  # APIs have random ids. A new one must get the environment's tag; the tag limits what follows. No tag of an API that is
-  # there may be written, except by id (policy_write_api.tf).
+  # APIs have random ids. A new one must get the environment's tag; the tag limits what follows. The tags of an API that
+  # exists may be written by its id only (policy_write_api.tf).
   statement {
     sid       = "NewApi"
     actions   = ["apigateway:POST", "apigateway:TagResource"]

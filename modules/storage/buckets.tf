@@ -1,5 +1,5 @@
-# The settings of a bucket are made one after another: S3 refuses one that meets another ("OperationAborted: A conflicting
-# conditional operation is currently in progress"). The first closes the bucket, the slowest comes last.
+# The settings of a bucket are made one after another: S3 refuses one that meets another ("OperationAborted: A
+# conflicting conditional operation is currently in progress"). The first closes the bucket, the slowest comes last.
 resource "aws_s3_bucket" "images" {
   for_each = local.bucket_names
 
