@@ -1,5 +1,5 @@
-# One key for buckets, queues and table, if customer_managed_key is set. It costs a dollar a month. An administrator makes
-# it, because whoever deploys must not be able to take it over: no role may change a key, an alias or a tag.
+# One key for buckets, queues and table, if customer_managed_key is set. It costs a dollar a month. An administrator
+# makes it: whoever deploys must not be able to take it over, so no role may change a key, an alias or a tag.
 
 locals {
   upload_bucket_arn = "${local.arn}:s3:::${var.name_prefix}-uploads-${var.account_id}-${var.region}"
