@@ -188,6 +188,18 @@ print(variables["VIPS_CONCURRENCY"], variables["MALLOC_ARENA_MAX"], os.environ["
     assert 0 < int(address_space) < 2 * int(memory) * 1024 * 1024
 
 
+def test_decoder_of_the_image_is_confined_under_a_filter_like_lambdas(run: Run) -> None:
+    """Lambda refuses `prctl`, which a filter of one's own needs: other walls must hold."""
+    program = """
+from image_processor.decoder.process import Level
+from image_processor.decoder.sandbox import Sandbox
+from image_processor.recipe import Limits
+print(Level.of(Sandbox(Limits()).held()))
+"""
+    finished = run("python", "-c", program)
+    assert finished.stdout.strip() == "descriptors", finished.stderr
+
+
 @pytest.mark.parametrize("entry", ["queue", "http", "stream"])
 def test_start_needs_no_network(run: Run, entry: str) -> None:
     variables = {**FUNCTION, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769"}

@@ -107,7 +107,7 @@ def _check_variants(variants: list[Variant], header: Header, recipe: Recipe) -> 
             expected: tuple[object, ...] = (moving[variant.name], recipe.animation.format, header.frames)
         else:
             spec, _, name = variant.name.partition("-")
-            box, allowed = still[spec]
+            box, allowed = still.get(spec, ((0, 0), set()))
             _require(name in allowed, f"{variant.name[:50]!r} is no variant of the recipe")
             expected = (box, name, 1)
         _require((shape, variant.format, variant.frames) == expected, f"{variant.name} is not {expected}")
