@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 from imagepipe.console import say
@@ -90,9 +92,33 @@ def run(target: Target, name: str, arguments: list[str], listener: Listener) -> 
             listener(line.rstrip("\n"))
         process.wait()
     if process.returncode:
+        first, *more = [*errors_in(log_file.read_text()), ""]
+        why = f": {first}{f' ({len(more) - 1} more)' if len(more) > 1 else ''}" if first else ""
         raise PipelineError(
-            f"terragrunt {name} of {target.environment.name} failed; the whole log: {log_file.relative_to(ROOT)}"
+            f"terragrunt {name} of {target.environment.name} failed{why}; the whole log: {_shown(log_file)}"
         )
+
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+#: Terraform draws a frame around an error; Terragrunt puts time, unit and program before each line.
+_FRAME = re.compile(r"╷\n(.*?)╵", re.DOTALL)
+_MARGIN = re.compile(r"^.*?│ ?|^[0-9:.]+ .* terraform: ?", re.MULTILINE)
+
+
+def errors_in(log: str) -> list[str]:
+    """Return the errors of Terraform in a log, a line each: what went wrong, then the details without the place."""
+    frames = _FRAME.findall(_COLOUR.sub("", log))
+    return list(dict.fromkeys(_in_one_line(_MARGIN.sub("", frame)) for frame in frames if "Error: " in frame))
+
+
+def _in_one_line(error: str) -> str:
+    title, *paragraphs = [" ".join(part.split()) for part in re.split(r"\n\s*\n", error.strip())]
+    details = [part for part in paragraphs if not part.startswith(("on ", "with "))]
+    return ": ".join([title.removeprefix("Error: "), *details])
+
+
+def _shown(file: Path) -> Path:
+    return file.relative_to(ROOT) if file.is_relative_to(ROOT) else file
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from imagepipe.errors import PipelineError
 from imagepipe.terragrunt import runner
 
 #: Takes its time to stop, as Terraform does, and says that it did.
@@ -122,3 +123,53 @@ def test_a_full_disk_ends_it(install: Install, tmp_path: Path) -> None:
     (tmp_path / "logs/dev-apply.log").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left"):
         runner.run(TARGET, "apply", [], lambda _: None)
+
+
+#: Terragrunt's log of a plan that Terraform refuses, as it was written; it says the same twice.
+REFUSED = """10:00:00.000 STDOUT [storage] terraform: No changes.
+10:00:01.000 ERROR  Run failed: error occurred:
+
+* Failed to execute "terraform plan" in ./compute/.terragrunt-cache/a/b/compute
+  \x1b[31m╷\x1b[0m
+  \x1b[31m│\x1b[0m Error: Resource precondition failed
+  \x1b[31m│\x1b[0m \x1b[0m
+  \x1b[31m│\x1b[0m   on main.tf line 134, in resource "aws_lambda_function" "function":
+  \x1b[31m│\x1b[0m     ├────────────────
+  \x1b[31m│\x1b[0m     │ each.key is "processor"
+  \x1b[31m│\x1b[0m
+  \x1b[31m│\x1b[0m The queue's visibility timeout is 43200 s; it must be at most 2160 s, 36
+  \x1b[31m│\x1b[0m times the processor's timeout of 60 s.
+  \x1b[31m╵\x1b[0m
+
+10:00:01.000 STDERR [api] terraform: ╷
+10:00:01.000 STDERR [api] terraform: │ Error: creating API: AccessDenied
+10:00:01.000 STDERR [api] terraform: │
+10:00:01.000 STDERR [api] terraform: │   with aws_apigatewayv2_api.images,
+10:00:01.000 STDERR [api] terraform: │   on main.tf line 3
+10:00:01.000 STDERR [api] terraform: ╵
+"""
+SENTENCE = (
+    "Resource precondition failed: The queue's visibility timeout is 43200 s; it must be at most 2160 s, 36 times"
+)
+
+
+def test_errors_are_read_from_the_log_once_and_without_their_frame() -> None:
+    first, second = runner.errors_in(REFUSED + REFUSED)
+    assert first == f"{SENTENCE} the processor's timeout of 60 s."
+    assert second == "creating API: AccessDenied"
+
+
+def test_a_failure_is_said_with_its_reason(install: Install) -> None:
+    """Workflows show no log: the sentence that names the remedy was on a machine that is gone."""
+    install(f"#!/bin/sh\ncat <<'END'\n{REFUSED}END\nexit 1\n")
+    with pytest.raises(PipelineError) as failed:
+        runner.run(TARGET, "plan", [], lambda _: None)
+    assert str(failed.value).startswith(f"terragrunt plan of dev failed: {SENTENCE}")
+    assert "(1 more); the whole log: " in str(failed.value)
+    assert "\n" not in str(failed.value)
+
+
+def test_a_failure_without_an_error_of_terraform_names_the_log(install: Install) -> None:
+    install("#!/bin/sh\nexit 1\n")
+    with pytest.raises(PipelineError, match=r"^terragrunt plan of dev failed; the whole log: "):
+        runner.run(TARGET, "plan", [], lambda _: None)
