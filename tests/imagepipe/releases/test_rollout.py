@@ -1,7 +1,7 @@
 """An apply with a bundle applies the plan of the checkout, and that only if it is what was reviewed."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -174,6 +174,32 @@ def test_a_bundle_is_read_as_it_was_written_and_a_missing_one_names_the_command(
     assert bundle.read(tmp_path / "deep" / "dev").sha256 == written.sha256
     with pytest.raises(PipelineError, match=r"make plan ENV=… BUNDLE="):
         bundle.read(tmp_path / "none")
+
+
+WORKFLOW = "arn:aws:sts::111111111111:assumed-role/image-pipeline-dev-ci-apply/run"
+
+
+def apply_as(caller: str, planned: Bundle, *, erasable: bool) -> list[str]:
+    target = Target(replace(DEV, erasable=erasable), Cloud.LOCAL, {})
+    target.__dict__["caller"] = caller
+    return rollout.apply(target, planned, lambda _: None, lambda _: None).applied
+
+
+def test_a_workflow_does_not_begin_what_only_an_administrator_may_end(cloud: Cloudless) -> None:
+    """AWS would refuse it in the middle: no role of a workflow may change stores that may not be erased."""
+    planned = reviewed(cloud.plans)
+    with pytest.raises(PipelineError) as refused:
+        apply_as(WORKFLOW, planned, erasable=False)
+    assert str(refused.value) == (
+        "dev/storage holds what may not be erased, so none may change it: an administrator applies live/dev/storage "
+        "first, then plan again"
+    )
+    assert (cloud.applied, cloud.records) == ([], [])
+    assert apply_as("arn:aws:iam::111111111111:user/me", planned, erasable=False) == ["storage", "api"]
+
+
+def test_a_workflow_changes_stores_that_may_be_erased(cloud: Cloudless) -> None:
+    assert apply_as(WORKFLOW, reviewed(cloud.plans), erasable=True) == ["storage", "api"]
 
 
 # --- an apply that died -----------------------------------------------------------------------------------------------
