@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -36,21 +37,26 @@ class Pipeline:
     api_url: str
     bucket: str
 
-    def api(self) -> ApiClient:
-        return ApiClient(self.api_url, REGION, self._credentials, self.clone.exports("dev")["AWS_CA_BUNDLE"])
+    @cached_property
+    def exports(self) -> dict[str, str]:
+        """Variables of the shell; asking for them is a command."""
+        return self.clone.exports("dev")
 
-    def _credentials(self) -> Credentials:
-        exports = self.clone.exports("dev")
-        return Credentials(exports["AWS_ACCESS_KEY_ID"], exports["AWS_SECRET_ACCESS_KEY"])
+    @cached_property
+    def credentials(self) -> Credentials:
+        return Credentials(self.exports["AWS_ACCESS_KEY_ID"], self.exports["AWS_SECRET_ACCESS_KEY"])
+
+    def api(self) -> ApiClient:
+        return ApiClient(self.api_url, REGION, lambda: self.credentials, self.exports["AWS_CA_BUNDLE"])
 
     def get(self, path: str, method: str = "GET", *, signed: bool = True) -> urllib3.BaseHTTPResponse:
         """A request as curl would send it; redirects are not followed."""
         host, port = self.api_url.removeprefix("https://").split(":")
         request = AWSRequest(method, self.api_url + path, headers={"Host": f"{host}:{port}"})
         if signed:
-            SigV4Auth(self._credentials(), "execute-api", REGION).add_auth(request)
+            SigV4Auth(self.credentials, "execute-api", REGION).add_auth(request)
         pool = urllib3.HTTPSConnectionPool(
-            "127.0.0.1", int(port), ca_certs=self.clone.exports("dev")["AWS_CA_BUNDLE"], server_hostname=host,
+            "127.0.0.1", int(port), ca_certs=self.exports["AWS_CA_BUNDLE"], server_hostname=host,
             assert_hostname=host,
         )  # fmt: skip
         return pool.request(method, path, headers=dict(request.headers.items()), redirect=False)
