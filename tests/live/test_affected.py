@@ -51,6 +51,7 @@ CHANGES = [
     _edit("live/dev/monitoring/terragrunt.hcl", "\\Z", '\ninputs = { probe = "x" }\n'),
     _edit("terragrunt.hcl", "-lock-timeout=5m", "-lock-timeout=9m"),
     _edit("tools.json", '"terraform-provider-aws": "5.100.0"', '"terraform-provider-aws": "5.99.0"'),
+    _edit("provider.lock.hcl", "h1:.{8}", "h1:AAAAAAAA"),
     _edit("modules/compute/roles.tf", "\\Z", "\n# changed\n"),
     _add("modules/monitoring/templates/dashboard.json", "{}"),
     _add("modules/storage/examples/basic/other.tf", "# an example"),
