@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from . import test_api, test_ci_access, test_compute, test_monitoring, test_registry, test_storage
+from . import test_api, test_ci_access, test_compute, test_monitoring, test_registry, test_storage, test_who_may_what
+from .conftest import ACCOUNT
+from .evaluator import Request, judge
 from .harness import Resources
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,6 +33,23 @@ def of_runbook(plan: Resources) -> None:
 
 def of_trust(plan: Resources) -> None:
     test_ci_access.test_a_role_trusts_named_jobs_of_one_repository_in_both_forms(plan, "apply", ["environment:prod"])
+
+
+def of_questions(section: str) -> Check:
+    """Rows of one section about prod's apply role, which ci-access alone answers."""
+
+    def check(plan: Resources) -> None:
+        rows = [row for row in test_who_may_what.ROWS if row.who == "prod.apply" and row.section.startswith(section)]
+        asking = test_who_may_what.principal(lambda *_: plan, "prod.apply")
+        wrong = [
+            row.text
+            for row in rows
+            if judge(asking, Request(row.action, row.resource, ACCOUNT, row.context)).allowed is not row.allowed
+        ]
+        assert rows
+        assert wrong == []
+
+    return check
 
 
 #: By module: file, what stands there, what is put in its place, and the test that must notice.
@@ -95,6 +114,13 @@ MUTATIONS: dict[str, list[tuple[str, str, str, Check]]] = {
             '"aws:SourceAccount"',
             '"aws:PrincipalAccount"',
             test_ci_access.test_roles_of_functions_can_be_taken_by_lambda_of_this_account_only,
+        ),
+        ("main.tf", "count = var.erasable ? 1 : 0", "count = 1", of_questions("Where force_destroy = false")),
+        (
+            "policy_write_services.tf",
+            '"lambda:Principal"',
+            '"lambda:FunctionArn"',
+            of_questions("No role is made or opened"),
         ),
         ("policy_boundary.tf", "${local.arns.buckets}/*", "*", test_ci_access.test_functions_end_at_their_own_things),
     ],
