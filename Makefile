@@ -133,11 +133,14 @@ reconcile: runtime ## Compare uploaded objects, records and variants [REPAIR=1, 
 		$(call option,RATE,rate) $(call flag,JSON,json) $(yes) $(found)
 
 ## Benchmarks [IMAGES=<folder of camera JPEGs>]
-.PHONY: bench bench-frontier bench-isolation
+.PHONY: bench bench-calls bench-frontier bench-isolation
 bench: setup ## Compare the engine with sharp and Pillow: build/bench/engine.{json,svg}
 	@python benchmarks/engine.py $(if $(IMAGES),--images "$(IMAGES)")
 
-bench-isolation: setup ## Measure what decoding in a confined process costs: build/bench/isolation.json
+bench-calls: setup ## List the system calls of decoders and encoders, with strace: build/bench/system-calls.json [SECONDS=60]
+	@PYTHONPATH=lambda-image/src:src:benchmarks:benchmarks/fuzz python benchmarks/system_calls.py --seconds $(or $(SECONDS),60)
+
+bench-isolation: setup ## Measure what decoding in a confined process costs, and what a hostile one reaches: build/bench/isolation.json
 	@PYTHONPATH=lambda-image/src:src:benchmarks python benchmarks/isolation.py
 
 bench-frontier: setup ## Compare encoders by width and content: build/bench/frontier.{json,svg}

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from image_processor.decoder import seccomp
 
-#: Calls of decoders and encoders after the warm-up, as `benchmarks/system_calls.py` lists them, frequent ones first;
+#: Calls of decoders and encoders after the warm-up, as `make bench-calls` lists them, frequent ones first;
 #: in the last two rows what other C libraries, errors and the end of the process need. Threads and an abort also need
 #: `clone` and `tgkill`, which `seccomp.allowing` bounds by argument.
 ALLOWED = (
