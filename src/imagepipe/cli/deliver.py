@@ -346,7 +346,10 @@ def rollback(
     name = env or order[-1]
     if name not in order:
         raise PipelineError(f"no release goes through {name!r}: ENV is one of {', '.join(order)}")
-    _show(promotion.rollback(name, to, promotion.ran_to_a_good_end(name, cloud), partial(_plan_of, name, cloud)))
+    ran = promotion.ran_to_a_good_end(name, cloud)
+    if not ran:
+        say(f"the deployment record of {name} on CLOUD={cloud} names no release: CLOUD=aws reads the one on AWS")
+    _show(promotion.rollback(name, to, ran, partial(_plan_of, name, cloud)))
 
 
 def _show(result: proposal.Proposal) -> None:
