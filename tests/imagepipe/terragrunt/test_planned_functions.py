@@ -98,18 +98,6 @@ def test_a_comparison_with_what_is_deployed_is_not_refused(dev: Target, monkeypa
     assert units.plan_deployed(dev, print)["compute"]
 
 
-def test_a_refusal_of_terraform_before_an_apply_is_shown(dev: Target, monkeypatch: pytest.MonkeyPatch) -> None:
-    def run_all(_: Target, __: str, ___: list[str], listener: Any, *____: str) -> None:
-        listener("processor.memory_mb must be at least 636")
-        raise PipelineError("terragrunt plan of dev failed")
-
-    monkeypatch.setattr(runner, "run_all", run_all)
-    lines: list[str] = []
-    with pytest.raises(PipelineError, match="terragrunt plan of dev failed"):
-        units.prepare_apply(dev, lines.append)
-    assert lines == ["processor.memory_mb must be at least 636"]
-
-
 STRICT = """
 READERS = {"processor": None}
 
