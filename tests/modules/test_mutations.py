@@ -157,9 +157,9 @@ MUTATIONS: dict[str, list[tuple[str, str, str, Check]]] = {
         ),
     ],
     "monitoring": [
-        ("alarms.tf", "#${each.key}", "", of_runbook),
+        ("metric_alarms.tf", "#${each.key}", "", of_runbook),
         (
-            "alarms.tf",
+            "metric_alarms.tf",
             '"notBreaching"',
             '"missing"',
             test_monitoring.test_alarms_fire_above_their_threshold_and_stay_quiet_without_traffic,
