@@ -434,7 +434,16 @@ def test_role_may_not_do_what_its_function_need_not(
 def test_smoke_test_of_a_first_hour_passes_and_leaves_no_dead_letter(pipeline: Pipeline) -> None:
     """A signed address is answered, a forged one and an unsigned removal are refused, a message dies and is deleted."""
     finished = pipeline.clone.imagepipe("smoke", "--env", "dev", "--all")
-    for check in ("signed address", "forged address", "unsigned GET", "unsigned DELETE", "confinement", "dead letter"):
+    checks = (
+        "signed address",
+        "forged address",
+        "unsigned GET",
+        "unsigned DELETE",
+        "confinement",
+        "alarm",
+        "dead letter",
+    )
+    for check in checks:
         assert re.search(rf"{check}\s*│ ok ", finished.stdout), finished.stdout
     sqs = pipeline.clone.client("dev", "sqs")
     (url,) = (url for url in sqs.list_queues()["QueueUrls"] if "dead" in url or "dlq" in url)

@@ -691,6 +691,25 @@ def test_alarm_on_the_sum_of_a_table_and_its_index_is_raised_by_the_index(upstre
     assert states["ours"] == ("OK", "ALARM", "ALARM")
 
 
+def test_record_actions_of_alarms(upstream: Cloud, cloud: Cloud) -> None:
+    def actions(cloud: Cloud) -> list[str]:
+        cloudwatch, topic = cloud.client("cloudwatch"), cloud.client("sns").create_topic(Name="called")["TopicArn"]
+        cloudwatch.put_metric_alarm(
+            AlarmName="calls", Namespace="x", MetricName="y", Statistic="Sum", Period=60, EvaluationPeriods=1,
+            Threshold=0, ComparisonOperator="GreaterThanThreshold", TreatMissingData="ignore",
+            AlarmActions=[topic, f"{topic}-that-is-gone"],
+        )  # fmt: skip
+        cloudwatch.set_alarm_state(AlarmName="calls", StateValue="ALARM", StateReason="test")
+        history = cloudwatch.describe_alarm_history(AlarmName="calls", HistoryItemType="Action")["AlarmHistoryItems"]
+        return sorted(item["HistorySummary"].replace(topic, "topic") for item in history)
+
+    assert actions(cloud) == [
+        "Failed to execute action topic-that-is-gone",
+        "Successfully executed action topic",
+    ]
+    assert actions(upstream) == [], upstream_does_it_now("record_actions_of_alarms")
+
+
 def test_publish_queue_metrics(upstream: Cloud, cloud: Cloud) -> None:
     for emulator in (upstream, cloud):
         sqs = emulator.client("sqs")

@@ -146,11 +146,14 @@ DONE = "Successfully executed action arn:aws:sns:eu-west-1:333333333333:image-pi
         (Alarms(actions=("Failed to execute action arn:aws:sns",)), Cloud.AWS, Verdict.FIX, ["OK", "ALARM", "OK"]),
         (Alarms("ALARM"), Cloud.AWS, Verdict.FIX, ["ALARM"]),
         (Alarms(""), Cloud.AWS, Verdict.FIX, [""]),
-        (Alarms(), Cloud.LOCAL, Verdict.UNKNOWN, ["OK", "ALARM", "OK"]),
+        (Alarms(), Cloud.LOCAL, Verdict.FIX, ["OK", "ALARM", "OK"]),
     ],
-    ids=["told", "told without data", "refused", "raised already", "missing", "local cloud"],
+    ids=["told", "told without data", "refused", "raised already", "missing", "no action"],
 )
-def test_an_alarm_is_set_off_and_put_back(alarms: Alarms, cloud: Cloud, verdict: Verdict, states: list[str]) -> None:
+def test_an_alarm_is_set_off_and_put_back(
+    alarms: Alarms, cloud: Cloud, verdict: Verdict, states: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(first_hour, "HISTORY_SECONDS", 0)
     (answer,) = first_hour._alarm(patient(alarms, cloud))
     assert (answer.verdict, alarms.states) == (verdict, states)
 

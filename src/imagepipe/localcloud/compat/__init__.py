@@ -5,7 +5,7 @@ the emulator does by itself. tests/local/test_compat.py tries the emulator as it
 "upstream does this now", its mend may go.
 """
 
-from imagepipe.localcloud.compat.alarm_states import evaluate_alarms_as_configured
+from imagepipe.localcloud.compat.alarm_states import evaluate_alarms_as_configured, record_actions_of_alarms
 from imagepipe.localcloud.compat.alarms import keep_whole_alarms
 from imagepipe.localcloud.compat.apis import (
     delete_settings_of_one_route,
@@ -49,6 +49,7 @@ def mend(function_host: str) -> None:
     judge_log_streams_by_their_name()
     keep_whole_alarms()
     evaluate_alarms_as_configured()
+    record_actions_of_alarms()
     encode_keys_of_listed_versions()
     publish_queue_metrics()
     save_while_running()

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ministack.services import cloudwatch
+from ministack.services import cloudwatch, sns
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "GreaterThanOrEqualToThreshold": operator.ge,
@@ -24,6 +24,26 @@ def evaluate_alarms_as_configured() -> None:
     metric maths.
     """
     cloudwatch._evaluate_alarm = _evaluate
+
+
+def record_actions_of_alarms() -> None:
+    """Record in the history of an alarm which topics it has called, and whether they were there.
+
+    Upstream calls the topics and records changes of state only: DescribeAlarmHistory has no item of type Action.
+    """
+    call = cloudwatch._dispatch_alarm_actions
+
+    def call_and_record(alarm: dict[str, Any], old: str, new: str, reason: str) -> None:
+        call(alarm, old, new, reason)
+        field = {"ALARM": "AlarmActions", "OK": "OKActions"}.get(new, "InsufficientDataActions")
+        topics = [arn for arn in alarm.get(field) or [] if cloudwatch._is_sns_action_arn(arn)]
+        for arn in topics if alarm.get("ActionsEnabled", True) else []:
+            done = "Successfully executed" if sns._topics.get(arn) else "Failed to execute"
+            entry = {"AlarmName": alarm["AlarmName"], "AlarmType": "MetricAlarm", "HistoryItemType": "Action"}
+            entry |= {"HistorySummary": f"{done} action {arn}", "HistoryData": "{}"}
+            cloudwatch._history_entries().append(entry | {"Timestamp": cloudwatch._ts_iso(time.time())})
+
+    cloudwatch._dispatch_alarm_actions = call_and_record
 
 
 def _evaluate(alarm: dict[str, Any]) -> None:

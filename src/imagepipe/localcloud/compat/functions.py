@@ -96,8 +96,9 @@ def _version(func: dict[str, Any] | None, qualifier: str | None) -> str | None:
 def count_calls_of_each_version() -> None:
     """Publish the AWS/Lambda metrics of a function for its versions and aliases too.
 
-    Resource is the alias or the version that was called; ExecutedVersion the one of a weighted alias that ran. Upstream
-    publishes them for FunctionName alone.
+    Resource is the alias or the version that was called; ExecutedVersion the one of a weighted alias that ran.
+
+    Upstream publishes them for FunctionName alone.
     """
     dispatch = lambda_svc._execute_function_dispatch
 
