@@ -35,3 +35,20 @@ def test_png_that_ends_as_it_should_is_broken_and_not_truncated() -> None:
 )
 def test_lack_of_memory_is_recognised(words: str, lacking: bool) -> None:
     assert lacks_memory(words) is lacking
+
+
+@pytest.mark.parametrize(
+    ("few", "many"),
+    [
+        ("VipsJpeg: premature end of JPEG image", "VipsJpeg: premature end of JPEG image\njpegload_buffer: load error"),
+        (
+            "gifload_buffer: Invalid frame data",
+            "gifload_buffer: Invalid frame data" + "\ngifload_buffer: load error" * 3,
+        ),
+        ("", "pngload_buffer: load error\npngload_buffer: load error"),
+    ],
+)
+def test_words_do_not_depend_on_how_many_threads_met_the_fault(few: str, many: str) -> None:
+    """Every thread that comes to a decoder after it has failed adds a line: the words of one file differed."""
+    once, often = (undecodable(pyvips.Error(f"unable to copy to memory\n{words}")) for words in (few, many))
+    assert (once.reason, once.message) == (often.reason, often.message)

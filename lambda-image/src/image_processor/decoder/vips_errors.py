@@ -15,8 +15,9 @@ _TRUNCATED = re.compile(
 #: Messages for a codec that is not built in: old-style JPEG or LERC in a TIFF, JPEG 2000 in a HEIF.
 _UNSUPPORTED_KIND = re.compile(r"unsupported (?:feature|codec)|not configured|not supported", re.IGNORECASE)
 
-#: Messages without information, which every incomplete HEIF causes.
-_NOISE = re.compile(r"(?:source: )+bad seek to \d+ ?")
+#: Messages without information. Every incomplete HEIF causes the first; of the second there is one for each thread that
+#: comes to the decoder after it has failed, so it differs from try to try.
+_NOISE = re.compile(r"(?:source: )+bad seek to \d+ ?|\b\w+: load error ?")
 
 _NO_MEMORY = re.compile(
     r"out of memory|unable to allocate|failed to allocate|bad_alloc|cannot allocate|thread creation failed"
@@ -31,7 +32,7 @@ _PNG_ERROR, _PNG_END = "libpng read error", re.compile(rb"IEND.{4}\Z", re.DOTALL
 
 def undecodable(error: Exception, data: bytes = b"") -> Rejected:
     """Translate an error of libvips about a file's bytes into a refusal."""
-    words = _NOISE.sub("", " ".join(str(error).split()))
+    words = _NOISE.sub("", " ".join(str(error).split())).rstrip()
     if re.fullmatch(r"\w*|unable to copy to memory", words):
         words = "the data is broken, and its decoder does not say where"
     reason = Reason.UNDECODABLE
