@@ -119,5 +119,8 @@ def _require_success(answer: urllib3.BaseHTTPResponse) -> urllib3.BaseHTTPRespon
     except ValueError:
         detail = answer.data[:200].decode(errors="replace")
     if (answer.status, detail) == (403, "Forbidden"):  # API Gateway's words; ours name a reason
-        detail += ": credentials need the permission execute-api:Invoke on this API, and a clock within 5 minutes"
+        detail += (
+            ": credentials need the permission execute-api:Invoke on this API, which the roles of workflows have once "
+            "an administrator has applied ci-access after the API, and a clock within 5 minutes"
+        )
     raise PipelineError(f"the API answered {answer.status}: {detail}")
