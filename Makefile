@@ -163,10 +163,10 @@ bench-cold: image-tools ## Compare cold starts with those of a Dockerfile writte
 ## Proof
 .PHONY: chaos bench-pipeline
 chaos: setup ## Inject faults between all services, and check every result [EVENTS=2000, SEED=n, SEEDS=1]: build/chaos.json
-	@PYTHONPATH=tests python -m chaos $(if $(EVENTS),--events $(EVENTS)) $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS))
+	@PYTHONPATH=tests:benchmarks/fuzz python -m chaos $(if $(EVENTS),--events $(EVENTS)) $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS))
 
 bench-pipeline: setup ## Measure requests per image and events per second: build/bench/pipeline.json
-	@PYTHONPATH=tests python -m chaos.bench
+	@PYTHONPATH=tests:benchmarks/fuzz python -m chaos.bench
 
 ## Development
 .PHONY: test-unit test-modules test-live test-local test-image test-e2e test-chaos nightly nightly-chaos nightly-fuzz nightly-requests nightly-release fuzz verdicts lint format generate docs docs-pictures pin requirements
@@ -194,7 +194,7 @@ test-chaos: setup ## Test the pipeline under faults, with a few seeds
 nightly: nightly-chaos nightly-fuzz nightly-requests nightly-release ## Search longer than make test does, for about two hours
 
 nightly-chaos: setup ## Search with many seeds of chaos [SEEDS=20, EVENTS=400]
-	@PYTHONPATH=tests python -m chaos --events $(or $(EVENTS),400) --seeds $(or $(SEEDS),20)
+	@PYTHONPATH=tests:benchmarks/fuzz python -m chaos --events $(or $(EVENTS),400) --seeds $(or $(SEEDS),20)
 
 nightly-fuzz: setup ## Search with mutated images for half an hour [SECONDS=1800]
 	@PYTHONPATH=lambda-image/src:src python benchmarks/fuzz --seconds $(or $(SECONDS),1800)

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,33 @@ IMAGE = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/image-pipeline/processor@sha2
 
 #: Tiny, so that what is tested is everything but the decoding.
 _FORMATS = [{"format": "webp"}, {"format": "jpeg"}]
-RECIPE = {"variants": [{"width": 16, "formats": _FORMATS}, {"width": 18, "formats": _FORMATS}]}
+
+
+@dataclass(frozen=True)
+class Release:
+    """What is deployed of the processor: records name the image that judged them, by its digest."""
+
+    image: str
+    widths: tuple[int, int] = (16, 18)
+    accepts: tuple[str, ...] = ("gif", "heic", "jpeg", "png")
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        return {"variants": [{"width": width, "formats": _FORMATS} for width in self.widths]}
+
+    @property
+    def variables(self) -> dict[str, str]:
+        limits = json.dumps({"formats": self.accepts})
+        return {"IMAGE_DIGEST": self.image, "RECIPE": json.dumps(self.recipe), "LIMITS": limits}
+
+
+#: The second makes something else of an image, the third refuses what the others accept.
+RELEASES = (
+    Release("sha256:" + "0" * 64),
+    Release("sha256:" + "1" * 64, widths=(16, 20)),
+    Release("sha256:" + "2" * 64, accepts=("heic", "jpeg", "png")),
+)
+RECIPE = RELEASES[0].recipe
 
 #: Shorter than some batches take here: then a message is worked on twice at the same time, which is one more fault.
 VISIBILITY_SECONDS = 6
@@ -284,6 +311,7 @@ class Deployment:
                 variables["EVENT_BUS"] = bus
             if name == "processor":
                 variables["VISIBILITY_TIMEOUT_SECONDS"] = str(self.visibility)
+                self._variables = variables = {**variables, **RELEASES[0].variables}
             lambdas.create_function(
                 FunctionName=planned["function_name"],
                 Role=f"arn:aws:iam::{ACCOUNT}:role/{PREFIX}-{name}",
@@ -312,6 +340,12 @@ class Deployment:
             FilterCriteria={
                 "Filters": [{"Pattern": entry["pattern"]} for entry in records["filter_criteria"][0]["filter"]]
             },
+        )
+
+    def release(self, release: Release) -> None:
+        """Deploy another release of the processor. The one before ends the work that it has begun."""
+        self.cloud.client("lambda").update_function_configuration(
+            FunctionName=f"{PREFIX}-processor", Environment={"Variables": {**self._variables, **release.variables}}
         )
 
     def _make_role(self, name: str, policy: str) -> None:

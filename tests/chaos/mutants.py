@@ -1,5 +1,5 @@
 # ruff: noqa: E501
-"""Six ways to break the processor, each one line or two of its source, and what the oracle must say of it."""
+"""Eight ways to break the processor, each one line or two of its source, and what the oracle must say of it."""
 
 import json
 import shutil
@@ -86,6 +86,20 @@ MUTANTS = (
         ),
         frozenset({"events"}),
         ("events:PutEvents",),
+    ),
+    Mutant(
+        "lost race ends the work",
+        (("intake/processor.py", "            if work.known and self._is_over(event, work.known, turn):\n                return False\n", "            return False\n"),),
+        frozenset({"state"}),
+    ),
+    Mutant(
+        "linked without a verdict",
+        (
+            ("intake/processor.py", 'self._store.holder(source["sha256"], self.verdict_version)', 'self._store.holder(source["sha256"], "")'),
+            ("intake/processor.py", "self._store.remember(event, content, self.verdict_version)", 'self._store.remember(event, content, "")'),
+            ("intake/processor.py", '            or twin["pipeline"].get("verdict") != self.verdict_version\n', ""),
+        ),
+        frozenset({"state", "variants"}),
     ),
 )  # fmt: skip
 

@@ -10,7 +10,7 @@ from typing import Any
 from boto3.dynamodb.types import TypeDeserializer
 from PIL import Image
 
-from chaos.cloud import Deployment
+from chaos.cloud import RELEASES, Deployment, Release
 from chaos.traffic import Traffic
 
 OUTCOMES = {"READY": "image.ready", "REJECTED": "image.rejected", "FAILED": "image.failed", "DELETED": "image.deleted"}
@@ -59,26 +59,27 @@ class Oracle:
                     self.verdict.say("state", key, f"the object is gone, its record says {record['status']}")
                 continue
             version, digest = current[key]
-            content = self._contents[digest]
-            expected = "READY" if content.colour else "REJECTED"
+            content, release = self._contents[digest], _judge(record)
+            reason = content.refused_by(release)
+            expected = "REJECTED" if reason else "READY"
             if record is None or record["status"] != expected:
-                self.verdict.say("state", key, f"expected {expected}, the record is {_short(record)}")
+                self.verdict.say("state", key, f"expected {expected} {reason or ''}, the record is {_short(record)}")
             elif record["source"]["version_id"] != version:
                 self.verdict.say(
                     "state", key, f"the record is of version {record['source']['version_id']}, not {version}"
                 )
-            elif content.reason and record["reason"]["code"] != content.reason:
-                self.verdict.say("state", key, f"rejected for {record['reason']}, not for {content.reason}")
-            elif content.colour:
+            elif reason and record["reason"]["code"] != reason:
+                self.verdict.say("state", key, f"rejected for {record['reason']}, not for {reason}")
+            elif content.colour and not reason:
                 if record["source"].get("sha256") != digest:
                     self.verdict.say("state", key, "sha256 of the source is another")
-                self._judge_variants(key, record, content.colour, stored)
+                self._judge_variants(key, record, release, content.colour, stored)
 
     def _judge_variants(
-        self, key: str, record: dict[str, Any], colour: tuple[int, ...], stored: dict[str, int]
+        self, key: str, record: dict[str, Any], release: Release, colour: tuple[int, ...], stored: dict[str, int]
     ) -> None:
-        if {variant["width"] for variant in record["variants"].values()} != {16, 18}:
-            self.verdict.say("variants", key, f"only {sorted(record['variants'])}")
+        if {variant["width"] for variant in record["variants"].values()} != set(release.widths):
+            self.verdict.say("variants", key, f"{sorted(record['variants'])} are not of {release.image}")
         for name, variant in record["variants"].items():
             if variant["key"] not in stored:
                 self.verdict.say("variants", key, f"{name} is not there: {variant['key']}")
@@ -207,6 +208,12 @@ class Oracle:
 
 def image_id(bucket: str, key: str) -> str:
     return hashlib.sha256(f"{bucket}/{key}".encode()).hexdigest()[:32]
+
+
+def _judge(record: dict[str, Any] | None) -> Release:
+    """The release that a record names as its judge."""
+    image = ((record or {}).get("pipeline") or {}).get("image")
+    return next((release for release in RELEASES if release.image == image), RELEASES[0])
 
 
 def _outcome(record: dict[str, Any] | None) -> Any:

@@ -42,6 +42,11 @@ class Call:
         return f"{self.service}:{self.operation}"
 
     @property
+    def begins(self) -> bool:
+        """Whether it is the write that notes that work on an image begins."""
+        return self.operation == "UpdateItem" and b'"PROCESSING"' in self.body
+
+    @property
     def publishes(self) -> bool:
         """Whether it is the write that makes an outcome visible."""
         return self.operation == "UpdateItem" and b'"revision"' in self.body and b'"PROCESSING"' not in self.body
@@ -59,6 +64,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
 }
 DOOM = 100
 KILLS = ("killed before", "killed after")
+SLOW_BEGINS = 0.15
 WEIGHTS = {"refused": 6, "lost": 4, "cut": 3, "late": 2, "slow": 3}
 
 
@@ -86,6 +92,9 @@ class Schedule:
         weight = 4 if call.publishes or call.service == "events" else 1
         if dice.random() < self.kill_rate * weight and call.service in FAULTS["killed after"]:
             return dice.choice(KILLS)
+        # So much may happen between what a begin was decided on and its write.
+        if call.begins and dice.random() < SLOW_BEGINS:
+            return "slow"
         if dice.random() < self.rate * luck:
             kinds = [kind for kind in WEIGHTS if call.service in FAULTS[kind]]
             return dice.choices(kinds, [WEIGHTS[kind] for kind in kinds])[0]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from chaos.cloud import Deployment
+from chaos.cloud import RELEASES, Deployment
 from chaos.oracle import Oracle, Violation, image_id
 from chaos.proxy import Schedule
 from chaos.relay import GARBAGE, Relay, drain
@@ -41,6 +41,7 @@ def run(deployment: Deployment, seed: int, events: int, *, kill_rate: float = 0.
     began = time.monotonic()
     proxy = deployment.cloud.proxy
     deployment.wipe()
+    deployment.release(RELEASES[0])
     traffic, relay = Traffic(deployment, seed, events), Relay(deployment, seed)
     report, oracle = Report(seed), Oracle(deployment, traffic)
     images = {image_id(deployment.uploads, key): key for key in traffic.keys}

@@ -32,7 +32,8 @@ class Bucket:
 
 
 def deployment(**clients: Any) -> Any:
-    return SimpleNamespace(cloud=SimpleNamespace(client=clients.get), uploads="uploads")
+    cloud = SimpleNamespace(client=clients.get)
+    return SimpleNamespace(cloud=cloud, uploads="uploads", release=lambda release: None)
 
 
 def uploads(seed: int, versions: int) -> Counter[tuple[str, bytes]]:
