@@ -497,6 +497,22 @@ def test_judge_log_streams_by_their_name(upstream: Cloud, cloud: Cloud) -> None:
     assert not can_write(cloud, "/aws/lambda/other")
 
 
+def test_limit_bytes_of_put_events(upstream: Cloud, cloud: Cloud) -> None:
+    def takes(emulator: Cloud, count: int) -> bool:
+        detail = json.dumps({"text": "x" * (256 * 1024 // 4 - len('{"text": ""}') - len("testan.event"))})
+        entry = {"Source": "test", "DetailType": "an.event", "Detail": detail}
+        try:
+            emulator.client("events").put_events(Entries=[entry] * count)
+        except ClientError as error:
+            assert "over the limit" in str(error)
+            return False
+        return True
+
+    assert takes(upstream, 4), upstream_does_it_now("limit_bytes_of_put_events")
+    assert takes(cloud, 3)
+    assert not takes(cloud, 4)
+
+
 def test_encode_keys_of_listed_versions(upstream: Cloud, cloud: Cloud) -> None:
     fields = {}
     for name, emulator in (("upstream", upstream), ("ours", cloud)):

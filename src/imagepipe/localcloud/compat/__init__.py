@@ -14,6 +14,7 @@ from imagepipe.localcloud.compat.apis import (
     keep_function_errors_from_callers,
     refuse_callers_of_apis_in_one_way,
 )
+from imagepipe.localcloud.compat.buses import limit_bytes_of_put_events
 from imagepipe.localcloud.compat.functions import (
     count_calls_of_each_version,
     run_image_functions_in,
@@ -51,6 +52,7 @@ def mend(function_host: str) -> None:
     evaluate_alarms_as_configured()
     record_actions_of_alarms()
     encode_keys_of_listed_versions()
+    limit_bytes_of_put_events()
     publish_queue_metrics()
     save_while_running()
     leave_port_443_alone()
