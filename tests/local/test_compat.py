@@ -503,8 +503,7 @@ def test_limit_bytes_of_put_events(upstream: Cloud, cloud: Cloud) -> None:
         entry = {"Source": "test", "DetailType": "an.event", "Detail": detail}
         try:
             emulator.client("events").put_events(Entries=[entry] * count)
-        except ClientError as error:
-            assert "over the limit" in str(error)
+        except ClientError:
             return False
         return True
 

@@ -253,7 +253,8 @@ class Processor:
     def _reprocess(self, event: ObjectEvent, turn: _Turn) -> Result:
         """Make an image again, unless its record is about something else by now, or that is done already.
 
-        It is done if the same recipe, limits and image made it again: with any other, the verdict may differ.
+        It is done if the same recipe, limits and image made it again: with any other, the verdict may differ. An object
+        that S3 did not give out may be readable by now.
         """
         known = self._store.record(event.image_id)
         revision = f"{event.revision}-{self.verdict_version}"
@@ -261,7 +262,7 @@ class Processor:
             not known
             or not is_about(known, event)
             or known["status"] not in {"READY", "REJECTED", "FAILED"}
-            or known["revision"] == revision
+            or (known["revision"] == revision and not _is_unreadable(known))
         ):
             return _SKIPPED
         if begun := self._count_deaths(event, known, turn):
@@ -410,6 +411,10 @@ class Processor:
 def _shows(known: Record, version_id: str | None) -> bool:
     """Return whether a record shows the verdict on a version of its object."""
     return known["status"] in {"READY", "REJECTED"} and known["source"].get("version_id") == version_id
+
+
+def _is_unreadable(known: Record) -> bool:
+    return bool(known.get("reason", {}).get("code") == Reason.UNREADABLE_OBJECT)
 
 
 def _refusal(rejected: Rejected, source: Record) -> Record:
