@@ -18,6 +18,7 @@ class Mutant:
     changes: tuple[tuple[str, str, str], ...]
     seen_as: frozenset[str]  # kinds of violations, one of which must be among those found
     allow: tuple[str, ...] = ()  # actions that the broken processor needs
+    meetings: float = 0.0  # share of the images whose begins wait for one another
 
 
 MUTANTS = (
@@ -91,6 +92,7 @@ MUTANTS = (
         "lost race ends the work",
         (("intake/processor.py", "            if work.known and self._is_over(event, work.known, turn):\n                return False\n", "            return False\n"),),
         frozenset({"state"}),
+        meetings=1.0,
     ),
     Mutant(
         "linked without a verdict",

@@ -64,15 +64,16 @@ FAULTS: dict[str, tuple[str, ...]] = {
 }
 DOOM = 100
 KILLS = ("killed before", "killed after")
-SLOW_BEGINS = 0.15
+#: Seconds for which the begin of work on some images waits for another one, which then has its effect first.
+MEETING_SECONDS = 1.5
 WEIGHTS = {"refused": 6, "lost": 4, "cut": 3, "late": 2, "slow": 3}
 
 
 class Schedule:
     """Which request meets which fault: decided by seed, operation, image and count, whatever else goes on meanwhile."""
 
-    def __init__(self, seed: int, rate: float = 0.02, kill_rate: float = 0.002) -> None:
-        self.seed, self.rate, self.kill_rate = seed, rate, kill_rate
+    def __init__(self, seed: int, rate: float = 0.02, kill_rate: float = 0.002, meetings: float = 0) -> None:
+        self.seed, self.rate, self.kill_rate, self.meetings = seed, rate, kill_rate, meetings
         self._counts: Counter[tuple[str, str]] = Counter()
 
     def fault(self, call: Call) -> str | None:
@@ -92,13 +93,14 @@ class Schedule:
         weight = 4 if call.publishes or call.service == "events" else 1
         if dice.random() < self.kill_rate * weight and call.service in FAULTS["killed after"]:
             return dice.choice(KILLS)
-        # So much may happen between what a begin was decided on and its write.
-        if call.begins and dice.random() < SLOW_BEGINS:
-            return "slow"
         if dice.random() < self.rate * luck:
             kinds = [kind for kind in WEIGHTS if call.service in FAULTS[kind]]
             return dice.choices(kinds, [WEIGHTS[kind] for kind in kinds])[0]
         return None
+
+    def meets(self, call: Call) -> bool:
+        """Whether it is the begin of work on an image for which two events may begin at once."""
+        return call.begins and random.Random(f"{self.seed}/{call.subject}/meets").random() < self.meetings
 
 
 class Proxy:
@@ -116,6 +118,7 @@ class Proxy:
         self.faults: Counter[str] = Counter()
         #: Images whose work was disturbed, by which the oracle excuses what they left behind.
         self.disturbed: set[str] = set()
+        self._meetings: dict[str, asyncio.Event] = {}
         self.on_publish: Callable[[str], None] | None = None
         self.refuse: Callable[[Call], bool] | None = None
 
@@ -190,13 +193,30 @@ class Proxy:
         if fault == "killed before":
             self._kill(writer)
             return None
-        answer = await self._forward(request, body, call)
+        if self.schedule and self.schedule.meets(call):
+            answer = await self._meet(request, body, call)
+        else:
+            answer = await self._forward(request, body, call)
         if fault == "lost":
             return None
         if fault == "killed after":
             self._kill(writer)
             return None
         return answer
+
+    async def _meet(self, request: h11.Request, body: bytes, call: Call) -> tuple[int, list[tuple[str, str]], bytes]:
+        """Let the second of two begins have its effect before the first, on which nothing has been decided anew."""
+        if first := self._meetings.pop(call.subject, None):
+            answer = await self._forward(request, body, call)
+            self.faults["dynamodb overtaken"] += 1
+            first.set()
+            return answer
+        overtaken = self._meetings[call.subject] = asyncio.Event()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(overtaken.wait(), MEETING_SECONDS)
+        if self._meetings.get(call.subject) is overtaken:
+            del self._meetings[call.subject]
+        return await self._forward(request, body, call)
 
     def _later(self, work: Any, seconds: float) -> None:
         async def wait() -> None:

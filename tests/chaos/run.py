@@ -37,7 +37,7 @@ class Report:
     history: dict[str, list[str]] = field(default_factory=dict)
 
 
-def run(deployment: Deployment, seed: int, events: int, *, kill_rate: float = 0.0008) -> Report:
+def run(deployment: Deployment, seed: int, events: int, *, kill_rate: float = 0.0008, meetings: float = 0.2) -> Report:
     began = time.monotonic()
     proxy = deployment.cloud.proxy
     deployment.wipe()
@@ -47,7 +47,7 @@ def run(deployment: Deployment, seed: int, events: int, *, kill_rate: float = 0.
     images = {image_id(deployment.uploads, key): key for key in traffic.keys}
     proxy.faults.clear()
     proxy.disturbed.clear()
-    proxy.schedule = Schedule(seed, kill_rate=kill_rate)
+    proxy.schedule = Schedule(seed, kill_rate=kill_rate, meetings=meetings)
     with _watching(deployment, oracle, images):
         with _reprocessing(deployment, oracle, images, seed):
             relay.start()

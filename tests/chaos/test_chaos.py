@@ -22,7 +22,8 @@ SEARCH = ((0, 30), (0, 45), (0, 100), (1, 100), (2, 100), (3, 100))
 def test_a_broken_processor_is_caught(deployment: Deployment, mutant: Mutant) -> None:
     with broken(deployment, mutant):
         for seed, events in SEARCH:
-            violations = {violation.kind for violation in run(deployment, seed, events, kill_rate=0.008).violations}
+            report = run(deployment, seed, events, kill_rate=0.008, meetings=mutant.meetings)
+            violations = {violation.kind for violation in report.violations}
             if violations & mutant.seen_as:
                 return
     pytest.fail(f"{mutant.name} was not caught; violations of other kinds: {violations}")

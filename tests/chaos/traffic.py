@@ -141,7 +141,7 @@ class Traffic:
             hot = dice.random() < 0.33
             keys = self._hot_and_cold
             key = dice.choice(keys[: max(2, len(keys) // 10)] if hot else keys)
-            kind = dice.choices(KINDS, (63, 17, 5, 3, 6, 6))[0]
+            kind = dice.choices(KINDS, (61, 17, 5, 3, 8, 6))[0]
             content = dice.choice(CONTENTS)
             if dice.random() < 0.5:
                 content = _image(dice.choice(COLOURS), dice.randbytes(8).hex(), dice.choice(("PNG", "PNG", "GIF")))
