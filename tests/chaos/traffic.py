@@ -79,7 +79,7 @@ COLOURS = [(60 * (number % 4) + 30, 60 * (number // 4) + 30, 120) for number in 
 _NOISE = random.Random(0).randbytes(64 * 64 * 3 + 64)
 #: Files that only the decoder refuses. Good ones come before and after them in the same process.
 HOSTILE = [
-    Content(_png(64, 64, zlib.compress(_NOISE)[: 64 * 64]), None, "TRUNCATED", "png"),
+    Content(_png(64, 64, zlib.compress(_NOISE))[: 64 * 64], None, "TRUNCATED", "png"),
     Content(_png(20, 20, b"no deflate stream at all"), None, "UNDECODABLE", "png"),
     Content(_png(60_000, 60_000, zlib.compress(bytes(100))), None, "TOO_MANY_PIXELS", "png"),
     Content(UNSPEAKABLE, None, "UNDECODABLE", "heic"),
