@@ -17,7 +17,7 @@ import ssl
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +64,8 @@ FAULTS: dict[str, tuple[str, ...]] = {
 }
 DOOM = 100
 KILLS = ("killed before", "killed after")
-#: Seconds for which the begin of work on some images waits for another one, which then has its effect first.
-MEETING_SECONDS = 1.5
+#: Seconds for which the begin of work on some images waits for another one of the same image.
+MEETING_SECONDS = 4
 WEIGHTS = {"refused": 6, "lost": 4, "cut": 3, "late": 2, "slow": 3}
 
 
@@ -103,6 +103,21 @@ class Schedule:
         return call.begins and random.Random(f"{self.seed}/{call.subject}/meets").random() < self.meetings
 
 
+@dataclass
+class _Meeting:
+    """Two begins of work on one image, by the sequencers of their events."""
+
+    first: bytes
+    second: bytes = b"g"  # after every hex digit: nobody came
+    met: asyncio.Event = field(default_factory=asyncio.Event)
+    written: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+def _sequencer(body: bytes) -> bytes:
+    """Return the sequencer in a begin. Ids of images have as many digits, but begin with zeros once in 65,536."""
+    return max(re.findall(rb'"(0000[0-9a-f]{28})"', body), default=b"")
+
+
 class Proxy:
     def __init__(self, port: int, certificate: Path, key: Path, host: FunctionHost) -> None:
         self._upstream = urllib3.HTTPSConnectionPool(
@@ -118,7 +133,8 @@ class Proxy:
         self.faults: Counter[str] = Counter()
         #: Images whose work was disturbed, by which the oracle excuses what they left behind.
         self.disturbed: set[str] = set()
-        self._meetings: dict[str, asyncio.Event] = {}
+        self._meetings: dict[str, _Meeting] = {}
+        self.published = 0  # outcomes
         self.on_publish: Callable[[str], None] | None = None
         self.refuse: Callable[[Call], bool] | None = None
 
@@ -205,18 +221,32 @@ class Proxy:
         return answer
 
     async def _meet(self, request: h11.Request, body: bytes, call: Call) -> tuple[int, list[tuple[str, str]], bytes]:
-        """Let the second of two begins have its effect before the first, on which nothing has been decided anew."""
-        if first := self._meetings.pop(call.subject, None):
-            answer = await self._forward(request, body, call)
-            self.faults["dynamodb overtaken"] += 1
-            first.set()
-            return answer
-        overtaken = self._meetings[call.subject] = asyncio.Event()
+        """Hold a begin until another one of the same image comes; then the older event's has its effect first.
+
+        Both were decided on the same record, and the newer event is the one that loses the race.
+        """
+        mine = _sequencer(body)
+        if other := self._meetings.pop(call.subject, None):
+            self.faults["dynamodb met"] += 1
+            other.second = mine
+            other.met.set()
+            if other.first <= mine:
+                await other.written.wait()
+            try:
+                return await self._forward(request, body, call)
+            finally:
+                other.written.set()
+        meeting = self._meetings[call.subject] = _Meeting(mine)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(overtaken.wait(), MEETING_SECONDS)
-        if self._meetings.get(call.subject) is overtaken:
+            await asyncio.wait_for(meeting.met.wait(), MEETING_SECONDS)
+        if self._meetings.get(call.subject) is meeting:
             del self._meetings[call.subject]
-        return await self._forward(request, body, call)
+        if meeting.second < meeting.first:
+            await meeting.written.wait()
+        try:
+            return await self._forward(request, body, call)
+        finally:
+            meeting.written.set()
 
     def _later(self, work: Any, seconds: float) -> None:
         async def wait() -> None:
@@ -240,8 +270,10 @@ class Proxy:
             )  # fmt: skip
 
         answer = await asyncio.get_running_loop().run_in_executor(self._threads, send)
-        if call.publishes and answer.status == 200 and self.on_publish:
-            self.on_publish(call.subject)
+        if call.publishes and answer.status == 200:
+            self.published += 1
+            if self.on_publish:
+                self.on_publish(call.subject)
         kept = [
             (name, value)
             for name, value in answer.headers.items()

@@ -59,7 +59,7 @@ class Relay:
             if self._dice.random() < 0.5 and len(entries) > 1:
                 self._dice.shuffle(entries)
                 self.faults["reordered"] += 1
-            self._send(entries)
+            self._send(_apart(entries))
 
     def _receive(self) -> list[str]:
         url = self._deployment.s3_events
@@ -109,6 +109,25 @@ class Relay:
                 for number, (body, delay) in enumerate(entries[start : start + 10])
             ]
             self._sqs.send_message_batch(QueueUrl=self._deployment.queue, Entries=batch)
+
+
+def _apart(entries: list[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Move later events of a key behind first ones: far apart, they are worked on at the same time."""
+    seen: Counter[str] = Counter()
+    ranks = []
+    for body, _ in entries:
+        key = _key(body)
+        ranks.append(seen[key])
+        seen[key] += 1
+    return [entry for _, entry in sorted(zip(ranks, entries, strict=True), key=lambda pair: pair[0])]
+
+
+def _key(body: str) -> str:
+    """Return the key that a message is about, or the message if it is none of S3's."""
+    try:
+        return str(json.loads(body)["Records"][0]["s3"]["object"]["key"])
+    except (ValueError, KeyError):
+        return body
 
 
 def drain(sqs: Any, url: str) -> list[str]:

@@ -23,6 +23,9 @@ from imagepipe.operations.sweep import GRACE, orphans, versions
 #: A batch may be hidden several times meanwhile.
 STUCK_SECONDS = 240
 
+#: Outcomes between two releases, in a long run.
+OUTCOMES_PER_RELEASE = 60
+
 
 @dataclass
 class Report:
@@ -48,7 +51,7 @@ def run(deployment: Deployment, seed: int, events: int, *, kill_rate: float = 0.
     proxy.faults.clear()
     proxy.disturbed.clear()
     proxy.schedule = Schedule(seed, kill_rate=kill_rate, meetings=meetings)
-    with _watching(deployment, oracle, images):
+    with _watching(deployment, oracle, images), _releasing(deployment, seed, events):
         with _reprocessing(deployment, oracle, images, seed):
             relay.start()
             traffic.run()
@@ -189,6 +192,29 @@ def _reprocessing(deployment: Deployment, oracle: Oracle, images: dict[str, str]
                 sqs.send_message(QueueUrl=deployment.backfill, MessageBody=json.dumps({"reprocess": what}))
 
     thread = threading.Thread(target=order, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(60)
+
+
+@contextlib.contextmanager
+def _releasing(deployment: Deployment, seed: int, events: int) -> Any:
+    """Deploys another release of the processor each time that so many outcomes were published."""
+    dice, stop, proxy = random.Random(f"{seed}/releases"), threading.Event(), deployment.cloud.proxy
+    step = min(OUTCOMES_PER_RELEASE, max(4, events // 5))
+    proxy.published = 0
+
+    def deploy() -> None:
+        release, due = RELEASES[0], step
+        while not stop.wait(0.1):
+            if proxy.published >= due:
+                release, due = dice.choice([other for other in RELEASES if other != release]), due + step
+                deployment.release(release)
+
+    thread = threading.Thread(target=deploy, daemon=True)
     thread.start()
     try:
         yield

@@ -32,8 +32,7 @@ class Bucket:
 
 
 def deployment(**clients: Any) -> Any:
-    cloud = SimpleNamespace(client=clients.get)
-    return SimpleNamespace(cloud=cloud, uploads="uploads", release=lambda release: None)
+    return SimpleNamespace(cloud=SimpleNamespace(client=clients.get), uploads="uploads")
 
 
 def uploads(seed: int, versions: int) -> Counter[tuple[str, bytes]]:

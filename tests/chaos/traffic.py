@@ -16,7 +16,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from seeds import UNSPEAKABLE
 
-from chaos.cloud import RELEASES, Deployment, Release
+from chaos.cloud import Deployment, Release
 
 WRITERS = 4
 
@@ -25,9 +25,6 @@ KINDS = ("upload", "remove", "remove version", "unremove", "twice", "twins")
 
 #: Of uploads. Each costs two starts of a decoder.
 HOSTILE_SHARE = 0.06
-
-#: Another release is deployed after so many operations, and twice in any run.
-OPERATIONS_PER_RELEASE = 150
 
 STRANGE = (
     "a b+c&d=e%20f.jpg", "日本語 été.png", "quote\"s [bold]and 'more'.webp", "//double//slash//", "content#" + "a" * 64,
@@ -95,14 +92,10 @@ CONTENTS = [
 
 
 class Traffic:
-    """A seed's sequence of operations, done by several writers at once.
-
-    Meanwhile other releases of the processor are deployed: which and when, by what was done, is of the seed too.
-    """
+    """A seed's sequence of operations, done by several writers at once."""
 
     def __init__(self, deployment: Deployment, seed: int, events: int) -> None:
         self._s3, self._bucket = deployment.cloud.client("s3"), deployment.uploads
-        self._deployment = deployment
         self._seed, self._events = seed, events
         # Of the seed: so are the ids of the images then, and the faults that they meet.
         self.prefix = prefix = f"{seed}/"
@@ -114,7 +107,6 @@ class Traffic:
         fresh = [[f"{prefix}new/{writer}/{n}" for n in range(min(turns, turns // 4 + 8))] for writer in range(WRITERS)]
         self.keys = [*self._hot_and_cold, *itertools.chain.from_iterable(fresh)]
         self._fresh = fresh
-        self._releases_at = self._schedule_releases(random.Random(f"{seed}/releases"))
         self.done: Counter[str] = Counter()
         self._lock = threading.Lock()
         #: Everything that may lie in the bucket, by sha256.
@@ -124,14 +116,6 @@ class Traffic:
         """Returns when everything has happened; every operation is one event of S3, sometimes none."""
         with ThreadPoolExecutor(WRITERS) as pool:
             list(pool.map(self._write, range(WRITERS)))
-
-    def _schedule_releases(self, dice: random.Random) -> dict[int, Release]:
-        """Choose a release for after so many operations: another one each time, twice at least."""
-        count, release, schedule = max(2, self._events // OPERATIONS_PER_RELEASE), RELEASES[0], {}
-        for number in range(1, count + 1):
-            release = dice.choice([other for other in RELEASES if other != release])
-            schedule[number * self._events // (count + 1)] = release
-        return schedule
 
     def _write(self, writer: int) -> None:
         dice = random.Random(f"{self._seed}/{writer}")
@@ -150,9 +134,6 @@ class Traffic:
             self._do(kind, key, content, dice.random(), self._fresh[writer])
             with self._lock:
                 self.done[kind] += 1
-                release = self._releases_at.get(self.done.total())
-            if release:
-                self._deployment.release(release)
 
     def _do(self, kind: str, key: str, content: Content, share: float, fresh: list[str]) -> None:
         """`share`, from 0 to below 1, chooses among the versions that there are, or what becomes of a first twin."""
