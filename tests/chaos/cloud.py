@@ -28,6 +28,20 @@ ACCOUNT, REGION, PREFIX = "111111111111", "eu-west-1", "image-pipeline-chaos"
 NAMES = {"account_id": ACCOUNT, "name_prefix": PREFIX, "region": REGION}
 IMAGE = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/image-pipeline/processor@sha256:{'0' * 64}"
 
+#: The functions' roles, as modules/ci-access makes them, and who may take them.
+ROLES = {name: f"arn:aws:iam::{ACCOUNT}:role/{PREFIX}-{name}" for name in ("announcer", "api", "processor")}
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Effect": "Allow",
+            "Action": "sts:AssumeRole",
+            "Principal": {"Service": "lambda.amazonaws.com"},
+            "Condition": {"StringEquals": {"aws:SourceAccount": ACCOUNT}},
+        }
+    ],
+}
+
 #: Tiny, so that what is tested is everything but the decoding.
 _FORMATS = [{"format": "webp"}, {"format": "jpeg"}]
 
@@ -166,10 +180,7 @@ class Deployment:
         self.announced = self._make_plain_queue("announced")
         self._tell()
         self.compute = self._plan_compute()
-        self.policies = {
-            name: str(self.compute[f'aws_iam_role_policy.function["{name}"]']["policy"])
-            for name in ("announcer", "api", "processor")
-        }
+        self.policies = {name: str(self.compute[f'aws_iam_role_policy.function["{name}"]']["policy"]) for name in ROLES}
         self._make_functions()
 
     # --- storage ------------------------------------------------------------------------------------------------------
@@ -292,6 +303,7 @@ class Deployment:
             "log_level": "WARNING",
             "log_retention_days": 1,
             "processor": processor,
+            "role_arns": ROLES,
             "storage": storage,
         }
         return _plan("compute", inputs, self._workspace)
@@ -314,7 +326,7 @@ class Deployment:
                 self._variables = variables = {**variables, **RELEASES[0].variables}
             lambdas.create_function(
                 FunctionName=planned["function_name"],
-                Role=f"arn:aws:iam::{ACCOUNT}:role/{PREFIX}-{name}",
+                Role=ROLES[name],
                 PackageType="Image",
                 Code={"ImageUri": IMAGE},
                 ImageConfig={"Command": planned["image_config"][0]["command"]},
@@ -349,8 +361,7 @@ class Deployment:
         )
 
     def _make_role(self, name: str, policy: str) -> None:
-        trust = self.compute[f'aws_iam_role.function["{name}"]']["assume_role_policy"]
-        self.cloud.client("iam").create_role(RoleName=f"{PREFIX}-{name}", AssumeRolePolicyDocument=trust)
+        self.cloud.client("iam").create_role(RoleName=f"{PREFIX}-{name}", AssumeRolePolicyDocument=json.dumps(TRUST))
         self.set_policy(name, policy)
 
     def set_policy(self, name: str, policy: str) -> None:
