@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from imagepipe import localcloud
+from imagepipe.localcloud import addresses
 
 from .conftest import REGION, Cloud, allow, eventually, sum_of
 
@@ -83,7 +84,8 @@ def test_memory_is_limited_as_configured(cloud: Cloud) -> None:
 
         def handler(event, context):
             eaten = [bytes(1_000_000) for _ in range(event)] and b"x" * (event * 1_000_000)
-            time.sleep(1)
+            while len(eaten) > 128_000_000:
+                time.sleep(0.1)  # until it is killed, or its time is over
             return len(eaten)
         """,
         MemorySize=128,
@@ -123,16 +125,21 @@ def test_a_warm_process_is_used_again_and_concurrent_events_get_processes_of_the
     cloud.add_function(
         "process",
         """
-        import os, time
+        import os, socket
 
         def handler(event, context):
-            time.sleep(event)
+            if event:
+                socket.create_connection(("127.0.0.1", event)).recv(1)
             return os.getpid()
         """,
     )
     assert cloud.invoke("process", 0) == cloud.invoke("process", 0)
-    with ThreadPoolExecutor(4) as threads:
-        answers = list(threads.map(lambda _: cloud.invoke("process", 1.5), range(4)))
+    with addresses.listening_socket() as meeting, ThreadPoolExecutor(4) as threads:
+        meeting.settimeout(30)
+        calls = [threads.submit(cloud.invoke, "process", meeting.getsockname()[1]) for _ in range(4)]
+        for guest in [meeting.accept()[0] for _ in calls]:  # none of them goes before all are there
+            guest.close()
+        answers = [call.result() for call in calls]
     assert all(error is None for _, error in answers)
     assert len({pid for pid, _ in answers}) == 4
 
