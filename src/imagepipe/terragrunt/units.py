@@ -122,7 +122,7 @@ def prepare_apply(target: Target, listener: Listener) -> None:
 
 
 def destroy(target: Target, listener: Listener) -> None:
-    """Destroy every unit, dependents first; the state bucket stays. Does nothing if it was never deployed.
+    """Destroy every unit that holds something, dependents first; the state bucket stays.
 
     CI roles skip ci-access, which grants them access; an administrator destroys it.
 
@@ -137,5 +137,9 @@ def destroy(target: Target, listener: Listener) -> None:
             f"{name} is protected: set deletion_protection = false and force_destroy = true "
             f"in live/{name}/env.hcl, make apply ENV={name}, then destroy it"
         )
-    options = [] if target.administers else ["--filter", f"!./{environments.ACCESS_UNIT}"]
-    runner.run_all(target, "destroy", options, listener)
+    held = {unit for unit, known in state.states(target).items() if known["resources"]}
+    if not target.administers:
+        held.discard(environments.ACCESS_UNIT)
+    if held:
+        options = [option for unit in sorted(held) for option in ("--filter", f"./{unit}")]
+        runner.run_all(target, "destroy", options, listener)
