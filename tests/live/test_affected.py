@@ -153,7 +153,16 @@ def test_a_change_counts_before_it_is_committed_and_after(clone: Clone, commit: 
     }
 
 
-@settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+#: By night there are more, and other ones each time: `make nightly-fuzz`.
+EXAMPLES = int(os.environ.get("EXAMPLES", "6"))
+
+
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize="EXAMPLES" not in os.environ,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(changes=st.lists(st.sampled_from(CHANGES), min_size=1, max_size=2, unique=True))
 def test_named_units_are_those_that_change_and_their_dependents(
     clone: Clone, before: dict[str, Any], changes: list[Callable[[Path], None]]
