@@ -5,7 +5,8 @@ SHELL     := bash
 PYTHON    ?= python3
 ENV       ?= dev
 CLOUD     ?= local
-JOBS      ?= 2
+# Deployments wait for the provider's polling: three workers keep two cores busy.
+JOBS      ?= 3
 ROUNDS    ?= 15
 # Read by the commands themselves.
 export DIRTY FUNCTIONS PLATFORM REGISTRY ROLE
@@ -47,7 +48,7 @@ demo: $(functions) ## Deploy dev on the local cloud and send images through [IMA
 
 check: lint test-unit ## Check a change in three minutes: format, lint, types, walls and the quick tests
 
-test: setup ## Run all tests but the long rehearsal of a release [JOBS=2: tests at the same time]
+test: setup ## Run all tests but the long rehearsal of a release [JOBS=3: workers of pytest]
 	@pytest -m "not rehearsal" -n $(JOBS) --no-loadscope-reorder tests/e2e tests/chaos tests/image tests/local tests/modules tests/live tests/image_processor tests/imagepipe tests/scripts tests/docs
 
 ## Local cloud
@@ -183,10 +184,10 @@ test-local: setup ## Test the local cloud and its function host
 	@pytest tests/local
 
 test-image: setup ## Test the container image: build it twice, inspect it, push it to a registry on this machine
-	@pytest tests/image
+	@pytest -n $(JOBS) --no-loadscope-reorder tests/image
 
 test-e2e: setup ## Test three environments on the local cloud from bootstrap to destroy [FUNCTIONS=source]
-	@pytest -m "not rehearsal" tests/e2e
+	@pytest -m "not rehearsal" -n $(JOBS) --no-loadscope-reorder tests/e2e
 
 test-chaos: setup ## Test the pipeline under faults, with a few seeds
 	@pytest tests/chaos
@@ -196,14 +197,15 @@ nightly: nightly-chaos nightly-fuzz nightly-requests nightly-release ## Search l
 nightly-chaos: setup ## Search with many seeds of chaos [SEEDS=20, EVENTS=400]
 	@PYTHONPATH=tests:benchmarks/fuzz python -m chaos --events $(or $(EVENTS),400) --seeds $(or $(SEEDS),20)
 
-nightly-fuzz: setup ## Search with mutated images for half an hour [SECONDS=1800]
+nightly-fuzz: setup ## Search with mutated images for half an hour [SECONDS=1800], then with changed files of live/ [EXAMPLES=50]
 	@PYTHONPATH=lambda-image/src:src python benchmarks/fuzz --seconds $(or $(SECONDS),1800)
+	@EXAMPLES=$(or $(EXAMPLES),50) pytest tests/live/test_affected.py
 
 nightly-requests: setup ## Send odd requests to every route of the API [REQUESTS=10000]
 	@REQUESTS=$(or $(REQUESTS),10000) pytest tests/image_processor/handlers/test_fuzz_requests.py
 
 nightly-release: setup ## Test the environments with the whole way of a release
-	@pytest tests/e2e
+	@pytest -n $(JOBS) --no-loadscope-reorder tests/e2e
 
 fuzz: setup ## Send mutated images of every format through the processor [SECONDS=60]
 	@PYTHONPATH=lambda-image/src:src python benchmarks/fuzz --seconds $(or $(SECONDS),60)

@@ -17,6 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 for name in [name for name in os.environ if name.startswith(("AWS_", "TG_", "TERRAGRUNT_"))]:
     del os.environ[name]
+# Commands start by the hundred, from clones whose modules nobody has compiled yet.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ.update(tool_variables())
 # Read when the handlers are imported.
 os.environ.update(SERVICE_NAME="processor", METRICS_NAMESPACE="image-pipeline-test")
@@ -35,7 +37,21 @@ def copy_working_tree(root: Path) -> Callable[..., None]:
 
 
 #: Folders whose tests share one deployment, and run one after another because of it.
-SHARING = frozenset({"chaos", "e2e", "image", "local"})
+SHARING = frozenset({"chaos", "local"})
+
+#: What several workers begin with: the longest, and what waits for nobody while the first makes what others copy.
+FIRST = ("e2e/test_releases.py", "chaos", "local", "image", "e2e")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Order what several workers share, by its folder or file in FIRST; the last ones decide how long all takes."""
+
+    def place(item: pytest.Item) -> int:
+        path = item.path.relative_to(ROOT / "tests").as_posix()
+        return next((place for place, prefix in enumerate(FIRST) if path.startswith(prefix)), len(FIRST))
+
+    if hasattr(config, "workerinput"):
+        items.sort(key=place)
 
 
 class _Together(LoadScopeScheduling):  # type: ignore[misc]

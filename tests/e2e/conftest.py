@@ -1,49 +1,67 @@
-"""A clone of its own, its three environments and the registry on its own local cloud, deployed once for all tests here.
+"""Three environments and the registry on a local cloud: applied once in a run, a copy of all of it for every file here.
 
 dev runs the working tree, staging a tag and prod a commit of the clone: every form that a release may have.
 """
 
 import json
 import os
-import shutil
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import saved
 from clones import Clone
-from imagepipe.container import build
+from once import once
 
 ENVIRONMENTS = {"shared": "444444444444", "dev": "111111111111", "staging": "222222222222", "prod": "333333333333"}
 
 #: What people have who type `run-all`.
 OLDER_TERRAGRUNT = "terragrunt-0.89"
 
-
-def make_clone(root: Path, top: Path, copy_working_tree: Callable[..., None]) -> Clone:
-    """A repository with one commit, the working tree as it is, and the tag v0.0.1."""
-    copy_working_tree(top)
-    clone = Clone(top)
-    clone.use_tools(root)
-    clone.begin()
-    clone.git("tag", "v0.0.1")
-    return clone
+#: In a clone: a plan of staging's functions, saved while nothing existed that they depend on.
+EARLY_PLAN = "build/early.tfplan"
 
 
 @pytest.fixture(scope="session")
-def clone(
-    root: Path, tmp_path_factory: pytest.TempPathFactory, copy_working_tree: Callable[..., None]
-) -> Iterator[Clone]:
-    clone = make_clone(root, tmp_path_factory.mktemp("e2e") / "clone", copy_working_tree)
+def applied(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone with everything applied and its local cloud stopped; to be copied only."""
+
     functions = os.environ.get("FUNCTIONS") or "image"  # as it ships, unless somebody is in a hurry
-    if functions == "image":
-        if (root / "build/base").exists():
-            shutil.copytree(root / "build/base", clone.top / "build/base")
-        else:
-            clone.imagepipe("base", "--platform", build.native_platform())
-    clone.imagepipe("up", "--functions", functions)
+
+    def make(top: Path) -> None:
+        clone = (
+            saved.copy(saved.with_image(root, tmp_path_factory), top)
+            if functions == "image"
+            else saved.without_image(root, top)
+        )
+        try:
+            clone.imagepipe("up", "--functions", functions)
+            _release(clone)
+            _apply(clone)
+        finally:
+            clone.imagepipe("down")
+
+    # What lies for long is not what a release meets: alarms, sessions and certificates age.
+    return once(root, tmp_path_factory, f"applied-{functions}", str(date.today()), make)
+
+
+@pytest.fixture(scope="module")
+def deployed(applied: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
+    """A clone of this file's own, with everything deployed."""
+    clone = saved.copy(applied, tmp_path_factory.mktemp("e2e") / "clone")
+    clone.imagepipe("up")
+    try:
+        yield clone
+    finally:
+        clone.imagepipe("down", check=False)
+
+
+def _release(clone: Clone) -> None:
+    """Let staging run a tag and prod a commit."""
     image = json.loads((clone.top / "build/image.json").read_text())
     for environment, ref in (("staging", "v0.0.1"), ("prod", clone.git("rev-parse", "HEAD"))):
         release = {
@@ -53,10 +71,6 @@ def clone(
         }
         (clone.top / "live" / environment / "release.json").write_text(json.dumps(release, indent=2) + "\n")
     clone.git("commit", "--quiet", "--all", "--message", "Release to staging and prod")
-    try:
-        yield clone
-    finally:
-        clone.imagepipe("down", check=False)
 
 
 def build_of(image: dict[str, Any]) -> dict[str, Any]:
@@ -72,18 +86,8 @@ def build_of(image: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="session")
-def early_plan(clone: Clone, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A plan of staging's functions, saved while nothing existed that they depend on."""
-    file = tmp_path_factory.mktemp("plans") / "early.tfplan"
-    clone.imagepipe("bootstrap", "--env", "staging")
-    clone.terragrunt("plan", f"-out={file}", unit="staging/compute")
-    return file
-
-
-@pytest.fixture(scope="session")
-def deployed(clone: Clone, early_plan: Path) -> Clone:
-    """All of it applied: dev and shared by plain Terragrunt, in either spelling; the rest by imagepipe.
+def _apply(clone: Clone) -> None:
+    """Apply dev and shared by plain Terragrunt, in either spelling, and the rest by imagepipe.
 
     An administrator applies what lets workflows in, and what may not be erased. The rest is applied with the rights of
     a workflow, and no more.
@@ -91,6 +95,8 @@ def deployed(clone: Clone, early_plan: Path) -> Clone:
 
     def apply(environment: str) -> None:
         clone.imagepipe("bootstrap", "--env", environment)
+        if environment == "staging":
+            clone.terragrunt("plan", f"-out={clone.top / EARLY_PLAN}", unit="staging/compute")
         clone.terragrunt("apply", "-auto-approve", unit=f"{environment}/ci-access")
         if environment == "prod":  # force_destroy = false
             clone.terragrunt("apply", "-auto-approve", unit="prod/storage")
@@ -105,7 +111,6 @@ def deployed(clone: Clone, early_plan: Path) -> Clone:
 
     with ThreadPoolExecutor(len(ENVIRONMENTS)) as pool:
         list(pool.map(apply, ENVIRONMENTS))
-    return clone
 
 
 #: Files whose tests are the steps of one story, each of which goes on from where the one before left.

@@ -306,7 +306,7 @@ def test_a_boundary_holds_whatever_a_role_is_given(deployed: Clone) -> None:
         iam.delete_role(RoleName=name)
 
 
-def test_a_role_that_nobody_has_made_is_one_line(clone: Clone) -> None:
-    finished = clone.imagepipe("plan", "--env", "dev", check=False, ROLE="owner")
+def test_a_role_that_nobody_has_made_is_one_line(deployed: Clone) -> None:
+    finished = deployed.imagepipe("plan", "--env", "dev", check=False, ROLE="owner")
     assert finished.returncode == 1
     assert finished.stderr == "imagepipe: there is no role 'owner': ROLE is one of plan, apply, or not set\n"

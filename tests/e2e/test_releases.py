@@ -93,19 +93,15 @@ def commit(clone: Clone, message: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def released(deployed: Clone) -> Iterator[Clone]:
+def released(deployed: Clone) -> Clone:
     """dev runs an image that its release names and that the registry has. A bare clone is where all is merged."""
-    start = deployed.git("rev-parse", "HEAD")
     remote = deployed.top.with_name("remote.git")
     deployed.git("clone", "--quiet", "--bare", ".", str(remote))
     deployed.git("remote", "add", "origin", str(remote))
     deployed.imagepipe("build-push", "--env", "dev", ROLE="apply")
     commit(deployed, "Release to dev")
     push(deployed)
-    yield deployed
-    deployed.git("checkout", "--quiet", "main")
-    deployed.git("reset", "--quiet", "--hard", start)
-    deployed.git("remote", "remove", "origin")
+    return deployed
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ import certifi
 import pytest
 
 import clones
+import saved
 from imagepipe.container import base, build
 from imagepipe.container.layout import Layout
 from imagepipe.localcloud import function_filter, sandbox
@@ -33,35 +33,21 @@ class Clone(clones.Clone):
         return dict(json.loads((self.top / "build/image.json").read_text()))
 
     def use(self, root: Path, *platforms: str) -> None:
-        """The tools and the bases of the clone that runs the tests, which take minutes to make."""
+        """The tools and the bases of the clone that runs the tests."""
         self.use_tools(root)
-        (self.top / "build").mkdir()
-        for platform in (build.native_platform(), *platforms):
-            made = base.stand_in(platform.split("/")[1]).relative_to(root)
-            if (root / made).exists():
-                shutil.copytree(root / made, self.top / made)
+        saved.use_base(self, root, build.native_platform(), *platforms)
 
 
-@pytest.fixture(scope="session")
-def base_image() -> None:
-    base.find(build.native_platform().split("/")[1])
-
-
-@pytest.fixture(scope="session")
-def clone(
-    root: Path, base_image: None, tmp_path_factory: pytest.TempPathFactory, copy_working_tree: Callable[..., None]
-) -> Iterator[Clone]:
+@pytest.fixture(scope="module")
+def clone(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
     """A clone with everything committed and the image built."""
-    copy = Clone(tmp_path_factory.mktemp("image") / "clone")
-    copy_working_tree(copy.top)
-    copy.begin()
-    copy.use(root)
-    copy.imagepipe("build", "--platform", build.native_platform())
+    top = tmp_path_factory.mktemp("image") / "clone"
+    copy = Clone(saved.copy(saved.with_image(root, tmp_path_factory), top).top)
     yield copy
     copy.imagepipe("down", check=False)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def other_clone(root: Path, clone: Clone, canary: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """A clone of the clone, elsewhere, by somebody whose new files nobody else may read, in another time zone.
 
@@ -102,7 +88,7 @@ def canary(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {name: str(folder / name) for name in lent}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def foreign_clone(root: Path, clone: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """A clone whose image is built for the platform that this machine is not."""
     base.find(FOREIGN.split("/")[1])
@@ -113,7 +99,7 @@ def foreign_clone(root: Path, clone: Clone, tmp_path_factory: pytest.TempPathFac
     return copy
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def run(clone: Clone, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Runs a command in the image as Lambda would run its function; `options` are bubblewrap's."""
     image = Image.unpack(clone.image, tmp_path_factory.mktemp("root"))
