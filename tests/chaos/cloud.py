@@ -227,6 +227,11 @@ class Deployment:
             attributes["RedrivePolicy"] = json.dumps(redrive)
         return str(self.cloud.client("sqs").create_queue(QueueName=planned["name"], Attributes=attributes)["QueueUrl"])
 
+    def hide_messages(self, seconds: int) -> None:
+        """Change how long a message of an upload that is worked on stays hidden."""
+        attributes = {"VisibilityTimeout": str(seconds)}
+        self.cloud.client("sqs").set_queue_attributes(QueueUrl=self.queue, Attributes=attributes)
+
     def _make_plain_queue(self, name: str) -> str:
         statement = {
             "Effect": "Allow",

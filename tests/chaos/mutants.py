@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from chaos.cloud import Deployment
+from chaos.cloud import VISIBILITY_SECONDS, Deployment
 from imagepipe.live.environments import ROOT
 
 
@@ -19,6 +19,7 @@ class Mutant:
     seen_as: frozenset[str]  # kinds of violations, one of which must be among those found
     allow: tuple[str, ...] = ()  # actions that the broken processor needs
     meetings: float = 0.0  # share of the images whose begins wait for one another
+    visibility: int = VISIBILITY_SECONDS  # of messages: hidden longer, none comes back in time to make it good
 
 
 MUTANTS = (
@@ -93,6 +94,7 @@ MUTANTS = (
         (("intake/processor.py", "            if work.known and self._is_over(event, work.known, turn):\n                return False\n", "            return False\n"),),
         frozenset({"state"}),
         meetings=1.0,
+        visibility=60,
     ),
     Mutant(
         "linked without a verdict",
@@ -119,9 +121,11 @@ def broken(deployment: Deployment, mutant: Mutant) -> Iterator[None]:
         policy["Statement"].append({"Effect": "Allow", "Action": list(mutant.allow), "Resource": "*"})
         deployment.set_policy("processor", json.dumps(policy))
     deployment.cloud.restart_functions()
+    deployment.hide_messages(mutant.visibility)
     try:
         yield
     finally:
+        deployment.hide_messages(deployment.visibility)
         shutil.copytree(ROOT / "lambda-image/src", deployment.cloud.source, dirs_exist_ok=True)
         deployment.set_policy("processor", deployment.policies["processor"])
         deployment.cloud.restart_functions()
