@@ -44,6 +44,7 @@ STORAGE: dict[str, Any] = {
 SETTINGS: dict[str, Any] = {
     "limits": {
         "formats": ["jpeg", "png"],
+        "images_per_worker": 50,
         "max_bytes": 20_000_000,
         "max_frames": 100,
         "max_memory_mb": 900,
@@ -53,6 +54,7 @@ SETTINGS: dict[str, Any] = {
         "max_progressive_pixels": 12_000_000,
         "max_seconds": 8,
         "max_side": 16_000,
+        "require_confinement": True,
     },
     "recipe": {
         "alpha": [{"effort": 4, "format": "webp", "lossless": True, "quality": 70, "quant_table": 0}],
