@@ -5,8 +5,11 @@
 locals {
   context = read_terragrunt_config("${get_repo_root()}/live/_units/context.hcl").locals
   env     = local.context.env
-  lock    = file(mark_as_read("${get_repo_root()}/provider.lock.hcl"))
   tools   = jsondecode(file(mark_as_read("${get_repo_root()}/tools.json")))
+
+  # setup writes the second where the first has no hash of the machine's platform.
+  lock       = file(mark_as_read("${get_repo_root()}/provider.lock.hcl"))
+  local_lock = "${get_repo_root()}/.tools/provider.lock.hcl"
 
   tags = {
     Project     = local.context.project
@@ -73,7 +76,7 @@ generate "provider_lock" {
   path              = ".terraform.lock.hcl"
   if_exists         = "overwrite"
   disable_signature = true # Terraform compares the file as it is
-  contents          = local.lock
+  contents          = fileexists(local.local_lock) ? file(local.local_lock) : local.lock
 }
 
 terraform {

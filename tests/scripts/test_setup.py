@@ -194,6 +194,32 @@ def test_changed_provider_in_a_mirror_is_refused_by_name(
         setup.install_provider()
 
 
+def test_download_that_terraform_has_checked_is_trusted_where_the_lock_has_no_hash_of_the_platform(
+    setup: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """linux_arm64 has only a zh:, which is that of the package; a unit is checked by h1:, that of its files."""
+    lock = tmp_path / "provider.lock.hcl"
+    lock.write_text('provider {\n  hashes = [\n    "zh:aa",\n  ]\n}\n')
+    monkeypatch.setattr(setup, "PROVIDER_LOCK", lock)
+    monkeypatch.setattr(setup, "LOCAL_LOCK", tmp_path / "local.lock.hcl")
+    monkeypatch.setattr(setup, "MIRROR_PLACES", ())
+    folder = setup.TOOLS / "providers" / setup.provider_place()
+
+    def download(*command: object, env: dict[str, str]) -> None:
+        assert "init" in command
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "terraform-provider-aws").write_bytes(b"program")
+
+    monkeypatch.setattr(setup, "run", download)
+    setup.install_provider()
+    assert setup.LOCAL_LOCK.read_text() == lock.read_text().replace(
+        '    "zh:aa",', f'    "{setup.package_hash(folder)}",\n    "zh:aa",'
+    )
+    (folder / "terraform-provider-aws").write_bytes(b"malicious")
+    with pytest.raises(setup.SetupError, match="not used"):
+        setup.check_provider(folder)
+
+
 def test_locked_provider_is_the_installed_one_and_another_is_refused_by_terraform(
     root: Path, setup: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
