@@ -1,4 +1,4 @@
-# Dev: runs the working tree, fits the free tier, may be thrown away at any time.
+# Dev: runs the working tree, costs less than a dollar a month at rest, may be thrown away at any time.
 
 locals {
   environment = "dev"

@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 
 from clones import REGION, Clone
+from imagepipe.operations.estimate import PRICES
 
 from .conftest import EARLY_PLAN, ENVIRONMENTS, OLDER_TERRAGRUNT
 
@@ -102,9 +103,14 @@ def test_outputs_say_where_the_environment_is(deployed: Clone, environment: str)
     assert outputs["dashboard_url"].endswith(f"/image-pipeline-{environment}")
 
 
-def test_dev_stays_within_the_free_tier(deployed: Clone) -> None:
+def test_dev_costs_less_than_a_dollar_a_month_at_rest(deployed: Clone) -> None:
+    """Alarms are paid by the metrics that they watch; docs/costs.md says how much."""
     cloudwatch = deployed.client("dev", "cloudwatch")
-    assert 0 < len(cloudwatch.describe_alarms()["MetricAlarms"]) <= 10
+    alarms = cloudwatch.describe_alarms()["MetricAlarms"]
+    watched = sum(len([query for query in alarm.get("Metrics", []) if "MetricStat" in query]) or 1 for alarm in alarms)
+    free, price = PRICES["free"]["alarm_metrics"], PRICES["alarm_metric_month"]
+    assert alarms
+    assert (watched - free) * price < 1
     assert len(cloudwatch.list_dashboards()["DashboardEntries"]) == 1
     keys = deployed.client("dev", "kms").list_aliases()["Aliases"]
     assert [key for key in keys if not key["AliasName"].startswith("alias/aws/")] == []

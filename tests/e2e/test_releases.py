@@ -534,9 +534,8 @@ def interrupt_apply(clone: Clone, bundle: str) -> None:
 
 @pytest.mark.aside
 def test_rolled_back_it_runs_what_it_ran_before(released: Clone, bundles: Path) -> None:
-    assert "staging ran no other release at v0.0.1; earlier releases of staging: " in refusal(
-        released, "rollback", "--env", "staging", "--to", "v0.0.1"
-    )
+    refused = refusal(released, "rollback", "--env", "staging", "--to", "v0.0.1")
+    assert "staging ran no other release to a good end at v0.0.1; earlier releases of staging that did" in refused
     released.imagepipe("rollback", "--env", "staging", "--to", "previous")
     released.git("switch", "--quiet", "--detach", "rollback/staging")
     output = released.imagepipe("promote-check", "--base", "main", check=False)

@@ -353,12 +353,12 @@ def add_apis(emulator: Cloud) -> Callable[[str], bool]:
 
 def add_callers(emulator: Cloud) -> Callable[[str], bool]:
     """Whether somebody who may let one service call a function can let another."""
-    emulator.add_function("called", ECHO, logs_statement("called"))
+    emulator.add_function("invited", ECHO, logs_statement("invited"))
     own = {"StringEquals": {"lambda:Principal": "apigateway.amazonaws.com"}}
     emulator.add_role("may-open", allow("lambda:AddPermission", Condition=own))
     functions = emulator.client("lambda", **assumed(emulator, "may-open"))
     return lambda name: is_allowed(
-        functions.add_permission, FunctionName="called", StatementId=f"for-{name.partition('.')[0]}",
+        functions.add_permission, FunctionName="invited", StatementId=f"for-{name.partition('.')[0]}",
         Action="lambda:InvokeFunction", Principal=name,
     )  # fmt: skip
 
