@@ -174,7 +174,7 @@ def link(name: str, target: str) -> None:
 
 
 def names(platform_name: str) -> dict[str, str]:
-    """Return what releases call a platform, each in its own way."""
+    """Return the words for a platform in the names of release files."""
     system, arch = platform_name.split("_")
     return {"os": system, "Os": system.title(), "arch": arch, "machine": {"amd64": "x86_64"}.get(arch, arch)}
 

@@ -66,7 +66,7 @@ variable "find_api" {
 }
 
 variable "functions" {
-  description = "Functions that get a role each: those of the compute module, or none."
+  description = "Functions to make roles for: those of the compute module, or none."
   type        = set(string)
   default     = ["announcer", "api", "processor"]
   nullable    = false

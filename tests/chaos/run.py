@@ -8,6 +8,7 @@ import random
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -176,6 +177,18 @@ def _watching(deployment: Deployment, oracle: Oracle, images: dict[str, str]) ->
 
 
 @contextlib.contextmanager
+def _beside(work: Callable[[], None], stop: threading.Event) -> Iterator[None]:
+    """Run work in a thread that ends soon after `stop` is set."""
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(60)
+
+
+@contextlib.contextmanager
 def _reprocessing(deployment: Deployment, oracle: Oracle, images: dict[str, str], seed: int) -> Any:
     """Orders now and then that an image is made again, while it may be overwritten or removed."""
     dice, stop = random.Random(f"{seed}/again"), threading.Event()
@@ -191,13 +204,8 @@ def _reprocessing(deployment: Deployment, oracle: Oracle, images: dict[str, str]
             for _ in range(dice.choice((1, 1, 2))):
                 sqs.send_message(QueueUrl=deployment.backfill, MessageBody=json.dumps({"reprocess": what}))
 
-    thread = threading.Thread(target=order, daemon=True)
-    thread.start()
-    try:
+    with _beside(order, stop):
         yield
-    finally:
-        stop.set()
-        thread.join(60)
 
 
 @contextlib.contextmanager
@@ -214,13 +222,8 @@ def _releasing(deployment: Deployment, seed: int, events: int) -> Any:
                 release, due = dice.choice([other for other in RELEASES if other != release]), due + step
                 deployment.release(release)
 
-    thread = threading.Thread(target=deploy, daemon=True)
-    thread.start()
-    try:
+    with _beside(deploy, stop):
         yield
-    finally:
-        stop.set()
-        thread.join(60)
 
 
 def _history(deployment: Deployment, oracle: Oracle, key: str) -> list[str]:

@@ -31,12 +31,24 @@ _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
 @dataclass(frozen=True)
-class ProcessorSettings:
-    """The environment of the processor."""
+class _Stores:
+    """Names of the table and the buckets, in the environment of every function that reads or writes them."""
 
     table: str
     processed_bucket: str
     upload_bucket: str
+
+
+def _stores(variables: Variables) -> dict[str, str]:
+    """Read the fields of `_Stores`."""
+    names = {"table": "TABLE_NAME", "processed_bucket": "PROCESSED_BUCKET", "upload_bucket": "UPLOAD_BUCKET"}
+    return {field: _text(variables, name) for field, name in names.items()}
+
+
+@dataclass(frozen=True)
+class ProcessorSettings(_Stores):
+    """The environment of the processor."""
+
     image_digest: str
     recipe: Recipe
     limits: Limits  # before `Limits.within`
@@ -52,9 +64,7 @@ class ProcessorSettings:
             SettingError: a variable is missing or malformed; the message names it.
         """
         return cls(
-            table=_text(variables, "TABLE_NAME"),
-            processed_bucket=_text(variables, "PROCESSED_BUCKET"),
-            upload_bucket=_text(variables, "UPLOAD_BUCKET"),
+            **_stores(variables),
             image_digest=variables.get("IMAGE_DIGEST", ""),
             recipe=Recipe.parse(variables.get("RECIPE")),
             limits=Limits.parse(variables.get("LIMITS")),
@@ -65,12 +75,9 @@ class ProcessorSettings:
 
 
 @dataclass(frozen=True)
-class ApiSettings:
+class ApiSettings(_Stores):
     """The environment of the function that answers the API."""
 
-    table: str
-    processed_bucket: str
-    upload_bucket: str
     url_ttl_seconds: int
 
     @classmethod
@@ -81,9 +88,7 @@ class ApiSettings:
             SettingError: a variable is missing or malformed; the message names it.
         """
         return cls(
-            table=_text(variables, "TABLE_NAME"),
-            processed_bucket=_text(variables, "PROCESSED_BUCKET"),
-            upload_bucket=_text(variables, "UPLOAD_BUCKET"),
+            **_stores(variables),
             url_ttl_seconds=_whole(variables, "URL_TTL_SECONDS", "900"),
         )
 

@@ -1,4 +1,4 @@
-"""Everything that must be right around an environment before it works: asked in one go, each answer with its remedy.
+"""Checks what an environment needs to work, and names the remedy for what is missing.
 
 Every question only reads. Most of them the plan role may ask (modules/ci-access); one that the caller may not ask, or
 that the local cloud does not answer, is listed as such.

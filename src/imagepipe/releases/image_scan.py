@@ -90,7 +90,7 @@ def judge(
     named = [finding for finding in findings if finding.severity in refused]
     for waiver in waived:
         if waiver.cve not in {finding.name for finding in named}:
-            say(f"{waiver.cve} is not found: its waiver in {WAIVERS.relative_to(ROOT)} can go")
+            say(f"the scan does not name {waiver.cve}: remove its waiver from {WAIVERS.relative_to(ROOT)}")
     let_through = [finding for finding in named if finding.name in passing]
     if let_through:
         say(f"waived: {', '.join(sorted({finding.name for finding in let_through}))}")

@@ -55,7 +55,7 @@ def refuse_broken(environment: Environment, plans: dict[str, Plan]) -> None:
         plans: by unit.
 
     Raises:
-        PipelineError: with every problem, a line each.
+        PipelineError: with one line for every problem.
     """
     wrong = [problem for plan in plans.values() for problem in problems(plan, environment.release)]
     if wrong:

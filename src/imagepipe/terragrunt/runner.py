@@ -106,7 +106,7 @@ _MARGIN = re.compile(r"^.*?│ ?|^[0-9:.]+ .* terraform: ?", re.MULTILINE)
 
 
 def errors_in(log: str) -> list[str]:
-    """Return the errors of Terraform in a log, a line each: what went wrong, then the details without the place."""
+    """Return one line for every error of Terraform in a log: the error, then its details without their place."""
     frames = _FRAME.findall(_COLOUR.sub("", log))
     return list(dict.fromkeys(_in_one_line(_MARGIN.sub("", frame)) for frame in frames if "Error: " in frame))
 

@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 from typer.testing import CliRunner
 
+from function_variables import PROCESSOR
 from imagepipe import cli
 from imagepipe.errors import PipelineError
 from imagepipe.live import environments, roles
@@ -26,15 +27,6 @@ BUCKET, LOCKS = "tfstate", "tflock"
 NAME = "image-pipeline-prod"
 TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:{NAME}-alarms"
 RELEASE = Release(image=f"sha256:{'a' * 64}", modules="v1")
-
-VARIABLES = {
-    "TABLE_NAME": "images",
-    "PROCESSED_BUCKET": "processed",
-    "UPLOAD_BUCKET": "uploads",
-    "QUEUE_URLS": "{}",
-    "VISIBILITY_TIMEOUT_SECONDS": "360",
-    "MAX_RECEIVE_COUNT": "5",
-}
 
 
 @dataclass
@@ -72,7 +64,7 @@ class Functions:
         return {"AccountLimit": {"ConcurrentExecutions": self._account.quota}}
 
     def get_function_configuration(self, **_: str) -> dict[str, Any]:
-        return {"Environment": {"Variables": VARIABLES}, "MemorySize": self._account.memory_mb, "Timeout": 60}
+        return {"Environment": {"Variables": PROCESSOR}, "MemorySize": self._account.memory_mb, "Timeout": 60}
 
 
 class Quotas:

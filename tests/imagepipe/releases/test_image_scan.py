@@ -74,7 +74,7 @@ def test_finding_that_is_counted_and_not_named_is_refused() -> None:
 def test_waiver_that_is_not_needed_any_more_is_named() -> None:
     assert (
         judge(waived=(waiver("CVE-2026-1"),))[0]
-        == "CVE-2026-1 is not found: its waiver in live/scan-waivers.json can go"
+        == "the scan does not name CVE-2026-1: remove its waiver from live/scan-waivers.json"
     )
 
 

@@ -7,21 +7,14 @@ from typing import Any
 import pytest
 
 from clones import Clone
+from function_variables import PROCESSOR
 from imagepipe.errors import PipelineError
 from imagepipe.live import environments
 from imagepipe.live.environments import Release
 from imagepipe.terragrunt import planned_functions, runner, state, units
 from imagepipe.terragrunt.target import Cloud, Target
 
-VARIABLES = {
-    "SERVICE_NAME": "processor",
-    "TABLE_NAME": "images",
-    "PROCESSED_BUCKET": "processed",
-    "UPLOAD_BUCKET": "uploads",
-    "QUEUE_URLS": "{}",
-    "VISIBILITY_TIMEOUT_SECONDS": "360",
-    "MAX_RECEIVE_COUNT": "5",
-}
+VARIABLES = {"SERVICE_NAME": "processor", **PROCESSOR}
 
 
 def plan(
