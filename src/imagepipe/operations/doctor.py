@@ -100,7 +100,7 @@ Check = Callable[[Patient], Iterator[Answer]]
 
 
 def examine(target: Target) -> list[Answer]:
-    """Ask everything about an environment. Without usable credentials only the rest that needs none is asked."""
+    """Run every check of an environment. Without usable credentials, run those that need none."""
     patient = Patient(target)
     answers = [answer for check in _WITHOUT_CREDENTIALS for answer in answers_of(check, patient)]
     credentials = [*answers_of(_credentials, patient)]

@@ -100,11 +100,7 @@ def judge(
     }
     if any(count > 0 for count in left.values()):
         raise PipelineError(_refusal(left, {*named} - {*let_through}, refuse_from, waived, day))
-    say(f"scanned: nothing at or above {refuse_from} that is not waived" if let_through else _clean(refuse_from))
-
-
-def _clean(refuse_from: str) -> str:
-    return f"scanned: nothing at or above {refuse_from}"
+    say(f"scanned: nothing at or above {refuse_from}{' that is not waived' if let_through else ''}")
 
 
 def _refusal(left: dict[str, int], names: set[Finding], refuse_from: str, waived: list[Waiver], day: date) -> str:

@@ -127,12 +127,7 @@ class Sandbox:
 
     def _ready(self, with_heic: bool) -> Process:
         process = self._process
-        if (
-            process
-            and process.usable
-            and process.images < self.limits.images_per_worker
-            and process.with_heic >= with_heic
-        ):
+        if process and process.usable and process.with_heic >= with_heic:
             return process
         return self._replace(with_heic)
 
